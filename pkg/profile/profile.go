@@ -1,0 +1,187 @@
+// Package profile decides what records change: from a batch and the state that it meets to effects. It is pure; package
+// store keeps what it decides.
+//
+// Values on the hot path are addressed by position: everything said of "position i" is said of row i of the batch's
+// record. Arrays may alias Arrow buffers of the batch and must not outlive it.
+package profile
+
+import (
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/row"
+)
+
+// Scope is a data set of the platform: profiles of one scope never meet those of another.
+type Scope struct {
+	Workspace   id.Workspace
+	Environment resource.Environment
+}
+
+// Keys is what must be looked up to decide on a batch.
+type Keys struct {
+	Scope  Scope
+	Origin record.Origin
+	// Rows has the row key of each position (fixed_size_binary[16]).
+	Rows *array.FixedSizeBinary
+	// Identities has one column per identity type of the batch, highest priority first.
+	Identities []IdentityColumn
+}
+
+// IdentityColumn is the values of one identity type by position; NULL where a row has none that is usable.
+type IdentityColumn struct {
+	Type   string
+	Values *array.String
+}
+
+// State is what Keys met in the store.
+type State struct {
+	// Applied is the result of this very batch, when it was committed before. Nothing else is set then.
+	Applied *Result
+	// Fenced says that the batch's epoch is below the fence of its part: it must have no effect. Nothing else is set.
+	Fenced bool
+	// Entries has the row-index entry of each position; Found tells whether there is one.
+	Entries []Entry
+	// Profiles has, per identity column and position, the profile that the identity is bound to; 0: none.
+	Profiles [][]id.Profile
+	// Fresh has, for positions of which no identity is bound, the id that a new profile would get: the first of
+	// Derive(scope, type, value, 0, 1, …) that no profile has, of the position's first identity. 0 elsewhere.
+	Fresh []id.Profile
+	// Fences has the fences of the run's own parts, and of the parts of the runs it retries, by run_no and part.
+	Fences map[RunPart]uint32
+	// Seen lets Commit find out whether anything above has changed since. Opaque.
+	Seen uint64
+}
+
+// RunPart names a part within a sync by the run's ordinal.
+type RunPart struct {
+	RunNo int64
+	Part  uint32
+}
+
+// Effect is what a row did, as the account counts it.
+type Effect uint8
+
+// The effects.
+const (
+	NoEffect Effect = iota
+	Created
+	Updated
+	Unchanged
+	Deleted
+	Protected
+	Refused
+)
+
+// Version orders the writes of one sync, and, between syncs, of one attribute (design: Versions). Time is nanoseconds
+// since the Unix epoch: the row time, or else the run's snapshot instant.
+type Version struct {
+	Time    int64
+	RunNo   int64
+	RowHash row.Hash
+}
+
+// Entry is what the row index keeps of a row that had an effect (design: Row index).
+type Entry struct {
+	Found      bool
+	Tombstone  bool // deleted; kept until its run is closed
+	RecordHash row.Hash
+	Version    Version
+	Part       uint32
+	Epoch      uint32
+	Effect     Effect
+	Flags      EntryFlags // what else was counted for the row
+	Profile    id.Profile // where the row went; 0: an unattributed event
+	EventTime  int64      // of an event's key, milliseconds since the Unix epoch
+}
+
+// EntryFlags are the counts in no sum that were counted with the recorded effect.
+type EntryFlags uint8
+
+// The flags.
+const (
+	FlagLate EntryFlags = 1 << iota
+	FlagUnattributed
+)
+
+// Effects is what a batch changes. A store writes all of it in one durable step, or none.
+type Effects struct {
+	Keys   Keys
+	Seen   uint64 // State.Seen
+	Result Result
+	// By position: Write says whether Entries[i] is to be put.
+	Entries []EntryWrite
+	// Identities to bind; each (type, value) at most once, and unbound when it was looked up.
+	Identities []IdentityWrite
+	// Contributions to merge blindly into profiles; several of one profile are possible.
+	Contributions []ContributionWrite
+	// Events to put, by their key; and keys to remove, because their row moved elsewhere. Removals come first.
+	Events      []EventWrite
+	EventsGone  []EventKey
+	Rejects     []record.Reject
+	NewProfiles int64
+}
+
+// EntryWrite puts an entry into the row index.
+type EntryWrite struct {
+	Row   id.Row
+	Entry Entry
+}
+
+// IdentityWrite binds an identity to a profile.
+type IdentityWrite struct {
+	Type    string
+	Value   string
+	Profile id.Profile
+}
+
+// ContributionWrite merges Doc, an encoded contribution (see AppendContribution), into a profile.
+type ContributionWrite struct {
+	Profile id.Profile
+	Doc     []byte
+}
+
+// EventKey names an event: by profile (0: unattributed), time and id.
+type EventKey struct {
+	Profile id.Profile
+	Time    int64 // milliseconds since the Unix epoch
+	ID      EventID
+}
+
+// EventID is derived from sync and row key: the same row is the same event for ever.
+type EventID [16]byte
+
+// EventWrite puts an event.
+type EventWrite struct {
+	Key EventKey
+	Doc []byte // see AppendEvent
+}
+
+// Result is what a fragment became, as kept under its batch key. A second delivery reports the same.
+type Result struct {
+	Batch    id.Batch
+	FirstRow int64
+	Rows     int64
+	Last     bool
+	Counts   record.Counts
+	Digest   row.Hash // over records, rejects and filtered rows
+}
+
+// Rules are the workspace's and the feed's settings that Decide goes by.
+type Rules struct {
+	Protection resource.Protection
+	// Priority lists identity types, highest first; types not listed follow in alphabetical order.
+	Priority []string
+	// Retried are the runs that this run retries, newest first.
+	Retried []RetriedRun
+}
+
+// RetriedRun is a run whose recorded effects count for the one that retries it, but for the parts that were adopted
+// whole.
+type RetriedRun struct {
+	RunNo   int64
+	Run     id.Run
+	Adopted []uint32
+}

@@ -1,0 +1,274 @@
+// Package resource holds what people configure, as values: connections, feeds, data models, mappings and syncs.
+// Validate reports every fault at once and needs no I/O. Package document reads and writes them as YAML.
+package resource
+
+import (
+	"time"
+
+	"millrace.dev/pkg/id"
+)
+
+// Kind is a kind of resource as documents write it.
+type Kind string
+
+// The kinds, in the order in which one refers to another.
+const (
+	KindConnection Kind = "Connection"
+	KindFeed       Kind = "Feed"
+	KindDataModel  Kind = "DataModel"
+	KindMapping    Kind = "Mapping"
+	KindSync       Kind = "Sync"
+)
+
+// Meta is what every resource carries.
+type Meta struct {
+	Workspace   id.Workspace
+	ID          string // chosen by the caller, [a-z0-9_-]{1,64}
+	UID         string // given at creation, never reused
+	DisplayName string
+	Labels      map[string]string
+	Etag        string
+	CreateTime  time.Time
+	UpdateTime  time.Time
+	CreatedBy   string
+	UpdatedBy   string
+}
+
+// Secret is a credential: plain on its way in, sealed at rest and on its way to a worker, kept when an update leaves
+// it alone. At most one is set; the zero value is no secret.
+type Secret struct {
+	Plain  string
+	Sealed []byte
+	Kept   bool
+}
+
+// IsZero says whether there is no secret.
+func (s Secret) IsZero() bool { return s.Plain == "" && len(s.Sealed) == 0 && !s.Kept }
+
+// Format hides a secret from every fmt verb, and so from logs and errors.
+func (s Secret) String() string {
+	if s.IsZero() {
+		return "(none)"
+	}
+	return "(set)"
+}
+
+// GoString hides a secret from %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// Connection is the address and the credentials of one warehouse; the provider is the block that is set.
+type Connection struct {
+	Meta
+	DuckDB   *DuckDB
+	Postgres *Postgres
+}
+
+// Provider answers the name of the block that is set, "" where none is.
+func (c Connection) Provider() string {
+	switch {
+	case c.DuckDB != nil:
+		return "duckdb"
+	case c.Postgres != nil:
+		return "postgres"
+	default:
+		return ""
+	}
+}
+
+// DuckDB is a database file, one Parquet, CSV or JSON file, a folder of such files, or a glob.
+type DuckDB struct {
+	Path string // absolute
+}
+
+// Postgres is a PostgreSQL database.
+type Postgres struct {
+	Host              string
+	Port              int
+	Database          string
+	User              string
+	Password          Secret
+	SSLMode           string // disable, require, verify-ca, verify-full (default)
+	CA                string // PEM
+	ClientCertificate string // PEM
+	ClientKey         Secret // PEM
+	StatementTimeout  time.Duration
+}
+
+// Environment separates production data from trials.
+type Environment string
+
+// The environments.
+const (
+	Prod Environment = "prod"
+	Dev  Environment = "dev"
+)
+
+// Protection says what a feed may do to profiles.
+type Protection string
+
+// The levels of input protection.
+const (
+	CreateAndUpdate Protection = "create_and_update"
+	UpdateOnly      Protection = "update_only"
+	ReadOnly        Protection = "read_only"
+)
+
+// DefaultFeed is the feed of a sync that names none: prod, create_and_update.
+const DefaultFeed = "default"
+
+// Feed is the input that a sync writes as.
+type Feed struct {
+	Meta
+	Environment Environment
+	Protection  Protection
+}
+
+// RecordKind is what a data model's rows become.
+type RecordKind string
+
+// The record kinds.
+const (
+	Users  RecordKind = "users"
+	Events RecordKind = "events"
+)
+
+// IteratorType is the declared type of an iterator column.
+type IteratorType string
+
+// The iterator types.
+const (
+	IteratorTimestamp IteratorType = "timestamp"
+	IteratorDate      IteratorType = "date"
+	IteratorInteger   IteratorType = "integer"
+	IteratorDecimal   IteratorType = "decimal"
+)
+
+// Iterator is the column that orders change. The zero value is none.
+type Iterator struct {
+	Column    string
+	Type      IteratorType
+	TimeZone  string // IANA name for zone-less values; empty: UTC
+	ReadNulls bool   // read rows whose iterator is NULL; default: skip and count them
+}
+
+// DataModel is one SELECT, or a table, with its key columns, iterator and record kind.
+type DataModel struct {
+	Meta
+	Connection string
+	Kind       RecordKind
+	SQL        string // exclusive with Table
+	Table      string
+	KeyColumns []string
+	Iterator   Iterator
+}
+
+// Mapping is rules from columns to fields, or Mixpanel's short form for events.
+type Mapping struct {
+	Meta
+	Rules   []Rule
+	Events  *EventsMapping
+	Version int64
+}
+
+// Rule is one line of a mapping. Exactly one of Column, HasStatic, Expression, Ignore and Object is set.
+type Rule struct {
+	Column     string // or $unmapped
+	Static     any    // string, bool, int64, float64, nil, []any or map[string]any; HasStatic tells nil from absent
+	HasStatic  bool
+	Expression string
+	Ignore     string
+	Object     string
+	Rules      []Rule // of Object
+
+	To         string
+	Type       string // string number integer decimal boolean timestamp json; empty: as the column is
+	OnNull     string // skip (default), clear
+	Default    any
+	HasDefault bool
+	OnLoss     string // reject (default; round for *_ms targets), round
+	Transform  []string
+
+	// Where the rule stands, for violations: "rules[1].rules[0]".
+	Path string
+}
+
+// EventsMapping is Mixpanel's short form for events.
+type EventsMapping struct {
+	Time       string
+	Name       string // a column, unless NameStatic is set
+	NameStatic string
+	UserID     string
+	DeviceID   string
+	Properties string
+}
+
+// Mode says what a run reads.
+type Mode string
+
+// The modes.
+const (
+	Incremental Mode = "incremental"
+	Full        Mode = "full"
+)
+
+// SyncState is what a sync's owner wants.
+type SyncState string
+
+// The states.
+const (
+	Draft  SyncState = "draft"
+	Active SyncState = "active"
+	Paused SyncState = "paused"
+)
+
+// SyncStatus is what is.
+type SyncStatus string
+
+// The statuses.
+const (
+	Healthy        SyncStatus = "healthy"
+	Faulted        SyncStatus = "faulted"
+	Held           SyncStatus = "held"
+	ResyncRequired SyncStatus = "resync_required"
+)
+
+// Schedule says when a sync is due. Exactly one of Every, Cron, Once and After is set; none is on demand.
+type Schedule struct {
+	Every    string    // a duration, or hourly, daily, weekly, monthly
+	Start    time.Time // phase anchor of Every; zero: the Unix epoch
+	Cron     string
+	TimeZone string // of Cron; empty: UTC
+	Once     time.Time
+	After    []string
+}
+
+// Sync is connection + model + mapping + feed + mode + schedule.
+type Sync struct {
+	Meta
+	DataModel    string
+	Mapping      string // empty: by name
+	Feed         string // empty: DefaultFeed
+	Mode         Mode
+	Schedule     Schedule
+	From         time.Time
+	Until        time.Time
+	Lookback     time.Duration
+	Delay        time.Duration
+	State        SyncState
+	TriggerLimit string // such as 5/h; empty: none
+
+	Status   SyncStatus
+	Reason   string // why it is not healthy
+	NextStep string // what its owner can do
+	Version  int64
+}
+
+// Snapshot is a sync with everything it is made of, at one version. Secrets are sealed.
+type Snapshot struct {
+	Version    int64
+	Sync       Sync
+	Connection Connection
+	DataModel  DataModel
+	Mapping    *Mapping // nil: by name
+	Feed       Feed
+}

@@ -1,0 +1,101 @@
+// Package store is the seam to what keeps the platform's data: profiles, identities, events, the row index, batch keys,
+// fences and rejects. Its methods are I/O without domain rules; package profile has the rules. Drivers stand in folders
+// below; package storetest holds the suite that each of them passes.
+package store
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/record"
+)
+
+// Store keeps the platform's data. Safe for concurrent use.
+type Store interface {
+	// Look answers the state that the keys of a batch meet, in one go. It writes nothing.
+	Look(ctx context.Context, k profile.Keys) (profile.State, error)
+	// Commit writes all effects and the batch key with its result in one durable step. It is idempotent by batch: where
+	// the batch key is there already, or the batch is below its part's fence, nothing is written and Outcome says so.
+	// Conflict (COMMIT_CONFLICT) when something that Look saw has changed; then look and decide again.
+	Commit(ctx context.Context, e profile.Effects) (Outcome, error)
+	// Fence raises the fence of a part to epoch (it never falls), durably, and answers the results of every fragment of
+	// that part that is applied, of any epoch.
+	Fence(ctx context.Context, p id.Part, epoch uint32) ([]profile.Result, error)
+	// Close frees what Open took. No other call may be under way.
+	Close() error
+
+	Reader
+}
+
+// Outcome is what a Commit did.
+type Outcome struct {
+	// Fenced: the batch is below its part's fence; it had and will have no effect.
+	Fenced bool
+	// Repeated: the batch was applied before; Result is what it was then.
+	Repeated bool
+	Result   profile.Result
+}
+
+// Reader answers for what is stored. Pages are bounded by `limit`; `after` is the token of the page before, empty at
+// first; the token answered is empty at the end.
+type Reader interface {
+	// Resolve answers the profile that an identity is bound to, 0 where it is bound to none.
+	Resolve(ctx context.Context, s profile.Scope, typ, value string) (id.Profile, error)
+	// Profile answers the document of a profile (see profile.Decode), nil where there is none.
+	Profile(ctx context.Context, s profile.Scope, p id.Profile) ([]byte, error)
+	// Profiles answers profiles in the order of their ids.
+	Profiles(ctx context.Context, s profile.Scope, after string, limit int) ([]ProfileDoc, string, error)
+	// ProfileEvents answers the events of a profile, newest first.
+	ProfileEvents(ctx context.Context, s profile.Scope, p id.Profile, after string, limit int) ([]EventDoc, string, error)
+	// SyncEvents answers the events that a sync brought in, in no stated but a stable order.
+	SyncEvents(ctx context.Context, s profile.Scope, f EventFilter, after string, limit int) ([]EventDoc, string, error)
+	// Rejects answers the rejects of a run in the order of batches and rows.
+	Rejects(ctx context.Context, run id.Run, after string, limit int) ([]StoredReject, string, error)
+	// Everything walks all that the store digest covers; see storetest.Digest.
+	Everything(ctx context.Context) iter.Seq2[Item, error]
+}
+
+// EventFilter chooses events of one sync.
+type EventFilter struct {
+	Sync        id.Sync
+	RunNo       int64 // 0: of any run
+	From, Until time.Time
+}
+
+// ProfileDoc is a profile with its document.
+type ProfileDoc struct {
+	Profile id.Profile
+	Doc     []byte
+}
+
+// EventDoc is an event with its document.
+type EventDoc struct {
+	Key profile.EventKey
+	Doc []byte
+}
+
+// StoredReject is a reject as kept.
+type StoredReject struct {
+	Reject record.Reject
+	Batch  id.Batch
+	Origin StoredOrigin
+	Time   time.Time
+}
+
+// StoredOrigin is the lineage of a reject.
+type StoredOrigin struct {
+	Workspace id.Workspace
+	Sync      id.Sync
+	SyncID    string
+}
+
+// Item is one thing that the store digest covers: exactly one of Identity, Profile and Event is set.
+type Item struct {
+	Scope    profile.Scope
+	Identity *profile.IdentityWrite
+	Profile  *ProfileDoc
+	Event    *EventDoc
+}
