@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 )
@@ -128,6 +129,15 @@ func (e *Error) Error() string { return e.Message }
 
 // Unwrap answers the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// LogValue gives logs what clients do not get: the cause.
+func (e *Error) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("class", e.Class.String()), slog.String("reason", e.Reason.Word()), slog.String("message", e.Message)}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("cause", e.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
 
 // As answers the classified error in err's chain. One that nobody classified counts as Internal; a context's end as
 // Cancelled or Unavailable. It answers nil for nil.
