@@ -3789,8 +3789,11 @@ type Document struct {
 	// Its name, for violations.
 	File    string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
 	Content string `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
-	// Secrets that its {env: …} and {file: …} references name, read by the client: reference text → value.
-	Secrets       map[string]string `protobuf:"bytes,3,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Secrets that its {env: …} and {file: …} references name, read by the client: `env:NAME` or `file:PATH`, with PATH as
+	// the document writes it → value. A reference that the client could not read is absent.
+	Secrets map[string]string `protobuf:"bytes,3,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Absolute folder that relative paths in the document are relative to; empty: relative paths are violations.
+	BaseDir       string `protobuf:"bytes,4,opt,name=base_dir,json=baseDir,proto3" json:"base_dir,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3844,6 +3847,13 @@ func (x *Document) GetSecrets() map[string]string {
 		return x.Secrets
 	}
 	return nil
+}
+
+func (x *Document) GetBaseDir() string {
+	if x != nil {
+		return x.BaseDir
+	}
+	return ""
 }
 
 type ApplyRequest struct {
@@ -4837,11 +4847,12 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"B\n" +
 	"\x12ResumeSyncResponse\x12,\n" +
-	"\x04sync\x18\x01 \x01(\v2\x18.millrace.config.v1.SyncR\x04sync\"\xb9\x01\n" +
+	"\x04sync\x18\x01 \x01(\v2\x18.millrace.config.v1.SyncR\x04sync\"\xd4\x01\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12C\n" +
-	"\asecrets\x18\x03 \x03(\v2).millrace.config.v1.Document.SecretsEntryR\asecrets\x1a:\n" +
+	"\asecrets\x18\x03 \x03(\v2).millrace.config.v1.Document.SecretsEntryR\asecrets\x12\x19\n" +
+	"\bbase_dir\x18\x04 \x01(\tR\abaseDir\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4\x01\n" +
