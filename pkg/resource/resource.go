@@ -170,6 +170,9 @@ type Mapping struct {
 	Version int64
 }
 
+// MaxRuleDepth bounds how deep objects nest in a mapping.
+const MaxRuleDepth = 32
+
 // Rule is one line of a mapping. Exactly one of Column, HasStatic, Expression, Ignore and Object is set.
 type Rule struct {
 	Column     string // or $unmapped
