@@ -1,0 +1,162 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"millrace.dev/pkg/fault"
+)
+
+const (
+	// ackWait is how long a message may be in hand without a sign of life.
+	ackWait = 15 * time.Second
+	// dedupeWindow is how long the broker remembers a message id.
+	dedupeWindow = 2 * time.Minute
+	// quarantineAge is how long given-up messages are kept.
+	quarantineAge = 30 * 24 * time.Hour
+	// smallest MaxBytes of a data stream.
+	minStream = 64 << 20
+)
+
+// subject answers the subject that a stream's messages are published to.
+func subject(s Stream) string {
+	switch s {
+	case Rows:
+		return "millrace.rows"
+	case Records:
+		return "millrace.records"
+	default:
+		return "millrace.quarantine"
+	}
+}
+
+func quarantineBytes(maxBytes int64) int64 { return maxBytes / 4 }
+
+// reserved answers the sum of MaxBytes over the streams.
+func reserved(maxBytes int64) int64 { return 2*maxBytes + quarantineBytes(maxBytes) }
+
+// configs answers the streams as they have to be.
+func configs(maxBytes int64, replicas int) []jetstream.StreamConfig {
+	data := func(s Stream) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: string(s), Subjects: []string{subject(s)}, Storage: jetstream.FileStorage, Replicas: max(1, replicas),
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxBytes: maxBytes, MaxMsgs: -1,
+			Duplicates: dedupeWindow,
+		}
+	}
+	q := data(Quarantine)
+	q.Retention, q.Discard, q.MaxAge, q.MaxBytes = jetstream.LimitsPolicy, jetstream.DiscardOld, quarantineAge, quarantineBytes(maxBytes)
+	return []jetstream.StreamConfig{data(Rows), data(Records), q}
+}
+
+// reconcile makes the streams, or changes them to their configuration.
+func (b *Bus) reconcile(ctx context.Context) error {
+	b.reconMu.Lock()
+	defer b.reconMu.Unlock()
+	for _, c := range configs(b.maxBytes, b.settings.Replicas) {
+		if _, err := b.js.CreateOrUpdateStream(ctx, c); err != nil {
+			return err //nolint:wrapcheck // retry and its callers say what was being done
+		}
+	}
+	return nil
+}
+
+// consumerConfig answers a durable consumer of a stream as it has to be.
+func consumerConfig(durable string, maxAckPending int) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
+		MaxAckPending: maxAckPending, DeliverPolicy: jetstream.DeliverAllPolicy,
+	}
+}
+
+// fitDisk answers the MaxBytes of a data stream such that the sum of all streams stays under 70 % of the disk space
+// that the embedded server can have: what is free and what it holds already.
+func (b *Bus) fitDisk() (int64, error) {
+	if err := os.MkdirAll(b.settings.Dir, 0o700); b.settings.Dir != "" && err != nil {
+		return 0, fault.New(fault.Precondition, fault.ReasonPathForbidden, "the broker's folder can not be made; mend its permissions or set data to another folder: %w", err)
+	}
+	free, ok := freeBytes(b.settings.Dir)
+	if !ok {
+		return b.maxBytes, nil
+	}
+	fit := fitBytes(b.maxBytes, free+used(b.settings.Dir))
+	if fit < min(minStream, b.maxBytes) {
+		return 0, fault.New(fault.Precondition, fault.ReasonLimitExceeded,
+			"the disk of %s has %d MiB free, too little for the broker; free at least %d MiB or set data to another disk",
+			b.settings.Dir, free>>20, (reserved(minStream)*10/7)>>20+1)
+	}
+	if fit < b.maxBytes {
+		b.log.Info("the streams are scaled down to fit 70 % of the free disk", "wanted_bytes", b.maxBytes, "max_bytes", fit)
+	}
+	return fit, nil
+}
+
+// fitBytes scales want down until all streams together fit 70 % of space.
+func fitBytes(want, space int64) int64 {
+	budget := space / 10 * 7
+	if reserved(want) <= budget {
+		return want
+	}
+	return budget / 9 * 4 // reserved(x) = 9/4 x
+}
+
+// used answers the bytes of the files under dir.
+func used(dir string) int64 {
+	var n int64
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return nil //nolint:nilerr // what can not be read counts for nothing
+		}
+		if i, err := e.Info(); err == nil {
+			n += i.Size()
+		}
+		return nil
+	})
+	return n
+}
+
+// Stats is what a stream holds. The figures are not of one instant.
+type Stats struct {
+	Messages   int64 // in the stream
+	Bytes      int64
+	MaxBytes   int64
+	Pending    int64 // not delivered yet
+	AckPending int64 // in some worker's hand, or waiting to be delivered again
+}
+
+// Unaccounted answers the messages that are neither pending nor in hand. On a stream with a consumer at rest it is 0.
+func (s Stats) Unaccounted() int64 { return s.Messages - s.Pending - s.AckPending }
+
+// Stats answers what a stream holds. On a stream without a consumer every message is pending.
+func (b *Bus) Stats(ctx context.Context, s Stream) (Stats, error) {
+	ctx, cancel := b.within(ctx)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, string(s))
+	if err != nil {
+		return Stats{}, unavailable("ask for "+string(s), err)
+	}
+	info := stream.CachedInfo()
+	out := Stats{
+		Messages: int64(info.State.Msgs), Bytes: int64(info.State.Bytes), MaxBytes: info.Config.MaxBytes, //nolint:gosec // counts fit
+		Pending: int64(info.State.Msgs), //nolint:gosec // counts fit
+	}
+	consumers := stream.ListConsumers(ctx)
+	first := true
+	for c := range consumers.Info() {
+		if first {
+			out.Pending, first = 0, false
+		}
+		out.Pending += int64(c.NumPending) //nolint:gosec // counts fit
+		out.AckPending += int64(c.NumAckPending)
+	}
+	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return Stats{}, unavailable("ask for the consumers of "+string(s), err)
+	}
+	return out, nil
+}
