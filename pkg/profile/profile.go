@@ -51,8 +51,8 @@ type State struct {
 	Fresh []id.Profile
 	// Fences has the fences of the run's own parts, and of the parts of the runs it retries, by run_no and part.
 	Fences map[RunPart]uint32
-	// Seen lets Commit find out whether anything above has changed since. Opaque.
-	Seen uint64
+	// Seen lets Commit find out whether anything above has changed since. It is the store's own; Decide hands it on.
+	Seen any
 }
 
 // RunPart names a part within a sync by the run's ordinal.
@@ -109,7 +109,7 @@ const (
 // Effects is what a batch changes. A store writes all of it in one durable step, or none.
 type Effects struct {
 	Keys   Keys
-	Seen   uint64 // State.Seen
+	Seen   any // State.Seen
 	Result Result
 	// By position: Write says whether Entries[i] is to be put.
 	Entries []EntryWrite
@@ -174,14 +174,5 @@ type Rules struct {
 	Protection resource.Protection
 	// Priority lists identity types, highest first; types not listed follow in alphabetical order.
 	Priority []string
-	// Retried are the runs that this run retries, newest first.
-	Retried []RetriedRun
 }
 
-// RetriedRun is a run whose recorded effects count for the one that retries it, but for the parts that were adopted
-// whole.
-type RetriedRun struct {
-	RunNo   int64
-	Run     id.Run
-	Adopted []uint32
-}

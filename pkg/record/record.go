@@ -147,8 +147,8 @@ type Origin struct {
 	SyncVersion  int64
 	RunNo        int64
 	Batch        id.Batch
-	RetryOf      id.Run // the run whose recorded effects count for this one; zero: none
-	Full         bool   // mode full: versions order by run_no first
+	Retried      []RetriedRun // the runs that this one retries, newest first
+	Full         bool         // mode full: versions order by run_no first
 	SnapshotTime time.Time
 	PayloadCap   int64
 	// Position of the first row that this fragment covers, and how many rows it covers.
@@ -158,4 +158,12 @@ type Origin struct {
 	// Lineage for outputs.
 	Model    string
 	Provider string
+}
+
+// RetriedRun is a run whose recorded effects count for the one that retries it, but for the parts that were adopted
+// whole.
+type RetriedRun struct {
+	RunNo   int64
+	Run     id.Run
+	Adopted []uint32
 }
