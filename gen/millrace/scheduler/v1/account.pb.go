@@ -339,13 +339,13 @@ type PartLease struct {
 	// Set for parts above 0.
 	Plan  *RunPlan   `protobuf:"bytes,10,opt,name=plan,proto3" json:"plan,omitempty"`
 	Range *PartRange `protobuf:"bytes,11,opt,name=range,proto3" json:"range,omitempty"`
-	// The run whose recorded effects count for this one.
-	RetryOf string `protobuf:"bytes,12,opt,name=retry_of,json=retryOf,proto3" json:"retry_of,omitempty"`
-	Lane    Lane   `protobuf:"varint,13,opt,name=lane,proto3,enum=millrace.scheduler.v1.Lane" json:"lane,omitempty"`
+	Lane  Lane       `protobuf:"varint,13,opt,name=lane,proto3,enum=millrace.scheduler.v1.Lane" json:"lane,omitempty"`
 	// The run's span context (W3C), so that batches link to it.
 	Traceparent string `protobuf:"bytes,14,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// Everything from `from` on, whatever the checkpoint.
-	Full          bool `protobuf:"varint,15,opt,name=full,proto3" json:"full,omitempty"`
+	Full bool `protobuf:"varint,15,opt,name=full,proto3" json:"full,omitempty"`
+	// The runs that this one retries, newest first.
+	Retried       []*RetriedRun `protobuf:"bytes,16,rep,name=retried,proto3" json:"retried,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -457,13 +457,6 @@ func (x *PartLease) GetRange() *PartRange {
 	return nil
 }
 
-func (x *PartLease) GetRetryOf() string {
-	if x != nil {
-		return x.RetryOf
-	}
-	return ""
-}
-
 func (x *PartLease) GetLane() Lane {
 	if x != nil {
 		return x.Lane
@@ -485,6 +478,76 @@ func (x *PartLease) GetFull() bool {
 	return false
 }
 
+func (x *PartLease) GetRetried() []*RetriedRun {
+	if x != nil {
+		return x.Retried
+	}
+	return nil
+}
+
+// RetriedRun is a run whose recorded effects count for the one that retries it, but for the parts that were adopted
+// whole.
+type RetriedRun struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Run   string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	RunNo int64                  `protobuf:"varint,2,opt,name=run_no,json=runNo,proto3" json:"run_no,omitempty"`
+	// Parts of `run` whose accounts stand in the account of the retrying run, ascending.
+	Adopted       []uint32 `protobuf:"varint,3,rep,packed,name=adopted,proto3" json:"adopted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetriedRun) Reset() {
+	*x = RetriedRun{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetriedRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetriedRun) ProtoMessage() {}
+
+func (x *RetriedRun) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetriedRun.ProtoReflect.Descriptor instead.
+func (*RetriedRun) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RetriedRun) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *RetriedRun) GetRunNo() int64 {
+	if x != nil {
+		return x.RunNo
+	}
+	return 0
+}
+
+func (x *RetriedRun) GetAdopted() []uint32 {
+	if x != nil {
+		return x.Adopted
+	}
+	return nil
+}
+
 type LeasePartRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names the worker process.
@@ -496,7 +559,7 @@ type LeasePartRequest struct {
 
 func (x *LeasePartRequest) Reset() {
 	*x = LeasePartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +571,7 @@ func (x *LeasePartRequest) String() string {
 func (*LeasePartRequest) ProtoMessage() {}
 
 func (x *LeasePartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +584,7 @@ func (x *LeasePartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasePartRequest.ProtoReflect.Descriptor instead.
 func (*LeasePartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{4}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LeasePartRequest) GetWorker() string {
@@ -548,7 +611,7 @@ type LeasePartResponse struct {
 
 func (x *LeasePartResponse) Reset() {
 	*x = LeasePartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +623,7 @@ func (x *LeasePartResponse) String() string {
 func (*LeasePartResponse) ProtoMessage() {}
 
 func (x *LeasePartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +636,7 @@ func (x *LeasePartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasePartResponse.ProtoReflect.Descriptor instead.
 func (*LeasePartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{5}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LeasePartResponse) GetLease() *PartLease {
@@ -596,7 +659,7 @@ type HeartbeatPartRequest struct {
 
 func (x *HeartbeatPartRequest) Reset() {
 	*x = HeartbeatPartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +671,7 @@ func (x *HeartbeatPartRequest) String() string {
 func (*HeartbeatPartRequest) ProtoMessage() {}
 
 func (x *HeartbeatPartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +684,7 @@ func (x *HeartbeatPartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatPartRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatPartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{6}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HeartbeatPartRequest) GetRun() string {
@@ -669,7 +732,7 @@ type HeartbeatPartResponse struct {
 
 func (x *HeartbeatPartResponse) Reset() {
 	*x = HeartbeatPartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +744,7 @@ func (x *HeartbeatPartResponse) String() string {
 func (*HeartbeatPartResponse) ProtoMessage() {}
 
 func (x *HeartbeatPartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +757,7 @@ func (x *HeartbeatPartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatPartResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatPartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{7}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HeartbeatPartResponse) GetCancel() bool {
@@ -715,7 +778,7 @@ type ReportPlanRequest struct {
 
 func (x *ReportPlanRequest) Reset() {
 	*x = ReportPlanRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +790,7 @@ func (x *ReportPlanRequest) String() string {
 func (*ReportPlanRequest) ProtoMessage() {}
 
 func (x *ReportPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +803,7 @@ func (x *ReportPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportPlanRequest.ProtoReflect.Descriptor instead.
 func (*ReportPlanRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{8}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReportPlanRequest) GetRun() string {
@@ -772,7 +835,7 @@ type ReportPlanResponse struct {
 
 func (x *ReportPlanResponse) Reset() {
 	*x = ReportPlanResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +847,7 @@ func (x *ReportPlanResponse) String() string {
 func (*ReportPlanResponse) ProtoMessage() {}
 
 func (x *ReportPlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +860,7 @@ func (x *ReportPlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportPlanResponse.ProtoReflect.Descriptor instead.
 func (*ReportPlanResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{9}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{10}
 }
 
 type ReportExtractedRequest struct {
@@ -814,7 +877,7 @@ type ReportExtractedRequest struct {
 
 func (x *ReportExtractedRequest) Reset() {
 	*x = ReportExtractedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +889,7 @@ func (x *ReportExtractedRequest) String() string {
 func (*ReportExtractedRequest) ProtoMessage() {}
 
 func (x *ReportExtractedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +902,7 @@ func (x *ReportExtractedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportExtractedRequest.ProtoReflect.Descriptor instead.
 func (*ReportExtractedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{10}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReportExtractedRequest) GetBatch() *BatchRef {
@@ -885,7 +948,7 @@ type ReportExtractedResponse struct {
 
 func (x *ReportExtractedResponse) Reset() {
 	*x = ReportExtractedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +960,7 @@ func (x *ReportExtractedResponse) String() string {
 func (*ReportExtractedResponse) ProtoMessage() {}
 
 func (x *ReportExtractedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +973,7 @@ func (x *ReportExtractedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportExtractedResponse.ProtoReflect.Descriptor instead.
 func (*ReportExtractedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{11}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{12}
 }
 
 // IngestResult is what a fragment became, as kept under its batch key.
@@ -930,7 +993,7 @@ type IngestResult struct {
 
 func (x *IngestResult) Reset() {
 	*x = IngestResult{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1005,7 @@ func (x *IngestResult) String() string {
 func (*IngestResult) ProtoMessage() {}
 
 func (x *IngestResult) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1018,7 @@ func (x *IngestResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestResult.ProtoReflect.Descriptor instead.
 func (*IngestResult) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{12}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IngestResult) GetBatch() *BatchRef {
@@ -1009,7 +1072,7 @@ type ReportIngestedRequest struct {
 
 func (x *ReportIngestedRequest) Reset() {
 	*x = ReportIngestedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1084,7 @@ func (x *ReportIngestedRequest) String() string {
 func (*ReportIngestedRequest) ProtoMessage() {}
 
 func (x *ReportIngestedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1097,7 @@ func (x *ReportIngestedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportIngestedRequest.ProtoReflect.Descriptor instead.
 func (*ReportIngestedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{13}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReportIngestedRequest) GetResult() *IngestResult {
@@ -1052,7 +1115,7 @@ type ReportIngestedResponse struct {
 
 func (x *ReportIngestedResponse) Reset() {
 	*x = ReportIngestedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1127,7 @@ func (x *ReportIngestedResponse) String() string {
 func (*ReportIngestedResponse) ProtoMessage() {}
 
 func (x *ReportIngestedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1140,7 @@ func (x *ReportIngestedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportIngestedResponse.ProtoReflect.Descriptor instead.
 func (*ReportIngestedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{14}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{15}
 }
 
 type ReportQuarantinedRequest struct {
@@ -1090,7 +1153,7 @@ type ReportQuarantinedRequest struct {
 
 func (x *ReportQuarantinedRequest) Reset() {
 	*x = ReportQuarantinedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1165,7 @@ func (x *ReportQuarantinedRequest) String() string {
 func (*ReportQuarantinedRequest) ProtoMessage() {}
 
 func (x *ReportQuarantinedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1178,7 @@ func (x *ReportQuarantinedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportQuarantinedRequest.ProtoReflect.Descriptor instead.
 func (*ReportQuarantinedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{15}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReportQuarantinedRequest) GetBatch() *BatchRef {
@@ -1140,7 +1203,7 @@ type ReportQuarantinedResponse struct {
 
 func (x *ReportQuarantinedResponse) Reset() {
 	*x = ReportQuarantinedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1215,7 @@ func (x *ReportQuarantinedResponse) String() string {
 func (*ReportQuarantinedResponse) ProtoMessage() {}
 
 func (x *ReportQuarantinedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1228,7 @@ func (x *ReportQuarantinedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportQuarantinedResponse.ProtoReflect.Descriptor instead.
 func (*ReportQuarantinedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{16}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{17}
 }
 
 type CompletePartRequest struct {
@@ -1190,7 +1253,7 @@ type CompletePartRequest struct {
 
 func (x *CompletePartRequest) Reset() {
 	*x = CompletePartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1265,7 @@ func (x *CompletePartRequest) String() string {
 func (*CompletePartRequest) ProtoMessage() {}
 
 func (x *CompletePartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1278,7 @@ func (x *CompletePartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompletePartRequest.ProtoReflect.Descriptor instead.
 func (*CompletePartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{17}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CompletePartRequest) GetRun() string {
@@ -1289,7 +1352,7 @@ type CompletePartResponse struct {
 
 func (x *CompletePartResponse) Reset() {
 	*x = CompletePartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1364,7 @@ func (x *CompletePartResponse) String() string {
 func (*CompletePartResponse) ProtoMessage() {}
 
 func (x *CompletePartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1377,7 @@ func (x *CompletePartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompletePartResponse.ProtoReflect.Descriptor instead.
 func (*CompletePartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{18}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{19}
 }
 
 var File_millrace_scheduler_v1_account_proto protoreflect.FileDescriptor
@@ -1350,7 +1413,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"payloadCap\x12\x1f\n" +
 	"\vkey_columns\x18\v \x03(\tR\n" +
 	"keyColumns\x12'\n" +
-	"\x0fprogram_version\x18\f \x01(\tR\x0eprogramVersion\"\xdc\x03\n" +
+	"\x0fprogram_version\x18\f \x01(\tR\x0eprogramVersion\"\x8e\x04\n" +
 	"\tPartLease\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x15\n" +
@@ -1365,11 +1428,16 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"checkpoint\x122\n" +
 	"\x04plan\x18\n" +
 	" \x01(\v2\x1e.millrace.scheduler.v1.RunPlanR\x04plan\x126\n" +
-	"\x05range\x18\v \x01(\v2 .millrace.scheduler.v1.PartRangeR\x05range\x12\x19\n" +
-	"\bretry_of\x18\f \x01(\tR\aretryOf\x12/\n" +
+	"\x05range\x18\v \x01(\v2 .millrace.scheduler.v1.PartRangeR\x05range\x12/\n" +
 	"\x04lane\x18\r \x01(\x0e2\x1b.millrace.scheduler.v1.LaneR\x04lane\x12 \n" +
 	"\vtraceparent\x18\x0e \x01(\tR\vtraceparent\x12\x12\n" +
-	"\x04full\x18\x0f \x01(\bR\x04full\"Y\n" +
+	"\x04full\x18\x0f \x01(\bR\x04full\x12;\n" +
+	"\aretried\x18\x10 \x03(\v2!.millrace.scheduler.v1.RetriedRunR\aretriedJ\x04\b\f\x10\rR\bretry_of\"O\n" +
+	"\n" +
+	"RetriedRun\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12\x15\n" +
+	"\x06run_no\x18\x02 \x01(\x03R\x05runNo\x12\x18\n" +
+	"\aadopted\x18\x03 \x03(\rR\aadopted\"Y\n" +
 	"\x10LeasePartRequest\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12-\n" +
 	"\x04wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"K\n" +
@@ -1443,68 +1511,70 @@ func file_millrace_scheduler_v1_account_proto_rawDescGZIP() []byte {
 	return file_millrace_scheduler_v1_account_proto_rawDescData
 }
 
-var file_millrace_scheduler_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_millrace_scheduler_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_millrace_scheduler_v1_account_proto_goTypes = []any{
 	(*BatchRef)(nil),                  // 0: millrace.scheduler.v1.BatchRef
 	(*PartRange)(nil),                 // 1: millrace.scheduler.v1.PartRange
 	(*RunPlan)(nil),                   // 2: millrace.scheduler.v1.RunPlan
 	(*PartLease)(nil),                 // 3: millrace.scheduler.v1.PartLease
-	(*LeasePartRequest)(nil),          // 4: millrace.scheduler.v1.LeasePartRequest
-	(*LeasePartResponse)(nil),         // 5: millrace.scheduler.v1.LeasePartResponse
-	(*HeartbeatPartRequest)(nil),      // 6: millrace.scheduler.v1.HeartbeatPartRequest
-	(*HeartbeatPartResponse)(nil),     // 7: millrace.scheduler.v1.HeartbeatPartResponse
-	(*ReportPlanRequest)(nil),         // 8: millrace.scheduler.v1.ReportPlanRequest
-	(*ReportPlanResponse)(nil),        // 9: millrace.scheduler.v1.ReportPlanResponse
-	(*ReportExtractedRequest)(nil),    // 10: millrace.scheduler.v1.ReportExtractedRequest
-	(*ReportExtractedResponse)(nil),   // 11: millrace.scheduler.v1.ReportExtractedResponse
-	(*IngestResult)(nil),              // 12: millrace.scheduler.v1.IngestResult
-	(*ReportIngestedRequest)(nil),     // 13: millrace.scheduler.v1.ReportIngestedRequest
-	(*ReportIngestedResponse)(nil),    // 14: millrace.scheduler.v1.ReportIngestedResponse
-	(*ReportQuarantinedRequest)(nil),  // 15: millrace.scheduler.v1.ReportQuarantinedRequest
-	(*ReportQuarantinedResponse)(nil), // 16: millrace.scheduler.v1.ReportQuarantinedResponse
-	(*CompletePartRequest)(nil),       // 17: millrace.scheduler.v1.CompletePartRequest
-	(*CompletePartResponse)(nil),      // 18: millrace.scheduler.v1.CompletePartResponse
-	(*timestamppb.Timestamp)(nil),     // 19: google.protobuf.Timestamp
-	(Lane)(0),                         // 20: millrace.scheduler.v1.Lane
-	(*durationpb.Duration)(nil),       // 21: google.protobuf.Duration
-	(*Counts)(nil),                    // 22: millrace.scheduler.v1.Counts
-	(*RunError)(nil),                  // 23: millrace.scheduler.v1.RunError
+	(*RetriedRun)(nil),                // 4: millrace.scheduler.v1.RetriedRun
+	(*LeasePartRequest)(nil),          // 5: millrace.scheduler.v1.LeasePartRequest
+	(*LeasePartResponse)(nil),         // 6: millrace.scheduler.v1.LeasePartResponse
+	(*HeartbeatPartRequest)(nil),      // 7: millrace.scheduler.v1.HeartbeatPartRequest
+	(*HeartbeatPartResponse)(nil),     // 8: millrace.scheduler.v1.HeartbeatPartResponse
+	(*ReportPlanRequest)(nil),         // 9: millrace.scheduler.v1.ReportPlanRequest
+	(*ReportPlanResponse)(nil),        // 10: millrace.scheduler.v1.ReportPlanResponse
+	(*ReportExtractedRequest)(nil),    // 11: millrace.scheduler.v1.ReportExtractedRequest
+	(*ReportExtractedResponse)(nil),   // 12: millrace.scheduler.v1.ReportExtractedResponse
+	(*IngestResult)(nil),              // 13: millrace.scheduler.v1.IngestResult
+	(*ReportIngestedRequest)(nil),     // 14: millrace.scheduler.v1.ReportIngestedRequest
+	(*ReportIngestedResponse)(nil),    // 15: millrace.scheduler.v1.ReportIngestedResponse
+	(*ReportQuarantinedRequest)(nil),  // 16: millrace.scheduler.v1.ReportQuarantinedRequest
+	(*ReportQuarantinedResponse)(nil), // 17: millrace.scheduler.v1.ReportQuarantinedResponse
+	(*CompletePartRequest)(nil),       // 18: millrace.scheduler.v1.CompletePartRequest
+	(*CompletePartResponse)(nil),      // 19: millrace.scheduler.v1.CompletePartResponse
+	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
+	(Lane)(0),                         // 21: millrace.scheduler.v1.Lane
+	(*durationpb.Duration)(nil),       // 22: google.protobuf.Duration
+	(*Counts)(nil),                    // 23: millrace.scheduler.v1.Counts
+	(*RunError)(nil),                  // 24: millrace.scheduler.v1.RunError
 }
 var file_millrace_scheduler_v1_account_proto_depIdxs = []int32{
-	19, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
+	20, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: millrace.scheduler.v1.RunPlan.parts:type_name -> millrace.scheduler.v1.PartRange
 	2,  // 2: millrace.scheduler.v1.PartLease.plan:type_name -> millrace.scheduler.v1.RunPlan
 	1,  // 3: millrace.scheduler.v1.PartLease.range:type_name -> millrace.scheduler.v1.PartRange
-	20, // 4: millrace.scheduler.v1.PartLease.lane:type_name -> millrace.scheduler.v1.Lane
-	21, // 5: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
-	3,  // 6: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
-	2,  // 7: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
-	0,  // 8: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	0,  // 9: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
-	22, // 10: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
-	12, // 11: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
-	0,  // 12: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	23, // 13: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
-	23, // 14: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
-	4,  // 15: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
-	6,  // 16: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
-	8,  // 17: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
-	10, // 18: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
-	13, // 19: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
-	15, // 20: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
-	17, // 21: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
-	5,  // 22: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
-	7,  // 23: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
-	9,  // 24: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
-	11, // 25: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
-	14, // 26: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
-	16, // 27: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
-	18, // 28: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
-	22, // [22:29] is the sub-list for method output_type
-	15, // [15:22] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	21, // 4: millrace.scheduler.v1.PartLease.lane:type_name -> millrace.scheduler.v1.Lane
+	4,  // 5: millrace.scheduler.v1.PartLease.retried:type_name -> millrace.scheduler.v1.RetriedRun
+	22, // 6: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
+	3,  // 7: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
+	2,  // 8: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
+	0,  // 9: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	0,  // 10: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
+	23, // 11: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
+	13, // 12: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
+	0,  // 13: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	24, // 14: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
+	24, // 15: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
+	5,  // 16: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
+	7,  // 17: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
+	9,  // 18: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
+	11, // 19: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
+	14, // 20: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
+	16, // 21: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
+	18, // 22: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
+	6,  // 23: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
+	8,  // 24: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
+	10, // 25: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
+	12, // 26: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
+	15, // 27: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
+	17, // 28: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
+	19, // 29: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
+	23, // [23:30] is the sub-list for method output_type
+	16, // [16:23] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_millrace_scheduler_v1_account_proto_init() }
@@ -1519,7 +1589,7 @@ func file_millrace_scheduler_v1_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_scheduler_v1_account_proto_rawDesc), len(file_millrace_scheduler_v1_account_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
