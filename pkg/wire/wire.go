@@ -1,8 +1,9 @@
 // Package wire is the form in which batches pass through the broker: an envelope that says where a batch comes from,
 // and its Arrow data as LZ4-compressed IPC, with a checksum over all of it.
 //
-// Decoding is for bytes that nobody vouches for: it takes no more memory than its limit, and answers a classified
-// error, never a panic. Decoded arrays live in Go's memory and need no Release.
+// Decoding takes bytes that a broker or a disk may have changed: a checksum comes first, then the data takes no more
+// memory than its limit and every buffer is checked against what reads it. What does not fit is a classified error,
+// never a panic. Decoded arrays live in Go's memory and need no Release.
 package wire
 
 import (
