@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/identity"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/row"
@@ -26,11 +27,16 @@ type Keys struct {
 	Origin record.Origin
 	// Rows has the row key of each position (fixed_size_binary[16]).
 	Rows *array.FixedSizeBinary
+	// RecordHashes has the record hash of each position (fixed_size_binary[16]). Where a position's entry has that very
+	// record hash, Decide asks for no profile, and a store may leave Profiles and Fresh of the position zero.
+	RecordHashes *array.FixedSizeBinary
 	// Identities has one column per identity type of the batch, highest priority first.
 	Identities []IdentityColumn
 }
 
-// IdentityColumn is the values of one identity type by position; NULL where a row has none that is usable.
+// IdentityColumn is the values of one identity type by position; NULL where a row has none that is usable. A value of
+// type identity.MPID is the decimal text of a profile id: it is bound to the profile of that id where there is one, it
+// is never an IdentityWrite, and no profile id is derived from it (it counts for nothing in State.Fresh).
 type IdentityColumn struct {
 	Type   string
 	Values *array.String
@@ -111,13 +117,14 @@ type Effects struct {
 	Keys   Keys
 	Seen   any // State.Seen
 	Result Result
-	// By position: Write says whether Entries[i] is to be put.
+	// Entries to put; each row key at most once.
 	Entries []EntryWrite
 	// Identities to bind; each (type, value) at most once, and unbound when it was looked up.
 	Identities []IdentityWrite
 	// Contributions to merge blindly into profiles; several of one profile are possible.
 	Contributions []ContributionWrite
-	// Events to put, by their key; and keys to remove, because their row moved elsewhere. Removals come first.
+	// Events to put, by their key, each at most once; and keys to remove, because their row moved elsewhere. Removals
+	// come first.
 	Events      []EventWrite
 	EventsGone  []EventKey
 	Rejects     []record.Reject
@@ -174,5 +181,6 @@ type Rules struct {
 	Protection resource.Protection
 	// Priority lists identity types, highest first; types not listed follow in alphabetical order.
 	Priority []string
+	// Identities says which identity values are usable; the zero value is the default policy.
+	Identities identity.Policy
 }
-
