@@ -1,0 +1,324 @@
+package rpc
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"millrace.dev/pkg/fault"
+)
+
+// MarshalJSON answers the JSON form of the documentation: protojson with snake_case names in the order of the message,
+// 64-bit integers as strings, enum values as lower-case words without prefix, field masks as snake_case paths joined by
+// commas. Zero scalars and empty lists are there; an unset message or optional field is left out. The same message
+// always gives the same bytes.
+func MarshalJSON(m proto.Message) ([]byte, error) {
+	var w writer
+	if err := w.message(m.ProtoReflect()); err != nil {
+		return nil, fmt.Errorf("write %s as JSON: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	}
+	return w.Bytes(), nil
+}
+
+// writer writes compact JSON.
+type writer struct{ bytes.Buffer }
+
+func (w *writer) message(m protoreflect.Message) error {
+	d := m.Descriptor()
+	if mask, ok := m.Interface().(*fieldmaskpb.FieldMask); ok {
+		return w.text(strings.Join(mask.GetPaths(), ","))
+	}
+	if d.ParentFile().Package() == "google.protobuf" {
+		return w.wellKnown(m)
+	}
+	w.WriteByte('{')
+	first := true
+	fields := d.Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		if f.HasPresence() && !m.Has(f) {
+			continue
+		}
+		if !first {
+			w.WriteByte(',')
+		}
+		first = false
+		if err := w.text(string(f.Name())); err != nil {
+			return err
+		}
+		w.WriteByte(':')
+		if err := w.field(f, m.Get(f)); err != nil {
+			return err
+		}
+	}
+	w.WriteByte('}')
+	return nil
+}
+
+// wellKnown writes Timestamp, Duration, Struct and their like as protojson does, less its random spaces.
+func (w *writer) wellKnown(m protoreflect.Message) error {
+	b, err := protojson.Marshal(m.Interface())
+	if err != nil {
+		return err //nolint:wrapcheck // MarshalJSON says of what
+	}
+	return json.Compact(&w.Buffer, b) //nolint:wrapcheck // as above
+}
+
+func (w *writer) field(f protoreflect.FieldDescriptor, v protoreflect.Value) error {
+	switch {
+	case f.IsList():
+		w.WriteByte('[')
+		for i := range v.List().Len() {
+			if i > 0 {
+				w.WriteByte(',')
+			}
+			if err := w.value(f, v.List().Get(i)); err != nil {
+				return err
+			}
+		}
+		w.WriteByte(']')
+		return nil
+	case f.IsMap():
+		return w.dict(f, v.Map())
+	default:
+		return w.value(f, v)
+	}
+}
+
+// dict writes a map in the order of its keys' texts.
+func (w *writer) dict(f protoreflect.FieldDescriptor, m protoreflect.Map) error {
+	keys := make([]protoreflect.MapKey, 0, m.Len())
+	for k := range m.Range {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b protoreflect.MapKey) int { return strings.Compare(a.String(), b.String()) })
+	w.WriteByte('{')
+	for i, k := range keys {
+		if i > 0 {
+			w.WriteByte(',')
+		}
+		if err := w.text(k.String()); err != nil {
+			return err
+		}
+		w.WriteByte(':')
+		if err := w.value(f.MapValue(), m.Get(k)); err != nil {
+			return err
+		}
+	}
+	w.WriteByte('}')
+	return nil
+}
+
+func (w *writer) value(f protoreflect.FieldDescriptor, v protoreflect.Value) error {
+	switch f.Kind() {
+	case protoreflect.MessageKind, protoreflect.GroupKind:
+		return w.message(v.Message())
+	case protoreflect.EnumKind:
+		return w.enum(f.Enum(), v.Enum())
+	case protoreflect.StringKind:
+		return w.text(v.String())
+	case protoreflect.BytesKind:
+		return w.text(base64.StdEncoding.EncodeToString(v.Bytes()))
+	case protoreflect.BoolKind:
+		w.WriteString(strconv.FormatBool(v.Bool()))
+	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
+		w.WriteString(strconv.FormatInt(v.Int(), 10))
+	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
+		w.WriteString(strconv.FormatUint(v.Uint(), 10))
+	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
+		w.WriteString(`"` + strconv.FormatInt(v.Int(), 10) + `"`)
+	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+		w.WriteString(`"` + strconv.FormatUint(v.Uint(), 10) + `"`)
+	case protoreflect.FloatKind:
+		return w.float(v.Float(), 32)
+	case protoreflect.DoubleKind:
+		return w.float(v.Float(), 64)
+	}
+	return nil
+}
+
+func (w *writer) float(v float64, bits int) error {
+	switch {
+	case math.IsNaN(v):
+		return w.text("NaN")
+	case math.IsInf(v, 1):
+		return w.text("Infinity")
+	case math.IsInf(v, -1):
+		return w.text("-Infinity")
+	case bits == 32:
+		b, err := json.Marshal(float32(v))
+		w.Write(b)
+		return err //nolint:wrapcheck // MarshalJSON says of what
+	default:
+		b, err := json.Marshal(v)
+		w.Write(b)
+		return err //nolint:wrapcheck // MarshalJSON says of what
+	}
+}
+
+func (w *writer) enum(d protoreflect.EnumDescriptor, n protoreflect.EnumNumber) error {
+	if v := d.Values().ByNumber(n); v != nil {
+		return w.text(Word(v))
+	}
+	w.WriteString(strconv.Itoa(int(n)))
+	return nil
+}
+
+// text writes a JSON string, leaving <, > and & as they are.
+func (w *writer) text(s string) error {
+	e := json.NewEncoder(&w.Buffer)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil {
+		return err //nolint:wrapcheck // MarshalJSON says of what
+	}
+	w.Truncate(w.Len() - 1) // the encoder's newline
+	return nil
+}
+
+// Word answers an enum value as documents write it: RUN_STATE_SUCCEEDED is succeeded.
+func Word(v protoreflect.EnumValueDescriptor) string {
+	name := string(v.Name())
+	if d, ok := v.Parent().(protoreflect.EnumDescriptor); ok {
+		name = strings.TrimPrefix(name, prefix(d))
+	}
+	return strings.ToLower(name)
+}
+
+// prefix answers the prefix of an enum's values: RunState has RUN_STATE_.
+func prefix(d protoreflect.EnumDescriptor) string {
+	var b strings.Builder
+	for i, r := range string(d.Name()) {
+		if i > 0 && unicode.IsUpper(r) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToUpper(r))
+	}
+	return b.String() + "_"
+}
+
+// UnmarshalJSON reads the JSON form of the documentation into m, and protojson's own. What it does not know is refused
+// (INVALID_ARGUMENT with the place).
+func UnmarshalJSON(data []byte, m proto.Message) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return fault.New(fault.Invalid, fault.ReasonInvalidArgument, "the body is no JSON: %w", err)
+	}
+	if dec.More() {
+		return fault.New(fault.Invalid, fault.ReasonInvalidArgument, "the body has more than one JSON value; send one")
+	}
+	b, err := json.Marshal(plain(m.ProtoReflect().Descriptor(), v))
+	if err != nil {
+		return fault.New(fault.Invalid, fault.ReasonInvalidArgument, "the body is no JSON: %w", err)
+	}
+	if err := protojson.Unmarshal(b, m); err != nil {
+		return fault.New(fault.Invalid, fault.ReasonInvalidArgument, "the body is no %s: %s", m.ProtoReflect().Descriptor().Name(), protoText(err))
+	}
+	return nil
+}
+
+// protoText answers protojson's text with its random space made plain, less the position, which is not the caller's.
+func protoText(err error) string {
+	s := strings.ReplaceAll(err.Error(), "\u00a0", " ")
+	s = strings.TrimPrefix(s, "proto: ")
+	if strings.HasPrefix(s, "(line ") {
+		if _, rest, ok := strings.Cut(s, "): "); ok {
+			s = rest
+		}
+	}
+	return s
+}
+
+// plain turns the words of enums and the paths of masks in v into what protojson reads.
+func plain(d protoreflect.MessageDescriptor, v any) any {
+	obj, ok := v.(map[string]any)
+	if !ok || d.ParentFile().Package() == "google.protobuf" {
+		return v
+	}
+	out := make(map[string]any, len(obj))
+	for k, e := range obj {
+		f := d.Fields().ByName(protoreflect.Name(k))
+		if f == nil {
+			f = d.Fields().ByJSONName(k)
+		}
+		if f != nil {
+			e = plainField(f, e)
+		}
+		out[k] = e
+	}
+	return out
+}
+
+func plainField(f protoreflect.FieldDescriptor, v any) any {
+	switch {
+	case f.IsMap():
+		obj, ok := v.(map[string]any)
+		if !ok {
+			return v
+		}
+		out := make(map[string]any, len(obj))
+		for k, e := range obj {
+			out[k] = plainValue(f.MapValue(), e)
+		}
+		return out
+	case f.IsList():
+		list, ok := v.([]any)
+		if !ok {
+			return v
+		}
+		out := make([]any, len(list))
+		for i, e := range list {
+			out[i] = plainValue(f, e)
+		}
+		return out
+	default:
+		return plainValue(f, v)
+	}
+}
+
+func plainValue(f protoreflect.FieldDescriptor, v any) any {
+	s, isText := v.(string)
+	switch {
+	case f.Kind() == protoreflect.EnumKind && isText:
+		if n := protoreflect.Name(prefix(f.Enum()) + strings.ToUpper(s)); f.Enum().Values().ByName(n) != nil {
+			return string(n)
+		}
+		return v
+	case f.Kind() != protoreflect.MessageKind:
+		return v
+	case f.Message().FullName() == "google.protobuf.FieldMask" && isText:
+		return camelPaths(s)
+	default:
+		return plain(f.Message(), v)
+	}
+}
+
+// camelPaths turns display_name,sql into displayName,sql.
+func camelPaths(s string) string {
+	var b strings.Builder
+	up := false
+	for _, r := range s {
+		switch {
+		case r == '_':
+			up = true
+			continue
+		case up:
+			r = unicode.ToUpper(r)
+		}
+		up = false
+		b.WriteRune(r)
+	}
+	return b.String()
+}
