@@ -1,0 +1,101 @@
+# Everything that a developer of Millrace runs. `make help` lists it.
+
+# Tools, pinned, installed to .bin/ when they are missing.
+BUF_VERSION           := v1.75.0
+PROTOC_GEN_GO_VERSION := v1.36.12
+PROTOC_GEN_GRPC       := v1.6.2
+GOLANGCI_VERSION      := v2.15.0
+GOTESTSUM_VERSION     := v1.13.0
+
+BIN     := $(CURDIR)/.bin
+TAGS    := duckdb_arrow
+GO      := go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# DuckDB's Arrow interface stands behind a build tag.
+export GOFLAGS = -tags=$(TAGS)
+# Installed tools live outside the workspace; the Go toolchain is the one at hand.
+INSTALL := GOBIN=$(BIN) GOWORK=off GOFLAGS= $(GO) install
+
+# Services that are built without cgo: no DuckDB in them.
+PURE    := config scheduler mapper ingestion
+# Packages with goroutines of their own, tested with the race detector too.
+RACE    := ./pkg/app/... ./pkg/bus/... ./pkg/quota/... ./pkg/rpc/... ./pkg/store/pebble/... ./services/mapper/... ./services/ingestion/...
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test race lint gen check-gen bench e2e fuzz build dev standalone tools clean
+
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## build, load a sample warehouse into the platform, show what came in (KEEP=1 leaves it running)
+	@test -x bin/millrace || echo "Building Millrace. The first build compiles DuckDB's bindings, NATS and Arrow and takes some minutes."
+	@$(MAKE) --no-print-directory bin/millrace
+	@bin/millrace demo --run $(if $(KEEP),--keep)
+
+test: $(BIN)/gotestsum ## all tests, on real PostgreSQL, Redis and NATS (found or installed)
+	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/test.json -- -timeout 20m ./gen/... ./pkg/... ./services/...
+	@$(MAKE) --no-print-directory race no-skips
+
+race: $(BIN)/gotestsum ## the packages with goroutines of their own, with the race detector
+	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/race.json -- -race -short -timeout 20m $(RACE)
+
+.PHONY: no-skips
+no-skips:
+	@if grep -h '"Action":"skip"' .bin/test.json .bin/race.json | grep '"Test":'; then echo "The tests above were skipped."; test "$$CI" != true; fi
+
+e2e: $(BIN)/gotestsum ## the end-to-end scenarios alone, in one process and as five
+	@$(BIN)/gotestsum --format testname -- -count=1 -timeout 30m ./services/e2e/...
+
+bench: bin/millrace ## measure: ceilings first, then the workloads of the same run (FULL=1: every size); writes bench.json
+	@$(GO) run ./services/e2e/bench $(if $(FULL),--full) --out bench.json
+
+fuzz: ## each fuzz target for FUZZTIME (default 30s)
+	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' pkg services | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$p/*_test.go | sed 's/func //'); do \
+	    echo "$$p $$f"; $(GO) test ./$$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) || exit 1; done; done
+
+lint: $(BIN)/golangci-lint $(BIN)/buf ## golangci-lint over pkg and services, buf lint and breaking changes
+	@$(BIN)/buf lint
+	@if git rev-parse -q --verify origin/main >/dev/null; then $(BIN)/buf breaking --against '.git#ref=refs/remotes/origin/main'; fi
+	@cd pkg && $(BIN)/golangci-lint run ./...
+	@cd services && $(BIN)/golangci-lint run ./...
+
+gen: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc ## generate gen/ from proto/
+	@$(BIN)/buf format -w && $(BIN)/buf generate
+
+check-gen: gen ## fail when gen/ is not what proto/ says
+	@git diff --exit-code -- gen proto || { echo "gen/ differs from proto/: run make gen and commit."; exit 1; }
+	@test -z "$$(git status --porcelain -- gen)" || { echo "gen/ has files that are not committed."; exit 1; }
+
+build: ## every binary into bin/, the CLI as bin/millrace
+	@mkdir -p bin && $(GO) build -ldflags '-X millrace.dev/pkg/app.Version=$(VERSION)' -o bin/ $$($(GO) list ./services/... | grep '/cmd/')
+
+.PHONY: bin/millrace
+bin/millrace:
+	@mkdir -p bin && $(GO) build -ldflags '-X millrace.dev/pkg/app.Version=$(VERSION)' -o bin/millrace ./services/millrace/cmd/millrace
+
+standalone: ## each module by itself (GOWORK=off), and the services without cgo
+	@for m in gen pkg services; do echo "GOWORK=off $$m"; (cd $$m && GOWORK=off $(GO) build ./...) || exit 1; done
+	@for s in $(PURE) extractor; do echo "CGO_ENABLED=0 $$s"; CGO_ENABLED=0 $(GO) build -o /dev/null ./services/$$s/cmd/$$s || exit 1; done
+
+dev: bin/millrace ## run every service in one process, logs in words
+	@bin/millrace up --log-level debug --log-format text
+
+tools: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/golangci-lint $(BIN)/gotestsum ## install the pinned tools to .bin/
+
+clean: ## remove bin/, .bin/ and what the demo left
+	@rm -rf bin .bin millrace-data millrace-demo bench.json
+
+$(BIN)/buf:
+	@echo "Installing buf $(BUF_VERSION); it takes some minutes."
+	@$(INSTALL) github.com/bufbuild/buf/cmd/buf@$(BUF_VERSION)
+$(BIN)/protoc-gen-go:
+	@$(INSTALL) google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO_VERSION)
+$(BIN)/protoc-gen-go-grpc:
+	@$(INSTALL) google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GRPC)
+$(BIN)/golangci-lint:
+	@echo "Installing golangci-lint $(GOLANGCI_VERSION); it takes some minutes."
+	@$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+$(BIN)/gotestsum:
+	@$(INSTALL) gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
