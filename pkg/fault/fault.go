@@ -89,7 +89,7 @@ func (v Violation) String() string {
 
 // New answers an error of a class and reason with a formatted message. A %w verb sets the cause.
 func New(c Class, r Reason, format string, args ...any) *Error {
-	err := fmt.Errorf(format, args...) //nolint:err113 // the one place where texts become classified errors
+	err := fmt.Errorf(format, args...)
 	return &Error{Class: c, Reason: r, Message: err.Error(), Err: errors.Unwrap(err)}
 }
 

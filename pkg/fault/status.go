@@ -100,9 +100,9 @@ func ToStatus(err error) error {
 	}
 	st, derr := status.New(codeOf(e.Class), msg).WithDetails(details...)
 	if derr != nil {
-		return status.Error(codeOf(e.Class), msg) //nolint:wrapcheck // a status is the boundary's own error
+		return status.Error(codeOf(e.Class), msg)
 	}
-	return st.Err() //nolint:wrapcheck // a status is the boundary's own error
+	return st.Err()
 }
 
 func badRequest(vs []Violation) *errdetails.BadRequest {
@@ -117,7 +117,7 @@ func places(vs []Violation) *faultv1.Violations {
 	out := &faultv1.Violations{}
 	for _, v := range vs {
 		out.Violations = append(out.Violations, &faultv1.Violation{
-			File: v.File, Line: int32(v.Line), Column: int32(v.Column), //nolint:gosec // lines and columns are small
+			File: v.File, Line: int32(v.Line), Column: int32(v.Column),
 			Kind: v.Kind, Id: v.ID, Field: v.Field, Message: v.Message, Fix: v.Fix,
 		})
 	}

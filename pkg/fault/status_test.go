@@ -28,7 +28,7 @@ func TestEveryClassAndReasonTravelsThereAndBack(t *testing.T) {
 			require.Equal(t, time.Second, out.RetryAfter)
 			require.Equal(t, "sql", out.Field)
 			require.Equal(t, map[string]string{"run": "r1"}, out.Metadata)
-			if !(c == fault.Internal && out.Reason == fault.ReasonInternal) {
+			if c != fault.Internal || out.Reason != fault.ReasonInternal {
 				require.Equal(t, in.Message, out.Message)
 			}
 		}

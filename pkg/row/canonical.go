@@ -48,7 +48,7 @@ func appendCanonical(dst []byte, col arrow.Array, i int) []byte {
 }
 
 func appendStruct(dst []byte, c *array.Struct, i int) []byte {
-	t := c.DataType().(*arrow.StructType) //nolint:forcetypeassert // a struct array has a struct type
+	t := c.DataType().(*arrow.StructType)
 	for f := range c.NumField() {
 		dst = append(dst, t.Field(f).Name...)
 		dst = append(dst, 0)
@@ -90,9 +90,9 @@ func AppendCanonicalText(dst []byte, col arrow.Array, i int) []byte {
 	case *array.Boolean:
 		return strconv.AppendBool(dst, c.Value(i))
 	case *array.Decimal128:
-		return AppendDecimal(dst, c.Value(i), c.DataType().(*arrow.Decimal128Type).Scale) //nolint:forcetypeassert // a decimal array has a decimal type
+		return AppendDecimal(dst, c.Value(i), c.DataType().(*arrow.Decimal128Type).Scale)
 	case *array.Timestamp:
-		unit := c.DataType().(*arrow.TimestampType).Unit //nolint:forcetypeassert // a timestamp array has a timestamp type
+		unit := c.DataType().(*arrow.TimestampType).Unit
 		return c.Value(i).ToTime(unit).UTC().AppendFormat(dst, time.RFC3339Nano)
 	case *array.Date32:
 		return c.Value(i).ToTime().AppendFormat(dst, time.DateOnly)

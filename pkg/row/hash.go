@@ -69,7 +69,7 @@ func each(col arrow.Array, f func(i int)) {
 }
 
 func addStruct(sums []Hash, name string, c *array.Struct) {
-	t := c.DataType().(*arrow.StructType) //nolint:forcetypeassert // a struct array has a struct type
+	t := c.DataType().(*arrow.StructType)
 	for f := range c.NumField() {
 		child := c.Field(f)
 		if c.NullN() == 0 {
@@ -166,20 +166,20 @@ func fixed(col arrow.Array) func(b []byte, i int) int {
 	case *array.Boolean:
 		return func(b []byte, i int) int { return putBool(b, c.Value(i)) }
 	case *array.Timestamp:
-		unit := c.DataType().(*arrow.TimestampType).Unit //nolint:forcetypeassert // a timestamp array has a timestamp type
+		unit := c.DataType().(*arrow.TimestampType).Unit
 		return func(b []byte, i int) int { return putInstant(b, int64(c.Value(i)), unit) }
 	case *array.Date32:
 		return func(b []byte, i int) int { return putInt(b, int64(c.Value(i))) }
 	case *array.Date64:
 		return func(b []byte, i int) int { return putInt(b, floorDiv(int64(c.Value(i)), millisPerDay)) }
 	case *array.Time32:
-		unit := c.DataType().(*arrow.Time32Type).Unit //nolint:forcetypeassert // a time array has a time type
+		unit := c.DataType().(*arrow.Time32Type).Unit
 		return func(b []byte, i int) int { return putInt(b, int64(c.Value(i))*int64(unit.Multiplier())) }
 	case *array.Time64:
-		unit := c.DataType().(*arrow.Time64Type).Unit //nolint:forcetypeassert // a time array has a time type
+		unit := c.DataType().(*arrow.Time64Type).Unit
 		return func(b []byte, i int) int { return putInt(b, int64(c.Value(i))*int64(unit.Multiplier())) }
 	case *array.Decimal128:
-		scale := c.DataType().(*arrow.Decimal128Type).Scale //nolint:forcetypeassert // a decimal array has a decimal type
+		scale := c.DataType().(*arrow.Decimal128Type).Scale
 		return func(b []byte, i int) int { return putDecimal(b, c.Value(i), scale) }
 	}
 	return nil
@@ -235,7 +235,7 @@ func putInstant(b []byte, v int64, unit arrow.TimeUnit) int {
 	sec := floorDiv(v, per)
 	nanos := (v - sec*per) * int64(unit.Multiplier())
 	binary.LittleEndian.PutUint64(b, uint64(sec))
-	binary.LittleEndian.PutUint32(b[8:], uint32(nanos)) //nolint:gosec // below 1e9
+	binary.LittleEndian.PutUint32(b[8:], uint32(nanos))
 	return 12
 }
 

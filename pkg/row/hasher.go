@@ -96,16 +96,16 @@ func Fixed16(b []byte) *array.FixedSizeBinary {
 }
 
 // Keys answers the row keys of b.
-func (b Batch) Keys() *array.FixedSizeBinary { return b.system(0).(*array.FixedSizeBinary) } //nolint:forcetypeassert // checked by wire
+func (b Batch) Keys() *array.FixedSizeBinary { return b.system(0).(*array.FixedSizeBinary) }
 
 // Hashes answers the row hashes of b.
-func (b Batch) Hashes() *array.FixedSizeBinary { return b.system(1).(*array.FixedSizeBinary) } //nolint:forcetypeassert // checked by wire
+func (b Batch) Hashes() *array.FixedSizeBinary { return b.system(1).(*array.FixedSizeBinary) }
 
 // Times answers the row times of b.
-func (b Batch) Times() *array.Timestamp { return b.system(2).(*array.Timestamp) } //nolint:forcetypeassert // checked by wire
+func (b Batch) Times() *array.Timestamp { return b.system(2).(*array.Timestamp) }
 
 // BelowLow answers which rows of b are below the low edge.
-func (b Batch) BelowLow() *array.Boolean { return b.system(3).(*array.Boolean) } //nolint:forcetypeassert // checked by wire
+func (b Batch) BelowLow() *array.Boolean { return b.system(3).(*array.Boolean) }
 
 func (b Batch) system(n int) arrow.Array { return b.Record.Column(b.Columns() + n) }
 

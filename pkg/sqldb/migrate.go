@@ -61,7 +61,7 @@ func (t *Tx) migrate(ctx context.Context, fsys fs.FS, name, file string) error {
 	}
 	var have int64
 	if err := t.QueryRow(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_versions WHERE name = ?", name).Scan(&have); err != nil {
-		return err //nolint:wrapcheck // classified
+		return err
 	}
 	if n <= have {
 		return nil
@@ -95,7 +95,7 @@ func stripComments(text string) string {
 func (d *DB) checkVersion(ctx context.Context, name string, files int) error {
 	var have int64
 	if err := d.QueryRow(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_versions WHERE name = ?", name).Scan(&have); err != nil {
-		return err //nolint:wrapcheck // classified
+		return err
 	}
 	if have > int64(files) {
 		return fault.New(fault.Precondition, fault.ReasonStoreUnavailable,

@@ -161,7 +161,7 @@ func (d *DB) Tx(ctx context.Context, f func(tx *Tx) error) error {
 	if errors.As(err, &p) {
 		err = p.Err
 	}
-	return err //nolint:wrapcheck // f's own error, or one that once has classified
+	return err
 }
 
 func (d *DB) once(ctx context.Context, f func(tx *Tx) error) error {
@@ -212,7 +212,7 @@ func now(ctx context.Context, q interface {
 	}
 	var micros int64
 	if err := q.QueryRow(ctx, text).Scan(&micros); err != nil {
-		return time.Time{}, err //nolint:wrapcheck // classified by row.Scan
+		return time.Time{}, err
 	}
 	return Time(micros), nil
 }

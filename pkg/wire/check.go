@@ -99,9 +99,9 @@ func filteredSchema() *arrow.Schema {
 
 func appendName(b *array.RecordBuilder, n int32, key id.Row, hash row.Hash) {
 	h := hash.Bytes()
-	b.Field(rejectRow).(*array.Int32Builder).Append(n)                //nolint:forcetypeassert // by the schema
-	b.Field(rejectKey).(*array.FixedSizeBinaryBuilder).Append(key[:]) //nolint:forcetypeassert // by the schema
-	b.Field(rejectHash).(*array.FixedSizeBinaryBuilder).Append(h[:])  //nolint:forcetypeassert // by the schema
+	b.Field(rejectRow).(*array.Int32Builder).Append(n)               
+	b.Field(rejectKey).(*array.FixedSizeBinaryBuilder).Append(key[:])
+	b.Field(rejectHash).(*array.FixedSizeBinaryBuilder).Append(h[:]) 
 }
 
 func rejectsRecord(rejects []record.Reject) arrow.RecordBatch {
@@ -115,9 +115,9 @@ func rejectsRecord(rejects []record.Reject) arrow.RecordBatch {
 		for at, s := range map[int]string{
 			rejectKeyValues: r.KeyValues, rejectColumn: r.Column, rejectStage: string(r.Stage), rejectRule: r.Rule, rejectReason: r.Reason,
 		} {
-			b.Field(at).(*array.StringBuilder).Append(s) //nolint:forcetypeassert // by the schema
+			b.Field(at).(*array.StringBuilder).Append(s)
 		}
-		b.Field(rejectSource).(*array.BinaryBuilder).Append(r.Source) //nolint:forcetypeassert // by the schema
+		b.Field(rejectSource).(*array.BinaryBuilder).Append(r.Source)
 	}
 	return b.NewRecordBatch()
 }
@@ -145,7 +145,7 @@ func decodeRejects(data []byte, max int64) ([]record.Reject, error) {
 		out[i] = record.Reject{
 			Row: n, Key: key, Hash: hash, KeyValues: text(rec, rejectKeyValues, i), Column: text(rec, rejectColumn, i),
 			Stage: record.Stage(text(rec, rejectStage, i)), Rule: text(rec, rejectRule, i), Reason: text(rec, rejectReason, i),
-			Source: rec.Column(rejectSource).(*array.Binary).Value(i), //nolint:forcetypeassert // by the schema
+			Source: rec.Column(rejectSource).(*array.Binary).Value(i),
 		}
 	}
 	return out, nil
@@ -166,7 +166,7 @@ func decodeFiltered(data []byte, max int64) ([]record.Filtered, error) {
 // decodeSmall reads a section that may be empty and must have this schema.
 func decodeSmall(data []byte, max int64, s *arrow.Schema) (arrow.RecordBatch, error) {
 	if len(data) == 0 {
-		return nil, nil //nolint:nilnil // no section, no rows
+		return nil, nil
 	}
 	rec, err := decode(data, max)
 	if err != nil {
@@ -179,12 +179,12 @@ func decodeSmall(data []byte, max int64, s *arrow.Schema) (arrow.RecordBatch, er
 }
 
 func name(rec arrow.RecordBatch, i int) (int32, id.Row, row.Hash) {
-	key := rec.Column(rejectKey).(*array.FixedSizeBinary)   //nolint:forcetypeassert // by the schema
-	hash := rec.Column(rejectHash).(*array.FixedSizeBinary) //nolint:forcetypeassert // by the schema
-	n := rec.Column(rejectRow).(*array.Int32)               //nolint:forcetypeassert // by the schema
+	key := rec.Column(rejectKey).(*array.FixedSizeBinary)  
+	hash := rec.Column(rejectHash).(*array.FixedSizeBinary)
+	n := rec.Column(rejectRow).(*array.Int32)              
 	return n.Value(i), id.Row(key.Value(i)), row.FromBytes(hash.Value(i))
 }
 
 func text(rec arrow.RecordBatch, col, i int) string {
-	return rec.Column(col).(*array.String).Value(i) //nolint:forcetypeassert // by the schema
+	return rec.Column(col).(*array.String).Value(i)
 }

@@ -42,7 +42,7 @@ func appendIPC(out []byte, rec arrow.RecordBatch) ([]byte, error) {
 func decode(b []byte, max int64) (rec arrow.RecordBatch, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			rec, err = nil, badIPC(fmt.Errorf("%v", p)) //nolint:err113 // Arrow panics on bytes that are not its own
+			rec, err = nil, badIPC(fmt.Errorf("%v", p))
 		}
 	}()
 	r, err := ipc.NewReader(bytes.NewReader(b), ipc.WithAllocator(&bounded{left: max}),
@@ -83,16 +83,16 @@ func badIPC(cause error) error {
 func validate(col arrow.Array) error {
 	data := col.Data()
 	if bitmap := data.Buffers()[0]; bitmap != nil && bitmap.Len() > 0 && bitmap.Len()*8 < data.Offset()+data.Len() {
-		return errors.New("validity bitmap is too short") //nolint:err113 // becomes the cause of a classified error
+		return errors.New("validity bitmap is too short")
 	}
 	if t, ok := data.DataType().(arrow.FixedWidthDataType); ok && data.DataType().ID() != arrow.DICTIONARY && data.Len() > 0 {
 		if buf := data.Buffers()[1]; buf == nil || buf.Len()*8 < (data.Offset()+data.Len())*t.BitWidth() {
-			return errors.New("values are too short") //nolint:err113 // becomes the cause of a classified error
+			return errors.New("values are too short")
 		}
 	}
 	if v, ok := col.(interface{ ValidateFull() error }); ok {
 		if err := v.ValidateFull(); err != nil {
-			return errors.New("offsets do not fit") //nolint:err113 // Arrow's own text may hold a value
+			return errors.New("offsets do not fit")
 		}
 	}
 	return validateChildren(col)
@@ -112,7 +112,7 @@ func validateChildren(col arrow.Array) error {
 		}
 		for i := range c.Len() {
 			if c.IsValid(i) && (c.GetValueIndex(i) < 0 || c.GetValueIndex(i) >= c.Dictionary().Len()) {
-				return errors.New("index outside the dictionary") //nolint:err113 // becomes the cause of a classified error
+				return errors.New("index outside the dictionary")
 			}
 		}
 	case array.ListLike:

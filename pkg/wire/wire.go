@@ -122,7 +122,7 @@ func encode(kind byte, o record.Origin, records ...arrow.RecordBatch) ([]byte, e
 	out := make([]byte, headLength, 64<<10)
 	copy(out, magic)
 	out[2], out[3] = version, kind
-	out = binary.BigEndian.AppendUint32(out, uint32(len(head))) //nolint:gosec // an origin is small
+	out = binary.BigEndian.AppendUint32(out, uint32(len(head)))
 	out = append(out, head...)
 	for _, r := range records {
 		at := len(out)
@@ -130,7 +130,7 @@ func encode(kind byte, o record.Origin, records ...arrow.RecordBatch) ([]byte, e
 		if out, err = appendIPC(out, r); err != nil {
 			return nil, err
 		}
-		binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4)) //nolint:gosec // bounded by the payload cap
+		binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4))
 	}
 	binary.BigEndian.PutUint64(out[4:], xxh3.Hash(out[headLength:]))
 	return out, nil
