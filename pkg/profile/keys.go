@@ -42,7 +42,7 @@ func KeysOf(b record.Batch, o record.Origin, s Scope, r Rules) Keys {
 	return k
 }
 
-// Rows answers how many positions k has.
+// Len answers how many positions k has.
 func (k Keys) Len() int {
 	if k.Rows == nil {
 		return 0
