@@ -54,7 +54,7 @@ type Reader interface {
 	SyncEvents(ctx context.Context, s profile.Scope, f EventFilter, after string, limit int) ([]EventDoc, string, error)
 	// Rejects answers the rejects of a run in the order of batches and rows.
 	Rejects(ctx context.Context, run id.Run, after string, limit int) ([]StoredReject, string, error)
-	// Everything walks all that the store digest covers; see storetest.Digest.
+	// Everything walks all that the store digest covers; see Digest.
 	Everything(ctx context.Context) iter.Seq2[Item, error]
 }
 
