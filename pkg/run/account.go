@@ -31,21 +31,49 @@ func (t Tally) Add(f Fragment) Tally {
 	return Tally{Rows: t.Rows + f.Rows, Counts: t.Counts.Add(f.Counts), Digest: t.Digest.Add(f.Digest)}
 }
 
-// Covered says whether fragments, in any order, are all of a batch: numbered 0, 1, … to the one marked last, each
-// starting where the one before ends. It answers the rows that they cover up to the first gap.
-func Covered(fs []Fragment) (rows int64, whole bool) {
-	fs = slices.Clone(fs)
-	slices.SortFunc(fs, func(a, b Fragment) int { return cmp.Compare(a.Index, b.Index) })
-	for i, f := range fs {
-		if int(f.Index) != i || f.FirstRow != rows {
-			return rows, false
-		}
-		rows += f.Rows
-		if f.Last {
-			return rows, i == len(fs)-1
-		}
+// Coverage is which fragments of a batch are known, as spans of fragments that follow one another without a gap, in
+// ascending order. The zero value covers nothing. It stays small when fragments come about in order.
+type Coverage []Span
+
+// Span is fragments First to Last, which cover the rows from FirstRow up to EndRow, EndRow excluded.
+type Span struct {
+	First, Last      uint32
+	FirstRow, EndRow int64
+	End              bool // Last is the last fragment of the batch
+}
+
+// Add answers c with one more fragment, and false where c has a fragment of that number already.
+func (c Coverage) Add(f Fragment) (Coverage, bool) {
+	i, _ := slices.BinarySearchFunc(c, f.Index, func(s Span, n uint32) int { return cmp.Compare(s.Last, n) })
+	if i < len(c) && c[i].First <= f.Index {
+		return c, false
 	}
-	return rows, false
+	out := slices.Insert(slices.Clone(c), i, Span{
+		First: f.Index, Last: f.Index, FirstRow: f.FirstRow, EndRow: f.FirstRow + f.Rows, End: f.Last,
+	})
+	if i+1 < len(out) && out[i].meets(out[i+1]) {
+		out = join(out, i)
+	}
+	if i > 0 && out[i-1].meets(out[i]) {
+		out = join(out, i-1)
+	}
+	return out, true
+}
+
+func (s Span) meets(next Span) bool {
+	return s.Last+1 == next.First && s.EndRow == next.FirstRow && !s.End
+}
+
+// join makes one of the spans i and i + 1.
+func join(c Coverage, i int) Coverage {
+	c[i].Last, c[i].EndRow, c[i].End = c[i+1].Last, c[i+1].EndRow, c[i+1].End
+	return slices.Delete(c, i+1, i+2)
+}
+
+// Whole says whether the fragments are all of a batch: numbered 0, 1, … to the one marked last, each starting at the
+// row where the one before ends.
+func (c Coverage) Whole() bool {
+	return len(c) == 1 && c[0].First == 0 && c[0].FirstRow == 0 && c[0].End
 }
 
 // Batch is what is known of one batch of a part's epoch. Reports come in any order: a batch may be ingested before it
@@ -57,11 +85,38 @@ type Batch struct {
 	Bytes     int64
 	Digest    row.Hash
 	Ingested  Tally
-	Whole     bool // the fragments ingested are all of it
+	Coverage  Coverage // of the fragments in Ingested
+}
+
+// Publish answers b as the extractor reported it, and false where it had been reported before.
+func (b Batch) Publish(rows, bytes int64, digest row.Hash) (Batch, bool) {
+	if b.Published {
+		return b, false
+	}
+	b.Published, b.Rows, b.Bytes, b.Digest = true, rows, bytes, digest
+	return b, true
+}
+
+// Ingest answers b with one more fragment, and false where that fragment had been reported before.
+func (b Batch) Ingest(f Fragment) (Batch, bool) {
+	c, fresh := b.Coverage.Add(f)
+	if fresh {
+		b.Coverage, b.Ingested = c, b.Ingested.Add(f)
+	}
+	return b, fresh
 }
 
 // Settled says whether nothing more is to come for b.
-func (b Batch) Settled() bool { return b.Published && b.Whole }
+func (b Batch) Settled() bool { return b.Published && b.Coverage.Whole() }
+
+// Account answers what b adds to its part's account so far.
+func (b Batch) Account() Account {
+	a := Account{Accounted: b.Ingested.Digest, Ingested: b.Ingested.Rows, Counts: b.Ingested.Counts}
+	if b.Published {
+		a.Batches, a.Rows, a.Bytes, a.Read = 1, b.Rows, b.Bytes, b.Digest
+	}
+	return a
+}
 
 // Account is the tally of a part's batches, or of a run's parts. The zero value is the account of nothing and closes.
 type Account struct {
@@ -159,10 +214,7 @@ func ClosePart(n uint32, rows int64, batches []Batch) PartAccount {
 		if !b.Published {
 			continue
 		}
-		out.Account = out.Add(Account{
-			Batches: 1, Rows: b.Rows, Bytes: b.Bytes, Read: b.Digest,
-			Accounted: b.Ingested.Digest, Ingested: b.Ingested.Rows, Counts: b.Ingested.Counts,
-		})
+		out.Account = out.Add(b.Account())
 	}
 	if len(out.Missing) > 0 {
 		return out
@@ -178,9 +230,9 @@ func lack(b Batch, known bool) Lack {
 	switch {
 	case !known || !b.Published:
 		return NotPublished
-	case b.Whole:
+	case b.Coverage.Whole():
 		return ""
-	case b.Ingested.Rows > 0:
+	case len(b.Coverage) > 0:
 		return PartIngested
 	default:
 		return NotIngested
