@@ -5,6 +5,7 @@ package resource
 import (
 	"time"
 
+	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 )
 
@@ -20,6 +21,26 @@ const (
 	KindSync       Kind = "Sync"
 )
 
+// Resource is one of *Connection, *Feed, *DataModel, *Mapping and *Sync.
+type Resource interface {
+	// Head answers the resource's own Meta.
+	Head() *Meta
+	// ResourceKind answers what it is.
+	ResourceKind() Kind
+	// Normalize fills in what was left out.
+	Normalize()
+	// Validate reports every rule that a normalized resource breaks by itself.
+	Validate() []fault.Violation
+}
+
+var (
+	_ Resource = (*Connection)(nil)
+	_ Resource = (*Feed)(nil)
+	_ Resource = (*DataModel)(nil)
+	_ Resource = (*Mapping)(nil)
+	_ Resource = (*Sync)(nil)
+)
+
 // Meta is what every resource carries.
 type Meta struct {
 	Workspace   id.Workspace
@@ -33,6 +54,12 @@ type Meta struct {
 	CreatedBy   string
 	UpdatedBy   string
 }
+
+// Head answers m.
+func (m *Meta) Head() *Meta { return m }
+
+// LabelApplySet is the label by which an apply set knows what it brought in.
+const LabelApplySet = "millrace.dev/apply-set"
 
 // Secret is a credential: plain on its way in, sealed at rest and on its way to a worker, kept when an update leaves
 // it alone. At most one is set; the zero value is no secret.

@@ -1,0 +1,151 @@
+package resource
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"millrace.dev/pkg/fault"
+)
+
+const (
+	defaultPort    = 5432
+	maxPort        = 65535
+	defaultTimeout = time.Hour
+	verifyFull     = "verify-full"
+)
+
+// ResourceKind answers KindConnection.
+func (*Connection) ResourceKind() Kind { return KindConnection }
+
+// Normalize fills in what was left out: PostgreSQL's port 5432, sslmode verify-full and a statement timeout of 1h.
+func (c *Connection) Normalize() {
+	c.normalize()
+	p := c.Postgres
+	if p == nil {
+		return
+	}
+	if p.Port == 0 {
+		p.Port = defaultPort
+	}
+	if p.SSLMode == "" {
+		p.SSLMode = verifyFull
+	}
+	if p.StatementTimeout == 0 {
+		p.StatementTimeout = defaultTimeout
+	}
+}
+
+// Validate reports every rule that c breaks. It looks at no file and no network.
+func (c *Connection) Validate() []fault.Violation {
+	f := newFaults(c)
+	f.meta(c.Meta)
+	switch {
+	case c.DuckDB == nil && c.Postgres == nil:
+		f.add("", "add one block: duckdb or postgres", "names no warehouse")
+	case c.DuckDB != nil && c.Postgres != nil:
+		f.add("postgres", "keep one block", "stands beside duckdb")
+	}
+	if c.DuckDB != nil {
+		c.DuckDB.validate(f)
+	}
+	if c.Postgres != nil {
+		c.Postgres.validate(f)
+	}
+	return f.out
+}
+
+func (d *DuckDB) validate(f *faults) {
+	f.text("duckdb.path", d.Path, true)
+	if d.Path != "" && !filepath.IsAbs(d.Path) {
+		f.add("duckdb.path", "write it from the root on, as the extractor sees it", "%q is not absolute", clip(d.Path))
+	}
+}
+
+func (p *Postgres) validate(f *faults) {
+	f.text("postgres.host", p.Host, true)
+	if p.Port < 1 || p.Port > maxPort {
+		f.add("postgres.port", fmt.Sprintf("use 1 to %d", maxPort), "%d is no port", p.Port)
+	}
+	f.text("postgres.database", p.Database, true)
+	f.text("postgres.user", p.User, true)
+	f.oneOf("postgres.sslmode", p.SSLMode, true, "disable", "require", "verify-ca", verifyFull)
+	f.certificates("postgres.ca", p.CA)
+	f.certificates("postgres.client_certificate", p.ClientCertificate)
+	if p.ClientCertificate != "" && p.ClientKey.IsZero() {
+		f.add("postgres.client_key", "add the certificate's key", "is missing")
+	}
+	if p.ClientCertificate == "" && !p.ClientKey.IsZero() {
+		f.add("postgres.client_certificate", "add the key's certificate", "is missing")
+	}
+	f.secret("postgres.password", p.Password)
+	f.secret("postgres.client_key", p.ClientKey)
+	if k := p.ClientKey.Plain; k != "" {
+		if block, _ := pem.Decode([]byte(k)); block == nil || !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			f.add("postgres.client_key", "give the key in PEM form", "holds no private key")
+		}
+	}
+	f.duration("postgres.statement_timeout", p.StatementTimeout)
+}
+
+func (f *faults) secret(field string, s Secret) {
+	if len(s.Plain) > maxBody || strings.ContainsRune(s.Plain, 0) {
+		f.add(field, fmt.Sprintf("give at most %d bytes of text", maxBody), "cannot be a secret")
+	}
+}
+
+// certificates checks PEM text with at least one certificate; empty is none.
+func (f *faults) certificates(field, text string) {
+	if text == "" {
+		return
+	}
+	f.body(field, text)
+	rest, n := []byte(text), 0
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); block.Type != "CERTIFICATE" || err != nil {
+			f.add(field, "give certificates in PEM form", "holds a %s block that is no certificate", block.Type)
+			return
+		}
+		n++
+	}
+	if n == 0 {
+		f.add(field, "give certificates in PEM form", "holds no certificate")
+	}
+}
+
+// SecretField is one credential of a connection.
+type SecretField struct {
+	Name  string // as documents write it: postgres.password
+	Value *Secret
+}
+
+// Secrets answers the credentials that c's block can have, set or not, in a fixed order. The pointers are into c.
+func (c *Connection) Secrets() []SecretField {
+	if c.Postgres == nil {
+		return nil
+	}
+	return []SecretField{
+		{Name: "postgres.password", Value: &c.Postgres.Password},
+		{Name: "postgres.client_key", Value: &c.Postgres.ClientKey},
+	}
+}
+
+// Clone answers a copy of c that shares nothing with it that can change.
+func (c Connection) Clone() Connection {
+	if c.DuckDB != nil {
+		d := *c.DuckDB
+		c.DuckDB = &d
+	}
+	if c.Postgres != nil {
+		p := *c.Postgres
+		c.Postgres = &p
+	}
+	return c
+}

@@ -1,0 +1,161 @@
+package resource
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/schedule"
+)
+
+// maxAfter bounds how many syncs one may wait for.
+const maxAfter = 64
+
+// ResourceKind answers KindSync.
+func (*Sync) ResourceKind() Kind { return KindSync }
+
+// Normalize fills in what was left out: a sync is a draft until it is activated, and healthy until it is not.
+func (s *Sync) Normalize() {
+	s.normalize()
+	if s.State == "" {
+		s.State = Draft
+	}
+	if s.Status == "" {
+		s.Status = Healthy
+	}
+}
+
+// FeedID answers the feed that s writes as.
+func (s *Sync) FeedID() string {
+	if s.Feed == "" {
+		return DefaultFeed
+	}
+	return s.Feed
+}
+
+// Validate reports every rule that s breaks by itself. Snapshot.Validate looks at it together with its parts.
+func (s *Sync) Validate() []fault.Violation {
+	c := newFaults(s)
+	c.meta(s.Meta)
+	c.reference("data_model", s.DataModel, true)
+	c.reference("mapping", s.Mapping, false)
+	c.reference("feed", s.Feed, false)
+	c.oneOf("mode", string(s.Mode), true, string(Incremental), string(Full))
+	c.schedule(s.ID, s.Schedule)
+	if !s.Until.IsZero() && !s.Until.After(s.From) {
+		c.add("until", "let it lie after from", "is not after from")
+	}
+	c.duration("lookback", s.Lookback)
+	c.duration("delay", s.Delay)
+	c.oneOf("state", string(s.State), true, string(Draft), string(Active), string(Paused))
+	if _, err := schedule.ParseLimit(s.TriggerLimit); err != nil {
+		c.because("trigger_limit", s.TriggerLimit, err)
+	}
+	return c.out
+}
+
+func (f *faults) schedule(self string, s Schedule) {
+	n := 0
+	for _, given := range []bool{s.Every != "", s.Cron != "", !s.Once.IsZero(), len(s.After) > 0} {
+		if given {
+			n++
+		}
+	}
+	if n > 1 {
+		f.add("schedule", "keep one of every, cron, once and after", "has %d forms", n)
+		return
+	}
+	if s.Every != "" {
+		f.due("schedule.every", s.Every)(schedule.Every(s.Every, s.Start))
+	}
+	if s.Every == "" && !s.Start.IsZero() {
+		f.add("schedule.start", "remove it", "goes with every only")
+	}
+	if s.Cron == "" && s.TimeZone != "" {
+		f.add("schedule.time_zone", "remove it", "goes with cron only")
+	}
+	f.zone("schedule.time_zone", s.TimeZone)
+	if _, err := time.LoadLocation(s.TimeZone); s.Cron != "" && err == nil {
+		f.due("schedule.cron", s.Cron)(schedule.Cron(s.Cron, s.TimeZone))
+	}
+	f.after(self, s.After)
+}
+
+// due reports why a schedule cannot be read, or that it never falls due.
+func (f *faults) due(field, text string) func(schedule.Schedule, error) {
+	return func(s schedule.Schedule, err error) {
+		if err != nil {
+			f.because(field, text, err)
+			return
+		}
+		if _, ever := s.Next(time.Unix(0, 0)); !ever {
+			f.add(field, "choose days that exist", "%q is never due", clip(text))
+		}
+	}
+}
+
+// because reports an error of the form `what; do this`.
+func (f *faults) because(field, text string, err error) {
+	what, fix, _ := strings.Cut(err.Error(), "; ")
+	f.add(field, fix, "%q is %s", clip(text), what)
+}
+
+func (f *faults) after(self string, syncs []string) {
+	if len(syncs) > maxAfter {
+		f.add("schedule.after", fmt.Sprintf("name at most %d", maxAfter), "names %d syncs", len(syncs))
+		return
+	}
+	seen := map[string]bool{}
+	for i, id := range syncs {
+		field := fmt.Sprintf("schedule.after[%d]", i)
+		f.reference(field, id, true)
+		switch {
+		case id == self && id != "":
+			f.add(field, "name other syncs", "a sync cannot wait for itself")
+		case seen[id]:
+			f.add(field, "name each sync once", "%q stands there twice", clip(id))
+		}
+		seen[id] = true
+	}
+}
+
+// Validate reports what does not go together: the rows of the table of modes and kinds that a sync breaks. Each part is
+// taken to be valid by itself.
+func (s *Snapshot) Validate() []fault.Violation {
+	c := newFaults(&s.Sync)
+	m := newFaults(&s.DataModel)
+	switch s.Sync.Mode {
+	case Incremental:
+		if s.DataModel.Iterator.Column == "" {
+			m.add("iterator", fmt.Sprintf("add iterator: {column: …, type: …}, or give sync %s mode full", s.Sync.ID), "is missing, and sync %s is incremental", s.Sync.ID)
+		}
+	case Full:
+		if s.DataModel.Kind == Events && len(s.DataModel.KeyColumns) == 0 {
+			m.add("key_columns", fmt.Sprintf("name the columns that tell events apart, or give sync %s mode incremental", s.Sync.ID), "is missing, and sync %s reads events in mode full", s.Sync.ID)
+		}
+	}
+	if s.Mapping == nil && s.DataModel.Kind == Events {
+		c.add("mapping", "name a mapping; only users are mapped by name", "is missing, and the data model's records are events")
+	}
+	if s.Mapping != nil && s.Mapping.Events != nil && s.DataModel.Kind == Users {
+		c.add("mapping", "use a mapping with rules", "mapping %s is for events, and the data model's records are users", s.Mapping.ID)
+	}
+	return append(m.out, c.out...)
+}
+
+// Notes answers what its owner should know of a valid sync: settings that its mode does not use.
+func (s *Snapshot) Notes() []string {
+	if s.Sync.Mode != Full {
+		return nil
+	}
+	var notes []string
+	unused := func(field string, given bool) {
+		if given {
+			notes = append(notes, field+" is not used in mode full")
+		}
+	}
+	unused("lookback", s.Sync.Lookback != 0)
+	unused("delay", s.Sync.Delay != 0)
+	return notes
+}

@@ -1,0 +1,85 @@
+package resource_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/resource"
+)
+
+func fields(vs []fault.Violation) []string {
+	var out []string
+	for _, v := range vs {
+		out = append(out, v.Kind+" "+v.Field)
+	}
+	return out
+}
+
+func TestModesGoWithKinds(t *testing.T) {
+	iterator := resource.Iterator{Column: "c", Type: resource.IteratorTimestamp}
+	rules := &resource.Mapping{Rules: []resource.Rule{{Ignore: "a"}}}
+	cases := []struct {
+		name    string
+		mode    resource.Mode
+		model   resource.DataModel
+		mapping *resource.Mapping
+		want    []string
+	}{
+		{"users, incremental", resource.Incremental, resource.DataModel{Kind: resource.Users, Iterator: iterator}, nil, nil},
+		{"users, incremental, no iterator", resource.Incremental, resource.DataModel{Kind: resource.Users}, nil, []string{"DataModel iterator"}},
+		{"users, full", resource.Full, resource.DataModel{Kind: resource.Users}, nil, nil},
+		{"events, incremental", resource.Incremental, resource.DataModel{Kind: resource.Events, Iterator: iterator}, rules, nil},
+		{"events, full, with key", resource.Full, resource.DataModel{Kind: resource.Events, KeyColumns: []string{"id"}}, rules, nil},
+		{"events, full, no key, no mapping", resource.Full, resource.DataModel{Kind: resource.Events}, nil, []string{"DataModel key_columns", "Sync mapping"}},
+		{"users, mapping of events", resource.Full, resource.DataModel{Kind: resource.Users}, &resource.Mapping{Events: &resource.EventsMapping{}}, []string{"Sync mapping"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := resource.Snapshot{Sync: resource.Sync{Mode: c.mode}, DataModel: c.model, Mapping: c.mapping}
+			require.Equal(t, c.want, fields(s.Validate()))
+		})
+	}
+}
+
+func TestUnusedSettingsAreNoted(t *testing.T) {
+	s := resource.Snapshot{Sync: resource.Sync{Mode: resource.Full, Lookback: time.Minute, Delay: time.Second}}
+	require.Equal(t, []string{"lookback is not used in mode full", "delay is not used in mode full"}, s.Notes())
+	s.Sync.Mode = resource.Incremental
+	require.Empty(t, s.Notes())
+}
+
+func TestMetaIsBounded(t *testing.T) {
+	f := resource.Feed{Meta: resource.Meta{
+		ID: strings.Repeat("a", 65), DisplayName: strings.Repeat("ä", 256),
+		Labels: map[string]string{"": "x", "a b": "x", "ok": "line\nbreak", "millrace.dev/apply-set": "x"},
+	}}
+	f.Normalize()
+	require.Equal(t, []string{"Feed id", "Feed display_name", "Feed labels", "Feed labels", "Feed labels.ok"}, fields(f.Validate()))
+	f.Meta = resource.Meta{ID: "a-1_b", DisplayName: strings.Repeat("ä", 255)}
+	require.Empty(t, f.Validate())
+	f.DisplayName = "a\x00"
+	require.Equal(t, []string{"Feed display_name"}, fields(f.Validate()))
+}
+
+func TestSecretsHideFromEveryVerb(t *testing.T) {
+	s := resource.Secret{Plain: "canary"}
+	c := resource.Connection{Postgres: &resource.Postgres{Password: s}}
+	c.Normalize()
+	require.Equal(t, "(set)", s.String())
+	require.Equal(t, "(set)", s.GoString())
+	for _, f := range c.Secrets() {
+		require.NotContains(t, f.Value.String(), "canary")
+	}
+}
+
+func TestACloneSharesNothing(t *testing.T) {
+	c := resource.Connection{Postgres: &resource.Postgres{Host: "a"}, DuckDB: &resource.DuckDB{Path: "/a"}}
+	d := c.Clone()
+	d.Postgres.Host, d.DuckDB.Path = "b", "/b"
+	require.Equal(t, "a", c.Postgres.Host)
+	require.Equal(t, "/a", c.DuckDB.Path)
+}
