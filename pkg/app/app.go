@@ -5,6 +5,8 @@ package app
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
@@ -17,7 +19,8 @@ import (
 type Module struct {
 	// Name is the service's: config, scheduler, extractor, mapper, ingestion.
 	Name string
-	// Settings points to a struct of the module's own flags (kong tags), or is nil. Filled before New is called.
+	// Settings points to a struct of the module's own flags (kong tags), or is nil. Filled before New is called. A field
+	// Workers is the flag --<name>-workers, MILLRACE_<NAME>_WORKERS, and `workers` in the section <name> of the file.
 	Settings any
 	// UsesBus says that New needs Env.Bus.
 	UsesBus bool
@@ -30,7 +33,8 @@ type Service interface {
 	// Register adds the service's gRPC servers.
 	Register(r grpc.ServiceRegistrar)
 	// Run works until soft ends, then takes no new work, finishes what is in hand and returns. What it has in hand goes
-	// by hard, which ends when the grace is over. An error ends the process.
+	// by hard, which ends when the grace is over. An error ends the process, unless soft has ended and it says no more
+	// than that.
 	Run(soft, hard context.Context) error
 	// Close frees what New opened, after Run has returned and the servers have stopped.
 	Close() error
@@ -45,7 +49,7 @@ type Env struct {
 	Bus     *bus.Bus // nil unless UsesBus
 	Shared  Shared
 	// Dial answers a connection to a service of the mesh by name, in memory where this process hosts it. It does not
-	// block; calls wait for the service. Owned by the process.
+	// block; calls wait for the service, at most rpc.CallTimeout unless they have a deadline. Owned by the process.
 	Dial func(service string) (grpc.ClientConnInterface, error)
 }
 
@@ -58,4 +62,91 @@ type Shared struct {
 	Keys  string // key set of credentials: file:PATH or a KMS URI
 	// AllInOne process: files of the machine's user may be read. A separate extractor reads none unless its settings say so.
 	FilesAnywhere bool
+}
+
+// Settings is what an operator sets of a process, besides its modules' own.
+type Settings struct {
+	GRPC string `name:"grpc" placeholder:"ADDR" help:"Address of the gRPC services; a service alone has its own of 127.0.0.1:7001 to 7005, more than one 127.0.0.1:7080."`
+	HTTP string `name:"http" placeholder:"ADDR" help:"Address of /healthz, /readyz and /metrics; a service alone has its own of 127.0.0.1:7101 to 7105, more than one 127.0.0.1:7081. 'none' serves none."`
+
+	Data  string `default:"./millrace-data" placeholder:"DIR" help:"Folder of everything embedded (${default})."`
+	NATS  string `name:"nats" default:"embedded" placeholder:"URL" help:"Broker: embedded, or nats://… (${default})."`
+	SQL   string `name:"sql" placeholder:"URL" help:"Control tables: sqlite:PATH or postgres://… (sqlite: control.db in the data folder)."`
+	Store string `placeholder:"URL" help:"Platform store: pebble:DIR or postgres://… (pebble: store in the data folder)."`
+	Quota string `default:"memory" placeholder:"URL" help:"Counters and limits: memory or redis://… (${default})."`
+	Keys  string `placeholder:"URI" help:"Key set of credentials: file:PATH or a KMS URI (file: keys.json in the data folder)."`
+
+	NATSReplicas int   `name:"nats-replicas" default:"1" help:"Copies of each stream on a NATS cluster."`
+	NATSMaxBytes int64 `name:"nats-max-bytes" default:"0" placeholder:"BYTES" help:"Bound of each data stream; 0 is 8 GiB, or what fits 70 % of the free disk."`
+	NATSLazySync bool  `name:"nats-lazy-sync" help:"Let the embedded broker ack before the disk has the message; a power loss then costs time."`
+
+	OTLP       string        `name:"otlp" placeholder:"ENDPOINT" help:"OTLP gRPC endpoint that spans are sent to, host:port or http(s)://host:port."`
+	Reflection bool          `negatable:"" help:"Serve gRPC reflection, which grpcurl needs."`
+	Pprof      bool          `help:"Serve /debug/pprof/ on the HTTP address."`
+	LogLevel   string        `default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error (${default})."`
+	LogFormat  string        `default:"text" enum:"text,json" help:"text or json (${default})."`
+	Grace      time.Duration `default:"20s" help:"How long a stop waits for what is in hand (${default})."`
+
+	ConfigAddr    string `default:"127.0.0.1:7001" placeholder:"ADDR" help:"Where the config service is, unless it runs here."`
+	SchedulerAddr string `default:"127.0.0.1:7002" placeholder:"ADDR" help:"Where the scheduler is, unless it runs here."`
+	ExtractorAddr string `default:"127.0.0.1:7003" placeholder:"ADDR" help:"Where the extractor is, unless it runs here."`
+	MapperAddr    string `default:"127.0.0.1:7004" placeholder:"ADDR" help:"Where the mapper is, unless it runs here."`
+	IngestionAddr string `default:"127.0.0.1:7005" placeholder:"ADDR" help:"Where the ingestion service is, unless it runs here."`
+}
+
+// none is the address of a server that is not wanted.
+const none = "none"
+
+// place is where a service stands unless settings say otherwise.
+type place struct{ name, grpc, http string }
+
+// mesh lists the services that a process may call.
+func mesh(s Settings) []place {
+	return []place{
+		{"config", s.ConfigAddr, "127.0.0.1:7101"},
+		{"scheduler", s.SchedulerAddr, "127.0.0.1:7102"},
+		{"extractor", s.ExtractorAddr, "127.0.0.1:7103"},
+		{"mapper", s.MapperAddr, "127.0.0.1:7104"},
+		{"ingestion", s.IngestionAddr, "127.0.0.1:7105"},
+	}
+}
+
+// complete fills what follows from other settings and from the modules hosted.
+func (s Settings) complete(modules []Module) Settings {
+	def := func(v *string, d string) {
+		if *v == "" {
+			*v = d
+		}
+	}
+	def(&s.ConfigAddr, "127.0.0.1:7001")
+	def(&s.SchedulerAddr, "127.0.0.1:7002")
+	def(&s.ExtractorAddr, "127.0.0.1:7003")
+	def(&s.MapperAddr, "127.0.0.1:7004")
+	def(&s.IngestionAddr, "127.0.0.1:7005")
+	grpcAddr, httpAddr := "127.0.0.1:7080", "127.0.0.1:7081"
+	if len(modules) == 1 {
+		for _, p := range mesh(s) {
+			if p.name == modules[0].Name {
+				grpcAddr, httpAddr = p.grpc, p.http
+			}
+		}
+	}
+	def(&s.GRPC, grpcAddr)
+	def(&s.HTTP, httpAddr)
+	def(&s.Data, "./millrace-data")
+	def(&s.NATS, bus.Embedded)
+	def(&s.SQL, "sqlite:"+filepath.Join(s.Data, "control.db"))
+	def(&s.Store, "pebble:"+filepath.Join(s.Data, "store"))
+	def(&s.Quota, "memory")
+	def(&s.Keys, "file:"+filepath.Join(s.Data, "keys.json"))
+	def(&s.LogLevel, "info")
+	def(&s.LogFormat, "text")
+	if s.Grace <= 0 {
+		s.Grace = 20 * time.Second
+	}
+	return s
+}
+
+func (s Settings) shared(anywhere bool) Shared {
+	return Shared{Data: s.Data, SQL: s.SQL, Store: s.Store, Quota: s.Quota, Keys: s.Keys, FilesAnywhere: anywhere}
 }

@@ -31,6 +31,8 @@ type Input struct {
 	Args        []string
 	Getenv      func(string) (string, bool) // nil: os.LookupEnv
 	Stdout      io.Writer                   // help and --print-settings; nil: nothing
+	// Defaults by flag, in place of those of the structs.
+	Defaults map[string]string
 	// Sections are names of groups of other programs that one file may serve: they are not looked into.
 	Sections []string
 	// Own is the section whose values for shared settings go before those at the top of the file; empty: none.
@@ -185,13 +187,14 @@ func (r resolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 		l.origins[flag.Name] = "env " + EnvName(flag.Name)
 		return v, nil
 	}
-	if l.file == nil {
-		return nil, nil //nolint:nilnil // kong's way of "not here"
+	if l.file != nil {
+		if n, ok := l.file.find(flag.Name, l.groups, l.in.Own); ok {
+			l.origins[flag.Name] = fmt.Sprintf("%s:%d", l.file.path, n.Line)
+			return scalar(n)
+		}
 	}
-	n, ok := l.file.find(flag.Name, l.groups, l.in.Own)
-	if !ok {
-		return nil, nil //nolint:nilnil // kong's way of "not here"
+	if v, ok := l.in.Defaults[flag.Name]; ok {
+		return v, nil
 	}
-	l.origins[flag.Name] = fmt.Sprintf("%s:%d", l.file.path, n.Line)
-	return scalar(n)
+	return nil, nil //nolint:nilnil // kong's way of "not here"
 }

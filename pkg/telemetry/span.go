@@ -100,8 +100,9 @@ func Extract(ctx context.Context, header map[string]string) context.Context {
 }
 
 // Link answers a link to the span that a header names, for spans that belong together without being nested.
-func Link(header map[string]string) trace.Link {
-	return trace.Link{SpanContext: trace.SpanContextFromContext(Extract(context.Background(), header))} //nolint:forbidigo // a carrier for one value
+func Link(ctx context.Context, header map[string]string) trace.Link {
+	none := trace.ContextWithSpanContext(ctx, trace.SpanContext{})
+	return trace.Link{SpanContext: trace.SpanContextFromContext(Extract(none, header))}
 }
 
 // TraceID answers the id of ctx's trace in hex, empty where there is none.
