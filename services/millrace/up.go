@@ -1,0 +1,3 @@
+package millrace
+
+type upCmd struct{}
