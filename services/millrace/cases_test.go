@@ -61,6 +61,9 @@ func runCase(t *testing.T, path string) {
 	for _, l := range lines {
 		got := runLine(t, l, files)
 		for name, text := range got {
+			if text != "" && !strings.HasSuffix(text, "\n") {
+				text += "\n" // a file of a case ends with a line's end
+			}
 			got[name] = strings.ReplaceAll(text, dir, "DIR")
 		}
 		if *update {
