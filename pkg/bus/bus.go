@@ -100,12 +100,13 @@ type Bus struct {
 	closed  bool
 	work    sync.WaitGroup
 	reconMu sync.Mutex
+	fresh   map[string]bool // durables of the embedded server that this process has begun; guarded by reconMu
 }
 
 // Open starts or reaches the broker and brings the streams to their configuration. It waits for an external broker up
 // to ConnectWait, then answers BROKER_UNAVAILABLE. Afterwards the connection is kept up for ever.
 func Open(ctx context.Context, s Settings) (*Bus, error) {
-	b := &Bus{settings: s, log: s.Log, maxBytes: s.MaxBytes}
+	b := &Bus{settings: s, log: s.Log, maxBytes: s.MaxBytes, fresh: map[string]bool{}}
 	if b.log == nil {
 		b.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}

@@ -99,6 +99,9 @@ type consumer struct {
 
 // reconcile makes the durable, or changes it to its configuration.
 func (c *consumer) reconcile(ctx context.Context) error {
+	if err := c.bus.forget(ctx, c.stream, c.durable); err != nil {
+		return err
+	}
 	cons, err := c.bus.js.CreateOrUpdateConsumer(ctx, string(c.stream), consumerConfig(c.durable, c.maxAckPending))
 	if err != nil {
 		return err //nolint:wrapcheck // retry says what was being done

@@ -75,6 +75,22 @@ func consumerConfig(durable string, maxAckPending int) jetstream.ConsumerConfig 
 	}
 }
 
+// forget drops what the embedded server remembers of a durable from an earlier process. Nobody else consumes from it, so
+// what that process had in hand is delivered again at once and not after AckWait. It does so once for each durable.
+func (b *Bus) forget(ctx context.Context, s Stream, durable string) error {
+	b.reconMu.Lock()
+	defer b.reconMu.Unlock()
+	key := string(s) + "/" + durable
+	if b.server == nil || b.fresh[key] {
+		return nil
+	}
+	if err := b.js.DeleteConsumer(ctx, string(s), durable); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return err //nolint:wrapcheck // retry says what was being done
+	}
+	b.fresh[key] = true
+	return nil
+}
+
 // fitDisk answers the MaxBytes of a data stream such that the sum of all streams stays under 70 % of the disk space
 // that the embedded server can have: what is free and what it holds already.
 func (b *Bus) fitDisk() (int64, error) {
