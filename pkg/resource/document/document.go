@@ -27,7 +27,8 @@ const (
 type File struct {
 	Name    string // for violations
 	Content string
-	// Secrets has the values of the references of the file, by Reference.Key. A missing one is a violation.
+	// Secrets has what the client read for the references of the file, by env:NAME or file:PATH with PATH as the document
+	// writes it. A missing one is a violation.
 	Secrets map[string]string
 	// BaseDir is what relative paths are relative to; empty: relative paths are violations.
 	BaseDir string
@@ -115,7 +116,6 @@ type parser struct {
 	set        Set
 	violations []fault.Violation
 	documents  int
-	references func(Reference) // told of each reference, where it is set
 }
 
 // checkUnique reports resources that stand twice, by id and by display name.

@@ -104,41 +104,24 @@ func invalidText(f File) (Place, bool) {
 
 func place(file string, n *yaml.Node) Place { return Place{file, max(n.Line, 1), max(n.Column, 1)} }
 
-// Reference is a secret, or a text, that a document refers to and that the client reads.
-type Reference struct {
-	Env  string // name of an environment variable
-	File string // path as the document writes it
+// reference is a secret, or a text, that a document refers to and that the client reads.
+type reference struct {
+	env  string // name of an environment variable
+	file string // path as the document writes it
 }
 
-// Key answers the reference as File.Secrets has it: env:NAME or file:PATH.
-func (r Reference) Key() string {
-	if r.Env != "" {
-		return keyEnv + r.Env
+// key answers the reference as File.Secrets has it.
+func (r reference) key() string {
+	if r.env != "" {
+		return keyEnv + r.env
 	}
-	return keyFile + r.File
+	return keyFile + r.file
 }
 
 const (
 	keyEnv  = "env:"
 	keyFile = "file:"
 )
-
-// References answers what the documents of one file refer to, each once, in their order. It reads what it can of a file
-// with violations, and looks at fields that take references only.
-func References(content string) []Reference {
-	var p parser
-
-	var out []Reference
-	seen := map[string]bool{}
-	p.references = func(r Reference) {
-		if !seen[r.Key()] {
-			seen[r.Key()] = true
-			out = append(out, r)
-		}
-	}
-	p.file(File{Content: content})
-	return out
-}
 
 // kindOf reads a document's kind, or a vendor's word for it.
 func kindOf(s string) (resource.Kind, bool) {

@@ -42,8 +42,8 @@ func (r *reader) textOrReference(name string, to *string) field {
 
 // reference reads {env: NAME}, {file: PATH} or, where mayKeep, {kept: true}.
 func (r *reader) reference(n *yaml.Node, path string, mayKeep bool) (value string, kept, ok bool) {
-	var ref Reference
-	fields := []field{text(r, "env", &ref.Env), text(r, "file", &ref.File)}
+	var ref reference
+	fields := []field{text(r, "env", &ref.env), text(r, "file", &ref.file)}
 	if mayKeep {
 		fields = append(fields, field{name: "kept", read: func(n *yaml.Node, path string) {
 			if v, isBool := scalar(n).(bool); n.Kind != yaml.ScalarNode || !isBool || !v {
@@ -58,7 +58,7 @@ func (r *reader) reference(n *yaml.Node, path string, mayKeep bool) (value strin
 		return "", false, false
 	}
 	given := 0
-	for _, b := range []bool{ref.Env != "", ref.File != "", kept} {
+	for _, b := range []bool{ref.env != "", ref.file != "", kept} {
 		if b {
 			given++
 		}
@@ -74,22 +74,18 @@ func (r *reader) reference(n *yaml.Node, path string, mayKeep bool) (value strin
 }
 
 // lookUp answers what the client read for a reference. A file's last line end is not part of the secret.
-func (r *reader) lookUp(n *yaml.Node, path string, ref Reference) (string, bool, bool) {
-	if r.references != nil {
-		r.references(ref)
-		return "", false, false
-	}
-	v := r.file.Secrets[ref.Key()]
-	if ref.File != "" {
+func (r *reader) lookUp(n *yaml.Node, path string, ref reference) (string, bool, bool) {
+	v := r.file.Secrets[ref.key()]
+	if ref.file != "" {
 		v = strings.TrimSuffix(strings.TrimSuffix(v, "\n"), "\r")
 	}
 	switch {
 	case v != "":
 		return v, false, true
-	case ref.Env != "":
-		r.fail(n, path, "set it and apply again", "the environment variable %s is not set", clip(ref.Env))
+	case ref.env != "":
+		r.fail(n, path, "set it and apply again", "the environment variable %s is not set", clip(ref.env))
 	default:
-		r.fail(n, path, "name a file that you can read", "the file %s is missing, empty or cannot be read", clip(ref.File))
+		r.fail(n, path, "name a file that you can read", "the file %s is missing, empty or cannot be read", clip(ref.file))
 	}
 	return "", false, false
 }

@@ -95,7 +95,6 @@ func FuzzParse(f *testing.F) {
 		if len(content) > 1<<14 {
 			return
 		}
-		document.References(content)
 		set, violations := document.Parse([]document.File{{Name: "f.yaml", Content: content, BaseDir: "/docs"}})
 		for _, v := range violations {
 			if v.Line < 1 || v.Column < 1 || v.File == "" || v.Message == "" || v.Fix == "" {
@@ -157,31 +156,6 @@ func TestInstantsAndPaths(t *testing.T) {
 	require.Equal(t, "/data/*.csv", c.DuckDB.Path)
 	_, violations := document.Parse([]document.File{{Name: "a.yaml", Content: "kind: Connection\nid: c\nduckdb: {path: x.csv}\n"}})
 	require.Equal(t, "a.yaml:3:16 Connection c duckdb.path: \"x.csv\" is not absolute; write it from the root on, as the extractor sees it\n", lines(violations))
-}
-
-func TestReferencesAreWhatTheClientReads(t *testing.T) {
-	refs := document.References(`kind: Connection
-id: a
-postgres: {password: {env: A}, client_key: {file: ./k}, ca: {file: ca.pem}, host: {env: B}}
----
-kind: Connection
-id: b
-postgres: {password: {env: A}}
----
-kind: Connection
-id: c
-snowflake: {password: {env: C}}
-`)
-	require.Equal(t, []document.Reference{{Env: "A"}, {File: "ca.pem"}, {File: "./k"}}, sorted(refs))
-	require.Equal(t, "env:A", refs[0].Key())
-}
-
-func sorted(refs []document.Reference) []document.Reference {
-	out := map[string]document.Reference{}
-	for _, r := range refs {
-		out[r.Key()] = r
-	}
-	return []document.Reference{out["env:A"], out["file:ca.pem"], out["file:./k"]}
 }
 
 func TestBoundsAreSaid(t *testing.T) {
