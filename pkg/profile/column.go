@@ -141,7 +141,9 @@ func appenderOf(col arrow.Array, f arrow.Field) appender {
 		return func(dst []byte, i int) []byte { return appendDays(dst, int64(c.Value(i))/millisPerDay) }
 	case *array.Struct:
 		inner := fieldsOf(c)
-		return func(dst []byte, i int) []byte { return append(inner.append(append(dst, byte(Object)), i), endOfMembers) }
+		return func(dst []byte, i int) []byte {
+			return append(inner.append(append(dst, byte(Object)), i), endOfMembers)
+		}
 	case *array.Dictionary:
 		entry := appenderOf(c.Dictionary(), f)
 		return func(dst []byte, i int) []byte { return entry(dst, c.GetValueIndex(i)) }

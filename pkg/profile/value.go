@@ -204,8 +204,8 @@ func appendInstant(dst []byte, v int64, unit arrow.TimeUnit) []byte {
 	return binary.AppendUvarint(dst, uint64(rest*int64(unit.Multiplier()))) //nolint:gosec // not negative, see above
 }
 
-// appendJSONValue appends the stored form of a JSON text: scalars by their kind, objects and arrays as JSON. A number
-// that is neither an int64 nor equal to the double that it reads as stays JSON.
+// appendJSONValue appends the stored form of a JSON text: scalars by their kind, objects and arrays as JSON. An integer
+// beyond int64 is a decimal; a number that is not equal to the double that it reads as stays JSON.
 func appendJSONValue(dst []byte, text string) []byte {
 	switch text[0] {
 	case '"':
@@ -221,6 +221,9 @@ func appendJSONValue(dst []byte, text string) []byte {
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return binary.AppendVarint(append(dst, byte(Int)), n)
+	}
+	if !strings.ContainsAny(text, ".eE") {
+		return appendText(append(dst, byte(Decimal)), text)
 	}
 	if f, err := strconv.ParseFloat(text, 64); err == nil && sameNumber(f, text) {
 		return binary.LittleEndian.AppendUint64(append(dst, byte(Float)), math.Float64bits(f))

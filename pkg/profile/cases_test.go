@@ -1,0 +1,253 @@
+package profile_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/tools/txtar"
+
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/record/recordtest"
+	"millrace.dev/pkg/resource"
+)
+
+// A case file is a history and what comes of it. Its sections are, in order:
+//
+//	batch WORDS     rows, one JSON object a line, committed as one batch. Words: sync=crm run=1 part=1 epoch=1 seq=0 full
+//	                events protection=update_only retries=1 adopted=2,3 clears=plan opens=props
+//	counts          what became of the batch before: counts that are not zero
+//	rejects         the rejects of the batch before: key values, stage, rule
+//	fence WORDS     run=1 part=1 epoch=2
+//	profiles        every profile: its identities, attributes and where they come from
+//	events          every event: whose it is, time, type, data
+//	identities      every identity whose profile is another's, as type=value -> the other's first identity
+func TestCases(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txtar"), func(t *testing.T) { runCase(t, f) })
+	}
+}
+
+func runCase(t *testing.T, path string) {
+	a, err := txtar.ParseFile(path)
+	require.NoError(t, err)
+	m := newModel()
+	var last profile.Effects
+	seq := uint32(0)
+	got := &txtar.Archive{Comment: a.Comment}
+	for _, f := range a.Files {
+		name, words := split(f.Name)
+		text := string(f.Data)
+		switch name {
+		case "batch":
+			last = runBatch(t, m, words, text, &seq)
+		case "fence":
+			m.fences[profile.RunPart{RunNo: number(t, words, "run", 1), Part: uint32(number(t, words, "part", 1))}] = uint32(number(t, words, "epoch", 1))
+		case "counts":
+			text = countsText(t, last.Result.Counts)
+		case "rejects":
+			text = ""
+			for _, r := range last.Rejects {
+				text += fmt.Sprintf("%s %s %s\n", r.KeyValues, r.Stage, r.Rule)
+			}
+		case "profiles":
+			text = profilesText(t, m)
+		case "events":
+			text = eventsText(t, m)
+		default:
+			t.Fatalf("%s: no section is called %q", path, name)
+		}
+		got.Files = append(got.Files, txtar.File{Name: f.Name, Data: []byte(text)})
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	if os.Getenv("UPDATE") != "" {
+		require.NoError(t, os.WriteFile(path, txtar.Format(got), 0o600))
+		return
+	}
+	require.Equal(t, string(want), string(txtar.Format(got)))
+}
+
+func split(name string) (string, map[string]string) {
+	f := strings.Fields(name)
+	words := map[string]string{}
+	for _, w := range f[1:] {
+		k, v, _ := strings.Cut(w, "=")
+		words[k] = v
+	}
+	return f[0], words
+}
+
+func number(t *testing.T, words map[string]string, key string, otherwise int64) int64 {
+	t.Helper()
+	s, ok := words[key]
+	if !ok {
+		return otherwise
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	require.NoError(t, err)
+	return n
+}
+
+func list(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+}
+
+func runBatch(t *testing.T, m *model, words map[string]string, text string, seq *uint32) profile.Effects {
+	t.Helper()
+	*seq++
+	o := origin(number(t, words, "run", 1), uint32(number(t, words, "part", 1)), uint32(number(t, words, "epoch", 1)), uint32(number(t, words, "seq", int64(*seq))))
+	if s, ok := words["sync"]; ok {
+		o.Sync, o.SyncID = syncOf(s), s
+	}
+	_, o.Full = words["full"]
+	for _, r := range list(words["retries"]) {
+		n, err := strconv.ParseInt(r, 10, 64)
+		require.NoError(t, err)
+		retried := record.RetriedRun{RunNo: n}
+		for _, p := range list(words["adopted"]) {
+			part, err := strconv.ParseUint(p, 10, 32)
+			require.NoError(t, err)
+			retried.Adopted = append(retried.Adopted, uint32(part))
+		}
+		o.Retried = append(o.Retried, retried)
+	}
+	kind := record.Users
+	if _, ok := words["events"]; ok {
+		kind = record.Events
+	}
+	var rows []recordtest.Row
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		rows = append(rows, rowOf(t, lines.Text()))
+	}
+	b := recordtest.Batch(kind, rows, recordtest.Options{Clears: list(words["clears"]), Opens: list(words["opens"])})
+	return m.apply(t, b, o, profile.Rules{Protection: resource.Protection(words["protection"])})
+}
+
+func rowOf(t *testing.T, line string) recordtest.Row {
+	t.Helper()
+	var j struct {
+		Key        string
+		Time       time.Time
+		Late       bool
+		ID         map[string]string
+		Attributes map[string]any
+		EventType  string `json:"event_type"`
+		Data       map[string]any
+		Ignored    string
+	}
+	d := json.NewDecoder(strings.NewReader(line))
+	d.UseNumber()
+	d.DisallowUnknownFields()
+	require.NoError(t, d.Decode(&j), line)
+	return recordtest.Row{
+		Key: j.Key, Time: j.Time, Late: j.Late, Identities: j.ID, Attributes: values(j.Attributes), EventType: j.EventType,
+		Data: values(j.Data), Ignored: j.Ignored,
+	}
+}
+
+// values turns what JSON can not tell apart: "decimal 7.00", "instant 2026-…" and "json {…}".
+func values(m map[string]any) map[string]any {
+	for k, v := range m {
+		switch v := v.(type) {
+		case json.Number:
+			if n, err := v.Int64(); err == nil {
+				m[k] = n
+			} else {
+				m[k], _ = v.Float64()
+			}
+		case string:
+			if s, ok := strings.CutPrefix(v, "decimal "); ok {
+				m[k], _ = new(big.Rat).SetString(s)
+			} else if s, ok := strings.CutPrefix(v, "instant "); ok {
+				m[k], _ = time.Parse(time.RFC3339Nano, s)
+			} else if s, ok := strings.CutPrefix(v, "json "); ok {
+				m[k] = json.RawMessage(s)
+			}
+		case map[string]any:
+			m[k] = values(v)
+		}
+	}
+	return m
+}
+
+func countsText(t *testing.T, c record.Counts) string {
+	t.Helper()
+	var out []string
+	for _, n := range []struct {
+		name string
+		n    int64
+	}{
+		{"created", c.Created}, {"updated", c.Updated}, {"unchanged", c.Unchanged}, {"deleted", c.Deleted},
+		{"protected", c.Protected}, {"refused", c.Refused}, {"late_rows", c.LateRows}, {"collapsed", c.Collapsed},
+		{"unattributed", c.Unattributed},
+	} {
+		if n.n != 0 {
+			out = append(out, fmt.Sprintf("%s=%d", n.name, n.n))
+		}
+	}
+	return strings.Join(out, " ") + "\n"
+}
+
+func title(p profile.Profile) string {
+	var ids []string
+	for _, i := range p.Identities {
+		ids = append(ids, i.Type+"="+i.Value)
+	}
+	return strings.Join(ids, " ")
+}
+
+func profilesText(t *testing.T, m *model) string {
+	t.Helper()
+	var out []string
+	for _, doc := range m.docs {
+		p, err := profile.Decode(doc)
+		require.NoError(t, err)
+		s := title(p) + "\n"
+		for _, a := range p.Attributes {
+			when := "no time"
+			if a.From.HasTime {
+				when = a.From.RowTime().Format(time.RFC3339Nano)
+			}
+			s += fmt.Sprintf("  %s: %s (%s run %d row %s, %s)\n", a.Name, a.Value.AppendJSON(nil), a.From.SyncID, a.From.Version.RunNo, a.From.KeyValues, when)
+		}
+		out = append(out, s)
+	}
+	slices.Sort(out)
+	return strings.Join(out, "")
+}
+
+func eventsText(t *testing.T, m *model) string {
+	t.Helper()
+	names := map[id.Profile]string{0: "nobody"}
+	for p, doc := range m.docs {
+		d, err := profile.Decode(doc)
+		require.NoError(t, err)
+		names[p] = title(d)
+	}
+	var out []string
+	for p, name := range names {
+		for _, k := range m.eventsOf(p) {
+			e, err := profile.DecodeEvent(m.events[k])
+			require.NoError(t, err)
+			out = append(out, fmt.Sprintf("%s: %d %s %s\n", name, k.Time, e.Type, e.Data.AppendJSON(nil)))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "")
+}

@@ -1,0 +1,572 @@
+package profile
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/zeebo/xxh3"
+
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/identity"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/row"
+)
+
+// RuleNoIdentity is the rule of the rejects that Decide makes: user rows without a usable identity.
+const RuleNoIdentity = "no_identity"
+
+// Decide answers what b changes where k met st. k is KeysOf b. Texts of the effects alias b. Where st says that the batch
+// was applied before, the effects are that result and nothing to write; a fenced batch must not be decided on.
+//
+// Rows are judged one after the other, so that repeats within the batch, and rows that share a new identity, meet what
+// the rows before them did. A row's profile is that of its highest-priority bound identity; where none is bound, a new
+// one. Its identities that are bound to nobody are bound to that profile; those bound elsewhere stay there.
+//
+// User rows without a usable identity are refused. Events without one, and under a protection that makes no profiles
+// those of unknown users, are kept without a profile. Under update_only and read_only, user rows that would make, or
+// under read_only change, a profile are protected; read_only events bind no identities.
+func Decide(b record.Batch, k Keys, st State, r Rules) Effects {
+	if st.Applied != nil {
+		return Effects{Keys: k, Seen: st.Seen, Result: *st.Applied}
+	}
+	d := newDecider(b, k, st, r)
+	for i := range d.n {
+		d.row(i)
+	}
+	return d.finish(b)
+}
+
+// decider is the state of one Decide.
+type decider struct {
+	n     int
+	k     Keys
+	st    State
+	eff   Effects
+	kind  record.Kind
+	full  bool
+	runNo int64
+	part  uint32
+	epoch uint32
+
+	mayCreate, mayBind, readOnly bool
+
+	keys, hashes, recordHashes []byte // sixteen bytes a position
+	positions                  *array.Int32
+	times                      *array.Timestamp
+	snapshot                   int64
+	belowLow                   *array.Boolean
+	keyValues                  *array.String
+	typeNames                  [][]byte // of identity columns, as appendText writes them
+
+	attributes fields
+	event      eventColumns
+
+	batchPart []byte // of contributions and events, behind the kind
+	scratch   []byte
+	docs      arena
+	pending   table   // row keys → positions in eff.Entries
+	events    []int32 // by position in eff.Entries: its position in eff.Events, or -1
+	fresh     table   // new profiles → themselves
+	newOnes   []id.Profile
+	bound     table // new identities → positions in eff.Identities
+	// Of the row at hand, by identity column: what it is bound to (0: nothing), and its hash where it is bound to nothing.
+	profiles []id.Profile
+	idHashes []uint64
+}
+
+func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
+	o := k.Origin
+	n := k.Len()
+	d := &decider{
+		n: n, k: k, st: st, kind: b.Kind, full: o.Full, runNo: o.RunNo, part: o.Batch.Part, epoch: o.Batch.Epoch,
+		mayCreate: r.Protection == resource.CreateAndUpdate || r.Protection == "",
+		mayBind:   r.Protection != resource.ReadOnly,
+		readOnly:  r.Protection == resource.ReadOnly,
+		profiles:  make([]id.Profile, len(k.Identities)),
+		idHashes:  make([]uint64, len(k.Identities)),
+	}
+	d.eff = Effects{Keys: k, Seen: st.Seen, Result: Result{Batch: o.Batch, FirstRow: o.FirstRow, Rows: o.Rows, Last: o.Last}}
+	if !o.SnapshotTime.IsZero() {
+		d.snapshot = o.SnapshotTime.UnixNano()
+	}
+	if n == 0 {
+		return d
+	}
+	d.keys, d.hashes, d.recordHashes = values16(k.Rows), values16(fixed16(b, record.PosHash)), values16(k.RecordHashes)
+	d.positions = b.Record.Column(record.PosRow).(*array.Int32)           //nolint:forcetypeassert // the form of a batch is checked by wire
+	d.times = b.Record.Column(record.PosTime).(*array.Timestamp)          //nolint:forcetypeassert // as above
+	d.belowLow = b.Record.Column(record.PosBelowLow).(*array.Boolean)     //nolint:forcetypeassert // as above
+	d.keyValues = b.Record.Column(record.PosKeyValues).(*array.String)    //nolint:forcetypeassert // as above
+	if body, ok := b.Record.Column(record.PosBody).(*array.Struct); !ok { // no fields
+		d.attributes = nil
+	} else if b.Kind == record.Events {
+		d.event = eventColumnsOf(body)
+	} else {
+		d.attributes = fieldsOf(body)
+	}
+	for _, c := range k.Identities {
+		d.typeNames = append(d.typeNames, appendText(nil, c.Type))
+	}
+	d.batchPart = appendBatch(nil, Provenance{
+		Sync: o.Sync, SyncID: o.SyncID, SyncVersion: o.SyncVersion, Batch: o.Batch, Full: o.Full, Snapshot: d.snapshot,
+		Model: o.Model, Provider: o.Provider, Version: Version{RunNo: o.RunNo},
+	})
+	return d
+}
+
+func values16(a *array.FixedSizeBinary) []byte {
+	d := a.Data()
+	return d.Buffers()[1].Bytes()[16*d.Offset() : 16*(d.Offset()+d.Len())]
+}
+
+func (d *decider) key(i int) id.Row { return id.Row(d.keys[16*i : 16*i+16]) }
+
+// version answers the version of the row at i, and whether it has a row time.
+func (d *decider) version(i int) (Version, bool) {
+	v := Version{Time: d.snapshot, RunNo: d.runNo, RowHash: row.FromBytes(d.hashes[16*i:])}
+	if d.times.IsNull(i) {
+		return v, false
+	}
+	v.Time = int64(d.times.Value(i))
+	return v, true
+}
+
+// row judges one row.
+func (d *decider) row(i int) {
+	key := d.key(i)
+	hash := row.FromBytes(d.recordHashes[16*i:])
+	v, hasTime := d.version(i)
+	d.eff.Result.Digest = d.eff.Result.Digest.Add(v.RowHash)
+
+	old, at := d.entry(i, key)
+	known := old.Found && !old.Tombstone
+	newer := !known || v.Compare(old.Version, d.full) > 0
+	same := known && hash == old.RecordHash
+	if same || !newer {
+		if !same && d.kind == record.Users && !d.usable(i) {
+			d.refuse(i, key, v)
+			return
+		}
+		d.keep(key, old, at, v, same && newer && hasTime && v.Time > old.Version.Time)
+		return
+	}
+
+	e := Entry{Found: true, RecordHash: hash, Version: v}
+	if d.kind == record.Events {
+		e.Profile, e.EventTime = d.resolveEvent(i), d.event.time(i, v.Time)
+		if e.Profile == 0 {
+			e.Flags |= FlagUnattributed
+		}
+	} else if !d.resolveUser(i, key, v, &e) {
+		return
+	}
+	d.judge(&e, old, known, d.belowLow.Value(i))
+	at = d.put(key, e, at)
+	if d.kind == record.Events {
+		d.writeEvent(i, key, e, old, known, at, hasTime, v)
+	} else {
+		d.contribute(i, e.Profile, hasTime, v, v.Time, d.attributes)
+	}
+}
+
+// entry answers the row-index entry that the row meets, and its position in eff.Entries, or -1.
+func (d *decider) entry(i int, key id.Row) (Entry, int) {
+	h := binary.LittleEndian.Uint64(key[8:])
+	for s := d.pending.first(h); ; s = d.pending.next(s) {
+		at, more := d.pending.at(s, h)
+		if !more {
+			return d.st.Entries[i], -1
+		}
+		if at >= 0 && d.eff.Entries[at].Row == key {
+			return d.eff.Entries[at].Entry, at
+		}
+	}
+}
+
+// put writes an entry, at its position in eff.Entries where it has one.
+func (d *decider) put(key id.Row, e Entry, at int) int {
+	if at >= 0 {
+		d.eff.Entries[at].Entry = e
+		return at
+	}
+	at = len(d.eff.Entries)
+	if at == 0 {
+		d.eff.Entries = make([]EntryWrite, 0, d.n)
+		d.pending.grow(d.n)
+	}
+	d.eff.Entries = append(d.eff.Entries, EntryWrite{key, e})
+	if d.kind == record.Events {
+		d.events = append(d.events, -1)
+	}
+	d.pending.add(binary.LittleEndian.Uint64(key[8:]), at)
+	return at
+}
+
+// own says whether an entry is of this run or of one that it retries.
+func (d *decider) own(e Entry) bool {
+	if e.Version.RunNo == d.runNo {
+		return true
+	}
+	for _, r := range d.k.Origin.Retried {
+		if r.RunNo == e.Version.RunNo {
+			return true
+		}
+	}
+	return false
+}
+
+// recounts says whether the effect of an entry of an own run must be counted again: its batch is below the fence of its
+// part, and the part was not adopted whole.
+func (d *decider) recounts(e Entry) bool {
+	if e.Epoch >= d.st.Fences[RunPart{e.Version.RunNo, e.Part}] {
+		return false
+	}
+	for _, r := range d.k.Origin.Retried {
+		if r.RunNo != e.Version.RunNo {
+			continue
+		}
+		for _, p := range r.Adopted {
+			if p == e.Part {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// judge counts a row that is written, and says in its new entry what was counted.
+func (d *decider) judge(e *Entry, old Entry, known, late bool) {
+	switch {
+	case known && d.own(old) && !d.recounts(old):
+		d.count(Unchanged, 0)
+		d.eff.Result.Counts.Collapsed++
+		e.Part, e.Epoch, e.Effect, e.Flags = old.Part, old.Epoch, old.Effect, old.Flags
+		return
+	case known && d.own(old):
+		e.Effect, e.Flags = old.Effect, old.Flags
+	case known:
+		e.Effect = Updated
+	default:
+		e.Effect = Created
+	}
+	if (!known || !d.own(old)) && late {
+		e.Flags |= FlagLate
+	}
+	e.Part, e.Epoch = d.part, d.epoch
+	d.count(e.Effect, e.Flags)
+}
+
+// keep counts a row that changes no data. Its entry is taken over where its effect is counted again, and moved to a
+// later version with `move`.
+func (d *decider) keep(key id.Row, old Entry, at int, v Version, move bool) {
+	switch own := d.own(old); {
+	case own && d.recounts(old):
+		d.count(old.Effect, old.Flags)
+		old.Part, old.Epoch = d.part, d.epoch
+		if move {
+			old.Version = v
+		}
+		old.Version.RunNo = d.runNo
+		d.put(key, old, at)
+		return
+	case own:
+		d.eff.Result.Counts.Collapsed++
+	case move:
+		old.Part, old.Epoch, old.Effect, old.Flags = d.part, d.epoch, Unchanged, 0
+	}
+	d.count(Unchanged, 0)
+	if move {
+		old.Version = v
+		d.put(key, old, at)
+	}
+}
+
+func (d *decider) count(e Effect, f EntryFlags) {
+	c := &d.eff.Result.Counts
+	switch e {
+	case Created:
+		c.Created++
+	case Updated:
+		c.Updated++
+	case Deleted:
+		c.Deleted++
+	case Protected:
+		c.Protected++
+	case Refused:
+		c.Refused++
+	case Unchanged, NoEffect:
+		c.Unchanged++
+	}
+	if f&FlagLate != 0 {
+		c.LateRows++
+	}
+	if f&FlagUnattributed != 0 {
+		c.Unattributed++
+	}
+}
+
+func (d *decider) refuse(i int, key id.Row, v Version) {
+	d.count(Refused, 0)
+	d.eff.Rejects = append(d.eff.Rejects, record.Reject{
+		Row: d.positions.Value(i), Key: key, Hash: v.RowHash, KeyValues: d.keyValue(i), Stage: record.StageIngest,
+		Rule: RuleNoIdentity, Reason: "the row has no usable identity; map one that is neither empty nor a blocked value",
+	})
+}
+
+func (d *decider) keyValue(i int) string {
+	if d.keyValues.IsNull(i) {
+		return ""
+	}
+	return d.keyValues.Value(i)
+}
+
+// finish adds what became of rows before they came here.
+func (d *decider) finish(b record.Batch) Effects {
+	c := &d.eff.Result.Counts
+	c.Mapped = int64(d.n)
+	c.Rejected = int64(len(b.Rejects))
+	c.Filtered = int64(len(b.Filtered))
+	c.Read = c.Mapped + c.Rejected + c.Filtered
+	for _, r := range b.Rejects {
+		d.eff.Result.Digest = d.eff.Result.Digest.Add(r.Hash)
+	}
+	for _, f := range b.Filtered {
+		d.eff.Result.Digest = d.eff.Result.Digest.Add(f.Hash)
+	}
+	if len(d.eff.Rejects) == 0 {
+		d.eff.Rejects = b.Rejects
+	} else {
+		d.eff.Rejects = append(b.Rejects[:len(b.Rejects):len(b.Rejects)], d.eff.Rejects...)
+	}
+	d.eff.NewProfiles = int64(len(d.newOnes))
+	return d.eff
+}
+
+// usable says whether the row at i has an identity that names somebody.
+func (d *decider) usable(i int) bool {
+	for c, col := range d.k.Identities {
+		if !col.Values.IsNull(i) && (col.Type != identity.MPID || d.st.Profiles[c][i] != 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve answers the profile of the row at i, 0 where none of its identities is bound, and says whether any identity
+// names somebody. It leaves what each is bound to in d.profiles.
+func (d *decider) resolve(i int) (p id.Profile, known bool) {
+	for c, col := range d.k.Identities {
+		d.profiles[c] = 0
+		if col.Values.IsNull(i) {
+			continue
+		}
+		q := d.st.Profiles[c][i]
+		if q == 0 && col.Type != identity.MPID {
+			q = d.newlyBound(c, col.Values.Value(i))
+		}
+		if q == 0 && col.Type == identity.MPID {
+			continue // names nobody
+		}
+		known = true
+		d.profiles[c] = q
+		if p == 0 {
+			p = q
+		}
+	}
+	return p, known
+}
+
+// newlyBound answers the profile that a row before has bound the value to, or 0.
+func (d *decider) newlyBound(c int, value string) id.Profile {
+	h := xxh3.HashStringSeed(value, uint64(c)) //nolint:gosec // a small number
+	d.idHashes[c] = h
+	for s := d.bound.first(h); ; s = d.bound.next(s) {
+		at, more := d.bound.at(s, h)
+		if !more {
+			return 0
+		}
+		if at < 0 {
+			continue
+		}
+		if w := &d.eff.Identities[at]; w.Value == value && w.Type == d.k.Identities[c].Type {
+			return w.Profile
+		}
+	}
+}
+
+// resolveUser says which profile a user row goes to, making one where it may. Where the row has none it counts why and
+// answers false.
+func (d *decider) resolveUser(i int, key id.Row, v Version, e *Entry) bool {
+	p, known := d.resolve(i)
+	if !known {
+		d.refuse(i, key, v)
+		return false
+	}
+	if d.readOnly || (p == 0 && !d.mayCreate) {
+		d.count(Protected, 0)
+		return false
+	}
+	if p == 0 {
+		p = d.create(i)
+	}
+	d.bind(i, p)
+	e.Profile = p
+	return true
+}
+
+// resolveEvent answers the profile that an event goes to, 0: none.
+func (d *decider) resolveEvent(i int) id.Profile {
+	p, known := d.resolve(i)
+	if p == 0 && known && d.mayCreate {
+		p = d.create(i)
+	}
+	return p
+}
+
+// create answers the id of a new profile for the row at i.
+func (d *decider) create(i int) id.Profile {
+	if d.newOnes == nil {
+		d.newOnes = make([]id.Profile, 0, d.n)
+		d.fresh.grow(d.n)
+	}
+	p := d.st.Fresh[i]
+	if p == 0 || d.isNew(p) {
+		p = d.derive(i, p)
+	}
+	d.fresh.add(uint64(p), len(d.newOnes))
+	d.newOnes = append(d.newOnes, p)
+	return p
+}
+
+// derive answers the next choice of an id behind `taken` for the row's first identity that no row before has taken.
+func (d *decider) derive(i int, taken id.Profile) id.Profile {
+	for _, col := range d.k.Identities {
+		if col.Values.IsNull(i) || col.Type == identity.MPID {
+			continue
+		}
+		n := 0
+		for taken != 0 && n < maxChoices && Derive(d.k.Scope, col.Type, col.Values.Value(i), n) != taken {
+			n++
+		}
+		if n == maxChoices {
+			n = -1 // taken is none of this identity's; begin anew
+		}
+		for n++; ; n++ {
+			if p := Derive(d.k.Scope, col.Type, col.Values.Value(i), n); !d.isNew(p) {
+				return p
+			}
+		}
+	}
+	return 0
+}
+
+// maxChoices bounds the search for the choice that a store made: more collisions of 63 bits do not happen.
+const maxChoices = 64
+
+func (d *decider) isNew(p id.Profile) bool {
+	for s := d.fresh.first(uint64(p)); ; s = d.fresh.next(s) {
+		at, more := d.fresh.at(s, uint64(p))
+		if !more {
+			return false
+		}
+		if at >= 0 && d.newOnes[at] == p {
+			return true
+		}
+	}
+}
+
+// bind binds the row's identities that are bound to nobody, and answers how many.
+func (d *decider) bind(i int, p id.Profile) int {
+	before := len(d.eff.Identities)
+	for c, col := range d.k.Identities {
+		if d.profiles[c] != 0 || col.Values.IsNull(i) || col.Type == identity.MPID {
+			continue
+		}
+		if d.eff.Identities == nil {
+			d.eff.Identities = make([]IdentityWrite, 0, d.n*len(d.k.Identities))
+			d.bound.grow(d.n * len(d.k.Identities))
+		}
+		d.bound.add(d.idHashes[c], len(d.eff.Identities))
+		d.eff.Identities = append(d.eff.Identities, IdentityWrite{col.Type, col.Values.Value(i), p})
+		d.profiles[c] = p
+	}
+	return len(d.eff.Identities) - before
+}
+
+// contribute writes what the row at i brings to p.
+func (d *decider) contribute(i int, p id.Profile, hasTime bool, v Version, seen int64, attributes fields) {
+	if d.eff.Contributions == nil {
+		d.eff.Contributions = make([]ContributionWrite, 0, d.n)
+	}
+	b := append(d.scratch[:0], chunkContribution)
+	b = d.appendHeader(b, i, hasTime, v)
+	b = appendSeen(b, seen, v.Time)
+	b = d.appendIdentities(b, i, p)
+	d.scratch = attributes.append(b, i)
+	d.eff.Contributions = append(d.eff.Contributions, ContributionWrite{p, d.docs.chunk(d.scratch)})
+}
+
+// appendHeader appends what appendBatch and appendRow do.
+func (d *decider) appendHeader(b []byte, i int, hasTime bool, v Version) []byte {
+	b = append(b, d.batchPart...)
+	if hasTime {
+		b = binary.LittleEndian.AppendUint64(append(b, 1), uint64(v.Time)) //nolint:gosec // read back as an int64
+	} else {
+		b = append(b, 0)
+	}
+	return appendText(append(b, d.hashes[16*i:16*i+16]...), d.keyValue(i))
+}
+
+// appendIdentities appends the row's identities that are p's; with p 0, all of them.
+func (d *decider) appendIdentities(b []byte, i int, p id.Profile) []byte {
+	at, n := len(b), 0
+	b = append(b, 0)
+	for c, col := range d.k.Identities {
+		if col.Values.IsNull(i) || col.Type == identity.MPID || (p != 0 && d.profiles[c] != p) {
+			continue
+		}
+		b = appendText(append(b, d.typeNames[c]...), col.Values.Value(i))
+		if n++; n == math.MaxInt8 { // one byte holds the count
+			break
+		}
+	}
+	b[at] = byte(n)
+	return b
+}
+
+// writeEvent writes the event that the row at i is, and takes away the one that it was under another key. What its
+// identities bring to the profile is written beside it.
+func (d *decider) writeEvent(i int, key id.Row, e, old Entry, known bool, at int, hasTime bool, v Version) {
+	if d.eff.Events == nil {
+		d.eff.Events = make([]EventWrite, 0, d.n)
+	}
+	b := d.appendHeader(append(d.scratch[:0], chunkEvent), i, hasTime, v)
+	b = d.appendIdentities(b, i, 0)
+	d.scratch = d.event.append(b, i)
+	eid := EventIDOf(d.k.Origin.Sync, key)
+	w := EventWrite{EventKey{e.Profile, e.EventTime, eid}, d.docs.add(d.scratch)}
+	if j := d.events[at]; j >= 0 {
+		d.eff.Events[j] = w
+	} else {
+		d.events[at] = int32(len(d.eff.Events)) //nolint:gosec // positions of a batch are int32
+		d.eff.Events = append(d.eff.Events, w)
+		if known && (old.Profile != e.Profile || old.EventTime != e.EventTime) {
+			d.eff.EventsGone = append(d.eff.EventsGone, EventKey{old.Profile, old.EventTime, eid})
+		}
+	}
+	if e.Profile != 0 && d.mayBind && d.bind(i, e.Profile) > 0 {
+		d.contribute(i, e.Profile, hasTime, v, seenOf(e.EventTime), nil)
+	}
+}
+
+// seenOf answers milliseconds as nanoseconds, 0 where they do not fit.
+func seenOf(ms int64) int64 {
+	const per = int64(time.Millisecond)
+	if ms > math.MaxInt64/per || ms < math.MinInt64/per {
+		return 0
+	}
+	return ms * per
+}
