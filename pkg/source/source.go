@@ -56,6 +56,8 @@ type Query struct {
 	Low      string
 	Lookback time.Duration
 	Delay    time.Duration
+	// Full makes Plan plan everything, whatever the iterator: no window and no watermark; it may still cut parts by it.
+	Full bool
 }
 
 // Range is what one part reads: [Low, High) of the iterator, or [Low, High] where HighClosed. The zero value is

@@ -36,6 +36,30 @@ type Bounds struct {
 	Snapshot    time.Time // the snapshot's instant
 }
 
+// Bounds answers what a query says of its window, with the snapshot's instant. A checkpoint that is no value of the
+// iterator is refused.
+func (a Axis) Bounds(q source.Query, snapshot time.Time) (Bounds, error) {
+	b := Bounds{From: q.From, Until: q.Until, Lookback: q.Lookback, Delay: q.Delay, Snapshot: snapshot}
+	if q.Low == "" {
+		return b, nil
+	}
+	var err error
+	b.Checkpoint, err = a.Parse(q.Low)
+	return b, err
+}
+
+// Ranges answers the ranges of w, cut at bounds (see Cut). An empty window has one range, in which no value is.
+func (a Axis) Ranges(w Window, bounds []Value) []source.Range {
+	if !w.IsEmpty() {
+		return Cut(w.Low, w.High, bounds)
+	}
+	at := w.Low
+	if at.IsZero() {
+		at = Value{kind: a.kind, zoned: a.Zoned, num: new(big.Int)}
+	}
+	return []source.Range{{Low: at.String(), High: at.String()}}
+}
+
 // Low answers where a window begins: the checkpoint less the lookback, but not before From.
 func (a Axis) Low(b Bounds) Value {
 	low := b.Checkpoint

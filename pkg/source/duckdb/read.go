@@ -1,0 +1,105 @@
+//go:build cgo && duckdb_arrow
+
+package duckdb
+
+import (
+	"context"
+	"iter"
+	"strconv"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	engine "github.com/duckdb/duckdb-go-bindings"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/source"
+	"millrace.dev/pkg/window"
+)
+
+// Describe answers the schema of q's rows; the engine plans the query and reads none.
+func (s *Source) Describe(ctx context.Context, q source.Query) (*arrow.Schema, error) {
+	c, err := s.db.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	d, err := c.describe(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return d.schema, nil
+}
+
+// Read answers the rows of q in batches of at most 2,048, in no order, in the engine's own memory.
+func (s *Source) Read(ctx context.Context, q source.Query) iter.Seq2[arrow.RecordBatch, error] {
+	return func(yield func(arrow.RecordBatch, error) bool) {
+		if err := s.read(ctx, q, yield); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// read stops without an error when yield answers false.
+func (s *Source) read(ctx context.Context, q source.Query, yield func(arrow.RecordBatch, error) bool) error {
+	if q.Range.Unit != "" {
+		return fault.New(fault.Precondition, fault.ReasonSourceChanged, "duckdb reads no part by the name %q; plan the run again", q.Range.Unit)
+	}
+	c, err := s.db.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if err := s.unchanged(ctx, c, q.Snapshot); err != nil {
+		return err
+	}
+	stmt, schema, err := c.open(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer stmt.close()
+	stopped := false
+	err = stmt.run(ctx, func(b arrow.RecordBatch) bool {
+		named := array.NewRecordBatch(schema, b.Columns(), b.NumRows())
+		defer named.Release()
+		stopped = !yield(named, nil)
+		return !stopped
+	})
+	if stopped {
+		return nil
+	}
+	if fault.ClassOf(err) == fault.Cancelled && err != nil {
+		return err
+	}
+	if changed := s.unchanged(ctx, c, q.Snapshot); changed != nil {
+		return changed // whatever the read made of it
+	}
+	return err
+}
+
+// open prepares the reading of q, bound to its range. The statement is the caller's.
+func (c *conn) open(ctx context.Context, q source.Query) (*statement, *arrow.Schema, error) {
+	d, err := c.describe(ctx, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	where, args := "", []engine.Value(nil)
+	if !q.Range.IsAll() {
+		a, err := window.NewAxis(q.Model.Iterator, d.schema)
+		if err != nil {
+			return nil, nil, err
+		}
+		if where, args, err = d.where(a, q.Range); err != nil {
+			return nil, nil, err
+		}
+	}
+	defer destroyValues(args)
+	stmt, err := c.prepareBound(ctx, d.text(where, q.Limit), args)
+	return stmt, d.schema, err
+}
+
+func limitText(limit int) string {
+	if limit <= 0 {
+		return ""
+	}
+	return " LIMIT " + strconv.Itoa(limit)
+}

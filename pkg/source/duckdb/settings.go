@@ -1,0 +1,48 @@
+// Package duckdb reads DuckDB database files, and Parquet, CSV and JSON files through DuckDB, as Arrow batches.
+//
+// The engine is C++: this driver is built with cgo and the tag duckdb_arrow; without them Open answers DRIVER_MISSING.
+package duckdb
+
+import "sync"
+
+// Settings bound what the engine may use.
+type Settings struct {
+	// MemoryLimit as DuckDB writes it, of one open source. Default 512MB.
+	MemoryLimit string
+	// Threads of one open source. Default 2.
+	Threads int
+	// TempDir is where large sorts and joins spill to; empty: they fail when memory does not do.
+	TempDir string
+	// MaxTempSize bounds TempDir, as DuckDB writes it. Default 10GB.
+	MaxTempSize string
+	// PartRows is how many rows make another part worth its scan. Default 2,000,000.
+	PartRows int64
+}
+
+func (s Settings) withDefaults() Settings {
+	if s.MemoryLimit == "" {
+		s.MemoryLimit = "512MB"
+	}
+	if s.Threads <= 0 {
+		s.Threads = 2
+	}
+	if s.MaxTempSize == "" {
+		s.MaxTempSize = "10GB"
+	}
+	if s.PartRows <= 0 {
+		s.PartRows = 2_000_000
+	}
+	return s
+}
+
+// Driver opens DuckDB sources. Make it with New. Safe for concurrent use.
+type Driver struct {
+	settings Settings
+	opening  sync.Mutex
+}
+
+// New answers a driver that opens sources within s.
+func New(s Settings) *Driver { return &Driver{settings: s.withDefaults()} }
+
+// Provider answers "duckdb".
+func (*Driver) Provider() string { return "duckdb" }
