@@ -119,9 +119,9 @@ type Browser interface {
 	Tables(ctx context.Context, prefix string) iter.Seq2[Table, error]
 }
 
-// Setup is the power of a source to print what an administrator runs to let Millrace read.
+// Setup is the power of a driver to print what an administrator runs to let Millrace read. It connects to nothing.
 type Setup interface {
-	Setup() string
+	Setup(c resource.Connection) (string, error)
 }
 
 // Keys is the power of a source to count offending keys cheaply.

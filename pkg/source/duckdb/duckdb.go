@@ -25,11 +25,9 @@ type Source struct {
 }
 
 var (
-	_ source.Driver  = (*Driver)(nil)
 	_ source.Source  = (*Source)(nil)
 	_ source.Planner = (*Source)(nil)
 	_ source.Browser = (*Source)(nil)
-	_ source.Setup   = (*Source)(nil)
 	_ source.Keys    = (*Source)(nil)
 )
 
@@ -120,11 +118,6 @@ func text(s string) engine.Value { return engine.CreateVarcharLength(s, engine.I
 func (s *Source) Close() error {
 	s.once.Do(s.db.close)
 	return nil
-}
-
-// Setup answers that there is nothing to run in a file.
-func (s *Source) Setup() string {
-	return "Files need no setup in a warehouse. Let the user that runs the extractor read " + s.place.path + ";\nit is opened for reading only, and nothing beside it is read.\n"
 }
 
 // snapshot names the files as they are now.

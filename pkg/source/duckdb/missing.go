@@ -10,8 +10,6 @@ import (
 	"millrace.dev/pkg/source"
 )
 
-var _ source.Driver = (*Driver)(nil)
-
 // Open answers Precondition DRIVER_MISSING.
 func (*Driver) Open(context.Context, resource.Connection) (source.Source, error) {
 	return nil, fault.New(fault.Precondition, fault.ReasonDriverMissing, "this build lacks the duckdb driver; build with CGO_ENABLED=1 and -tags duckdb_arrow")

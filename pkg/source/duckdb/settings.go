@@ -3,7 +3,13 @@
 // The engine is C++: this driver is built with cgo and the tag duckdb_arrow; without them Open answers DRIVER_MISSING.
 package duckdb
 
-import "sync"
+import (
+	"sync"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/source"
+)
 
 // Settings bound what the engine may use.
 type Settings struct {
@@ -46,3 +52,16 @@ func New(s Settings) *Driver { return &Driver{settings: s.withDefaults()} }
 
 // Provider answers "duckdb".
 func (*Driver) Provider() string { return "duckdb" }
+
+var (
+	_ source.Driver = (*Driver)(nil)
+	_ source.Setup  = (*Driver)(nil)
+)
+
+// Setup answers that there is nothing to run in a file.
+func (*Driver) Setup(c resource.Connection) (string, error) {
+	if c.DuckDB == nil {
+		return "", fault.New(fault.Invalid, fault.ReasonInvalidArgument, "the connection has no duckdb block")
+	}
+	return "Files need no setup in a warehouse. Let the user that runs the extractor read\n  " + c.DuckDB.Path + "\nIt is opened for reading only, and nothing beside it is read.\n", nil
+}

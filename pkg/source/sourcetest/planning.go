@@ -185,7 +185,9 @@ func check(t *testing.T, h Harness) {
 }
 
 func setup(t *testing.T, h Harness) {
-	s, ok := source.As[source.Setup](h.open(t))
+	d, ok := h.Driver.(source.Setup)
 	require.True(t, ok)
-	require.NotEmpty(t, s.Setup())
+	text, err := d.Setup(h.New(t).Connection)
+	require.NoError(t, err)
+	require.NotEmpty(t, text)
 }

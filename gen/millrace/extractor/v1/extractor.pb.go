@@ -441,6 +441,234 @@ func (x *PreviewResponse) GetArrow() []byte {
 	return nil
 }
 
+type PrintSetupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Connection    *v1.Connection         `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrintSetupRequest) Reset() {
+	*x = PrintSetupRequest{}
+	mi := &file_millrace_extractor_v1_extractor_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrintSetupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrintSetupRequest) ProtoMessage() {}
+
+func (x *PrintSetupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_extractor_v1_extractor_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrintSetupRequest.ProtoReflect.Descriptor instead.
+func (*PrintSetupRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_extractor_v1_extractor_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PrintSetupRequest) GetConnection() *v1.Connection {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+type PrintSetupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrintSetupResponse) Reset() {
+	*x = PrintSetupResponse{}
+	mi := &file_millrace_extractor_v1_extractor_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrintSetupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrintSetupResponse) ProtoMessage() {}
+
+func (x *PrintSetupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_extractor_v1_extractor_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrintSetupResponse.ProtoReflect.Descriptor instead.
+func (*PrintSetupResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_extractor_v1_extractor_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PrintSetupResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type CheckModelRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Connection *v1.Connection         `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	DataModel  *v1.DataModel          `protobuf:"bytes,2,opt,name=data_model,json=dataModel,proto3" json:"data_model,omitempty"`
+	// In place of the model's own, such as a mapped identity; empty: the model's own.
+	KeyColumns    []string `protobuf:"bytes,3,rep,name=key_columns,json=keyColumns,proto3" json:"key_columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckModelRequest) Reset() {
+	*x = CheckModelRequest{}
+	mi := &file_millrace_extractor_v1_extractor_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckModelRequest) ProtoMessage() {}
+
+func (x *CheckModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_extractor_v1_extractor_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckModelRequest.ProtoReflect.Descriptor instead.
+func (*CheckModelRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_extractor_v1_extractor_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CheckModelRequest) GetConnection() *v1.Connection {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+func (x *CheckModelRequest) GetDataModel() *v1.DataModel {
+	if x != nil {
+		return x.DataModel
+	}
+	return nil
+}
+
+func (x *CheckModelRequest) GetKeyColumns() []string {
+	if x != nil {
+		return x.KeyColumns
+	}
+	return nil
+}
+
+type CheckModelResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Columns []*v1.Column           `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
+	// The schema as an Arrow IPC stream without batches.
+	ArrowSchema []byte `protobuf:"bytes,2,opt,name=arrow_schema,json=arrowSchema,proto3" json:"arrow_schema,omitempty"`
+	// Rows whose iterator is NULL; 0 without an iterator.
+	NullIterator int64 `protobuf:"varint,3,opt,name=null_iterator,json=nullIterator,proto3" json:"null_iterator,omitempty"`
+	// Rows with a NULL among the key columns, and key values of more than one row; 0 without key columns.
+	NullKeys      int64 `protobuf:"varint,4,opt,name=null_keys,json=nullKeys,proto3" json:"null_keys,omitempty"`
+	RepeatedKeys  int64 `protobuf:"varint,5,opt,name=repeated_keys,json=repeatedKeys,proto3" json:"repeated_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckModelResponse) Reset() {
+	*x = CheckModelResponse{}
+	mi := &file_millrace_extractor_v1_extractor_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckModelResponse) ProtoMessage() {}
+
+func (x *CheckModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_extractor_v1_extractor_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckModelResponse.ProtoReflect.Descriptor instead.
+func (*CheckModelResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_extractor_v1_extractor_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CheckModelResponse) GetColumns() []*v1.Column {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetArrowSchema() []byte {
+	if x != nil {
+		return x.ArrowSchema
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetNullIterator() int64 {
+	if x != nil {
+		return x.NullIterator
+	}
+	return 0
+}
+
+func (x *CheckModelResponse) GetNullKeys() int64 {
+	if x != nil {
+		return x.NullKeys
+	}
+	return 0
+}
+
+func (x *CheckModelResponse) GetRepeatedKeys() int64 {
+	if x != nil {
+		return x.RepeatedKeys
+	}
+	return 0
+}
+
 var File_millrace_extractor_v1_extractor_proto protoreflect.FileDescriptor
 
 const file_millrace_extractor_v1_extractor_proto_rawDesc = "" +
@@ -479,13 +707,37 @@ const file_millrace_extractor_v1_extractor_proto_rawDesc = "" +
 	"\x0fPreviewResponse\x124\n" +
 	"\acolumns\x18\x01 \x03(\v2\x1a.millrace.config.v1.ColumnR\acolumns\x12+\n" +
 	"\x04rows\x18\x02 \x03(\v2\x17.google.protobuf.StructR\x04rows\x12\x14\n" +
-	"\x05arrow\x18\x03 \x01(\fR\x05arrow2\x80\x03\n" +
+	"\x05arrow\x18\x03 \x01(\fR\x05arrow\"S\n" +
+	"\x11PrintSetupRequest\x12>\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\v2\x1e.millrace.config.v1.ConnectionR\n" +
+	"connection\"(\n" +
+	"\x12PrintSetupResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\"\xb2\x01\n" +
+	"\x11CheckModelRequest\x12>\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\v2\x1e.millrace.config.v1.ConnectionR\n" +
+	"connection\x12<\n" +
+	"\n" +
+	"data_model\x18\x02 \x01(\v2\x1d.millrace.config.v1.DataModelR\tdataModel\x12\x1f\n" +
+	"\vkey_columns\x18\x03 \x03(\tR\n" +
+	"keyColumns\"\xd4\x01\n" +
+	"\x12CheckModelResponse\x124\n" +
+	"\acolumns\x18\x01 \x03(\v2\x1a.millrace.config.v1.ColumnR\acolumns\x12!\n" +
+	"\farrow_schema\x18\x02 \x01(\fR\varrowSchema\x12#\n" +
+	"\rnull_iterator\x18\x03 \x01(\x03R\fnullIterator\x12\x1b\n" +
+	"\tnull_keys\x18\x04 \x01(\x03R\bnullKeys\x12#\n" +
+	"\rrepeated_keys\x18\x05 \x01(\x03R\frepeatedKeys2\xc6\x04\n" +
 	"\x10ExtractorService\x12R\n" +
 	"\x05Check\x12#.millrace.extractor.v1.CheckRequest\x1a$.millrace.extractor.v1.CheckResponse\x12a\n" +
 	"\n" +
 	"ListTables\x12(.millrace.extractor.v1.ListTablesRequest\x1a).millrace.extractor.v1.ListTablesResponse\x12[\n" +
 	"\bDescribe\x12&.millrace.extractor.v1.DescribeRequest\x1a'.millrace.extractor.v1.DescribeResponse\x12X\n" +
-	"\aPreview\x12%.millrace.extractor.v1.PreviewRequest\x1a&.millrace.extractor.v1.PreviewResponseB\xd5\x01\n" +
+	"\aPreview\x12%.millrace.extractor.v1.PreviewRequest\x1a&.millrace.extractor.v1.PreviewResponse\x12a\n" +
+	"\n" +
+	"PrintSetup\x12(.millrace.extractor.v1.PrintSetupRequest\x1a).millrace.extractor.v1.PrintSetupResponse\x12a\n" +
+	"\n" +
+	"CheckModel\x12(.millrace.extractor.v1.CheckModelRequest\x1a).millrace.extractor.v1.CheckModelResponseB\xd5\x01\n" +
 	"\x19com.millrace.extractor.v1B\x0eExtractorProtoP\x01Z2millrace.dev/gen/millrace/extractor/v1;extractorv1\xa2\x02\x03MEX\xaa\x02\x15Millrace.Extractor.V1\xca\x02\x15Millrace\\Extractor\\V1\xe2\x02!Millrace\\Extractor\\V1\\GPBMetadata\xea\x02\x17Millrace::Extractor::V1b\x06proto3"
 
 var (
@@ -500,7 +752,7 @@ func file_millrace_extractor_v1_extractor_proto_rawDescGZIP() []byte {
 	return file_millrace_extractor_v1_extractor_proto_rawDescData
 }
 
-var file_millrace_extractor_v1_extractor_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_millrace_extractor_v1_extractor_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_millrace_extractor_v1_extractor_proto_goTypes = []any{
 	(*CheckRequest)(nil),       // 0: millrace.extractor.v1.CheckRequest
 	(*CheckResponse)(nil),      // 1: millrace.extractor.v1.CheckResponse
@@ -510,38 +762,50 @@ var file_millrace_extractor_v1_extractor_proto_goTypes = []any{
 	(*DescribeResponse)(nil),   // 5: millrace.extractor.v1.DescribeResponse
 	(*PreviewRequest)(nil),     // 6: millrace.extractor.v1.PreviewRequest
 	(*PreviewResponse)(nil),    // 7: millrace.extractor.v1.PreviewResponse
-	(*v1.Connection)(nil),      // 8: millrace.config.v1.Connection
-	(*v1.CheckStep)(nil),       // 9: millrace.config.v1.CheckStep
-	(*v1.Table)(nil),           // 10: millrace.config.v1.Table
-	(*v1.DataModel)(nil),       // 11: millrace.config.v1.DataModel
-	(*v1.Column)(nil),          // 12: millrace.config.v1.Column
-	(*structpb.Struct)(nil),    // 13: google.protobuf.Struct
+	(*PrintSetupRequest)(nil),  // 8: millrace.extractor.v1.PrintSetupRequest
+	(*PrintSetupResponse)(nil), // 9: millrace.extractor.v1.PrintSetupResponse
+	(*CheckModelRequest)(nil),  // 10: millrace.extractor.v1.CheckModelRequest
+	(*CheckModelResponse)(nil), // 11: millrace.extractor.v1.CheckModelResponse
+	(*v1.Connection)(nil),      // 12: millrace.config.v1.Connection
+	(*v1.CheckStep)(nil),       // 13: millrace.config.v1.CheckStep
+	(*v1.Table)(nil),           // 14: millrace.config.v1.Table
+	(*v1.DataModel)(nil),       // 15: millrace.config.v1.DataModel
+	(*v1.Column)(nil),          // 16: millrace.config.v1.Column
+	(*structpb.Struct)(nil),    // 17: google.protobuf.Struct
 }
 var file_millrace_extractor_v1_extractor_proto_depIdxs = []int32{
-	8,  // 0: millrace.extractor.v1.CheckRequest.connection:type_name -> millrace.config.v1.Connection
-	9,  // 1: millrace.extractor.v1.CheckResponse.steps:type_name -> millrace.config.v1.CheckStep
-	8,  // 2: millrace.extractor.v1.ListTablesRequest.connection:type_name -> millrace.config.v1.Connection
-	10, // 3: millrace.extractor.v1.ListTablesResponse.tables:type_name -> millrace.config.v1.Table
-	8,  // 4: millrace.extractor.v1.DescribeRequest.connection:type_name -> millrace.config.v1.Connection
-	11, // 5: millrace.extractor.v1.DescribeRequest.data_model:type_name -> millrace.config.v1.DataModel
-	12, // 6: millrace.extractor.v1.DescribeResponse.columns:type_name -> millrace.config.v1.Column
-	8,  // 7: millrace.extractor.v1.PreviewRequest.connection:type_name -> millrace.config.v1.Connection
-	11, // 8: millrace.extractor.v1.PreviewRequest.data_model:type_name -> millrace.config.v1.DataModel
-	12, // 9: millrace.extractor.v1.PreviewResponse.columns:type_name -> millrace.config.v1.Column
-	13, // 10: millrace.extractor.v1.PreviewResponse.rows:type_name -> google.protobuf.Struct
-	0,  // 11: millrace.extractor.v1.ExtractorService.Check:input_type -> millrace.extractor.v1.CheckRequest
-	2,  // 12: millrace.extractor.v1.ExtractorService.ListTables:input_type -> millrace.extractor.v1.ListTablesRequest
-	4,  // 13: millrace.extractor.v1.ExtractorService.Describe:input_type -> millrace.extractor.v1.DescribeRequest
-	6,  // 14: millrace.extractor.v1.ExtractorService.Preview:input_type -> millrace.extractor.v1.PreviewRequest
-	1,  // 15: millrace.extractor.v1.ExtractorService.Check:output_type -> millrace.extractor.v1.CheckResponse
-	3,  // 16: millrace.extractor.v1.ExtractorService.ListTables:output_type -> millrace.extractor.v1.ListTablesResponse
-	5,  // 17: millrace.extractor.v1.ExtractorService.Describe:output_type -> millrace.extractor.v1.DescribeResponse
-	7,  // 18: millrace.extractor.v1.ExtractorService.Preview:output_type -> millrace.extractor.v1.PreviewResponse
-	15, // [15:19] is the sub-list for method output_type
-	11, // [11:15] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	12, // 0: millrace.extractor.v1.CheckRequest.connection:type_name -> millrace.config.v1.Connection
+	13, // 1: millrace.extractor.v1.CheckResponse.steps:type_name -> millrace.config.v1.CheckStep
+	12, // 2: millrace.extractor.v1.ListTablesRequest.connection:type_name -> millrace.config.v1.Connection
+	14, // 3: millrace.extractor.v1.ListTablesResponse.tables:type_name -> millrace.config.v1.Table
+	12, // 4: millrace.extractor.v1.DescribeRequest.connection:type_name -> millrace.config.v1.Connection
+	15, // 5: millrace.extractor.v1.DescribeRequest.data_model:type_name -> millrace.config.v1.DataModel
+	16, // 6: millrace.extractor.v1.DescribeResponse.columns:type_name -> millrace.config.v1.Column
+	12, // 7: millrace.extractor.v1.PreviewRequest.connection:type_name -> millrace.config.v1.Connection
+	15, // 8: millrace.extractor.v1.PreviewRequest.data_model:type_name -> millrace.config.v1.DataModel
+	16, // 9: millrace.extractor.v1.PreviewResponse.columns:type_name -> millrace.config.v1.Column
+	17, // 10: millrace.extractor.v1.PreviewResponse.rows:type_name -> google.protobuf.Struct
+	12, // 11: millrace.extractor.v1.PrintSetupRequest.connection:type_name -> millrace.config.v1.Connection
+	12, // 12: millrace.extractor.v1.CheckModelRequest.connection:type_name -> millrace.config.v1.Connection
+	15, // 13: millrace.extractor.v1.CheckModelRequest.data_model:type_name -> millrace.config.v1.DataModel
+	16, // 14: millrace.extractor.v1.CheckModelResponse.columns:type_name -> millrace.config.v1.Column
+	0,  // 15: millrace.extractor.v1.ExtractorService.Check:input_type -> millrace.extractor.v1.CheckRequest
+	2,  // 16: millrace.extractor.v1.ExtractorService.ListTables:input_type -> millrace.extractor.v1.ListTablesRequest
+	4,  // 17: millrace.extractor.v1.ExtractorService.Describe:input_type -> millrace.extractor.v1.DescribeRequest
+	6,  // 18: millrace.extractor.v1.ExtractorService.Preview:input_type -> millrace.extractor.v1.PreviewRequest
+	8,  // 19: millrace.extractor.v1.ExtractorService.PrintSetup:input_type -> millrace.extractor.v1.PrintSetupRequest
+	10, // 20: millrace.extractor.v1.ExtractorService.CheckModel:input_type -> millrace.extractor.v1.CheckModelRequest
+	1,  // 21: millrace.extractor.v1.ExtractorService.Check:output_type -> millrace.extractor.v1.CheckResponse
+	3,  // 22: millrace.extractor.v1.ExtractorService.ListTables:output_type -> millrace.extractor.v1.ListTablesResponse
+	5,  // 23: millrace.extractor.v1.ExtractorService.Describe:output_type -> millrace.extractor.v1.DescribeResponse
+	7,  // 24: millrace.extractor.v1.ExtractorService.Preview:output_type -> millrace.extractor.v1.PreviewResponse
+	9,  // 25: millrace.extractor.v1.ExtractorService.PrintSetup:output_type -> millrace.extractor.v1.PrintSetupResponse
+	11, // 26: millrace.extractor.v1.ExtractorService.CheckModel:output_type -> millrace.extractor.v1.CheckModelResponse
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_millrace_extractor_v1_extractor_proto_init() }
@@ -555,7 +819,7 @@ func file_millrace_extractor_v1_extractor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_extractor_v1_extractor_proto_rawDesc), len(file_millrace_extractor_v1_extractor_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,8 @@ const (
 	ExtractorService_ListTables_FullMethodName = "/millrace.extractor.v1.ExtractorService/ListTables"
 	ExtractorService_Describe_FullMethodName   = "/millrace.extractor.v1.ExtractorService/Describe"
 	ExtractorService_Preview_FullMethodName    = "/millrace.extractor.v1.ExtractorService/Preview"
+	ExtractorService_PrintSetup_FullMethodName = "/millrace.extractor.v1.ExtractorService/PrintSetup"
+	ExtractorService_CheckModel_FullMethodName = "/millrace.extractor.v1.ExtractorService/CheckModel"
 )
 
 // ExtractorServiceClient is the client API for ExtractorService service.
@@ -37,6 +39,11 @@ type ExtractorServiceClient interface {
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	// The first rows of a data model.
 	Preview(ctx context.Context, in *PreviewRequest, opts ...grpc.CallOption) (*PreviewResponse, error)
+	// The SQL or commands that an administrator runs in the warehouse, least privilege. Nothing is connected to.
+	PrintSetup(ctx context.Context, in *PrintSetupRequest, opts ...grpc.CallOption) (*PrintSetupResponse, error)
+	// Checks a data model against its warehouse, for activation: it is one SELECT, its iterator is selected and of the
+	// declared type. Counts rows with NULL iterators and with NULL or repeated keys.
+	CheckModel(ctx context.Context, in *CheckModelRequest, opts ...grpc.CallOption) (*CheckModelResponse, error)
 }
 
 type extractorServiceClient struct {
@@ -87,6 +94,26 @@ func (c *extractorServiceClient) Preview(ctx context.Context, in *PreviewRequest
 	return out, nil
 }
 
+func (c *extractorServiceClient) PrintSetup(ctx context.Context, in *PrintSetupRequest, opts ...grpc.CallOption) (*PrintSetupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PrintSetupResponse)
+	err := c.cc.Invoke(ctx, ExtractorService_PrintSetup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *extractorServiceClient) CheckModel(ctx context.Context, in *CheckModelRequest, opts ...grpc.CallOption) (*CheckModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckModelResponse)
+	err := c.cc.Invoke(ctx, ExtractorService_CheckModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ExtractorServiceServer is the server API for ExtractorService service.
 // All implementations must embed UnimplementedExtractorServiceServer
 // for forward compatibility.
@@ -99,6 +126,11 @@ type ExtractorServiceServer interface {
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	// The first rows of a data model.
 	Preview(context.Context, *PreviewRequest) (*PreviewResponse, error)
+	// The SQL or commands that an administrator runs in the warehouse, least privilege. Nothing is connected to.
+	PrintSetup(context.Context, *PrintSetupRequest) (*PrintSetupResponse, error)
+	// Checks a data model against its warehouse, for activation: it is one SELECT, its iterator is selected and of the
+	// declared type. Counts rows with NULL iterators and with NULL or repeated keys.
+	CheckModel(context.Context, *CheckModelRequest) (*CheckModelResponse, error)
 	mustEmbedUnimplementedExtractorServiceServer()
 }
 
@@ -120,6 +152,12 @@ func (UnimplementedExtractorServiceServer) Describe(context.Context, *DescribeRe
 }
 func (UnimplementedExtractorServiceServer) Preview(context.Context, *PreviewRequest) (*PreviewResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Preview not implemented")
+}
+func (UnimplementedExtractorServiceServer) PrintSetup(context.Context, *PrintSetupRequest) (*PrintSetupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PrintSetup not implemented")
+}
+func (UnimplementedExtractorServiceServer) CheckModel(context.Context, *CheckModelRequest) (*CheckModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckModel not implemented")
 }
 func (UnimplementedExtractorServiceServer) mustEmbedUnimplementedExtractorServiceServer() {}
 func (UnimplementedExtractorServiceServer) testEmbeddedByValue()                          {}
@@ -214,6 +252,42 @@ func _ExtractorService_Preview_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExtractorService_PrintSetup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PrintSetupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExtractorServiceServer).PrintSetup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExtractorService_PrintSetup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExtractorServiceServer).PrintSetup(ctx, req.(*PrintSetupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExtractorService_CheckModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExtractorServiceServer).CheckModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExtractorService_CheckModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExtractorServiceServer).CheckModel(ctx, req.(*CheckModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ExtractorService_ServiceDesc is the grpc.ServiceDesc for ExtractorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -236,6 +310,14 @@ var ExtractorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Preview",
 			Handler:    _ExtractorService_Preview_Handler,
+		},
+		{
+			MethodName: "PrintSetup",
+			Handler:    _ExtractorService_PrintSetup_Handler,
+		},
+		{
+			MethodName: "CheckModel",
+			Handler:    _ExtractorService_CheckModel_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
