@@ -1,0 +1,62 @@
+package testenv_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"millrace.dev/pkg/testenv"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testenv.Leaks()...) }
+
+func TestEveryCallAnswersAnEmptyDatabaseOfItsOwn(t *testing.T) {
+	var urls []string
+	t.Run("use", func(t *testing.T) {
+		for range 2 {
+			u := testenv.Postgres(t)
+			urls = append(urls, u)
+			conn, err := pgx.Connect(t.Context(), u)
+			require.NoError(t, err)
+			_, err = conn.Exec(t.Context(), "CREATE TABLE x (i int)")
+			require.NoError(t, err)
+			require.NoError(t, conn.Close(t.Context()))
+		}
+		require.NotEqual(t, urls[0], urls[1])
+	})
+	_, err := pgx.Connect(t.Context(), urls[0])
+	require.Error(t, err, "it is dropped with its test")
+}
+
+func TestRedisIsShared(t *testing.T) {
+	require.Equal(t, testenv.Redis(t), testenv.Redis(t))
+}
+
+func TestNATSKeepsItsMessagesOverAKill(t *testing.T) {
+	s := testenv.NATSServer(t)
+	use := func(f func(js nats.JetStreamContext)) {
+		nc, err := nats.Connect(s.URL)
+		require.NoError(t, err)
+		defer nc.Close()
+		js, err := nc.JetStream()
+		require.NoError(t, err)
+		f(js)
+	}
+	use(func(js nats.JetStreamContext) {
+		_, err := js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}})
+		require.NoError(t, err)
+		_, err = js.Publish("s", []byte("x"))
+		require.NoError(t, err)
+	})
+	s.Kill()
+	s.Start()
+	use(func(js nats.JetStreamContext) {
+		info, err := js.StreamInfo("S")
+		require.NoError(t, err)
+		require.Equal(t, uint64(1), info.State.Msgs)
+	})
+	require.Contains(t, s.Log(), "Server is ready")
+}
