@@ -1,4 +1,4 @@
-// Package memory keeps the counters of package quota in the process.
+// Package memory counts in the memory of one process.
 package memory
 
 import (
@@ -9,59 +9,74 @@ import (
 	"millrace.dev/pkg/quota"
 )
 
-// Limiter counts within this process.
+// sweepEvery is how often keys whose window has passed are forgotten.
+const sweepEvery = time.Minute
+
+// Limiter is a quota.Limiter of one process.
 type Limiter struct {
 	mu    sync.Mutex
-	taken map[string]*log
-	swept time.Time
-}
-
-// log is when something was taken, oldest first, and when the last of it is forgotten.
-type log struct {
-	at   []time.Time
-	ends time.Time
+	keys  map[string]*window
+	sweep time.Time
 }
 
 var _ quota.Limiter = (*Limiter)(nil)
 
-// New answers a limiter that has counted nothing.
-func New() *Limiter { return &Limiter{taken: map[string]*log{}} }
-
-const sweepEvery = time.Minute
-
-// Take implements quota.Limiter.
-func (l *Limiter) Take(_ context.Context, key string, n int, per time.Duration) (time.Duration, error) {
-	now := time.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.sweep(now)
-	k := l.taken[key]
-	if k == nil {
-		k = &log{}
-		l.taken[key] = k
-	}
-	for len(k.at) > 0 && !k.at[0].Add(per).After(now) {
-		k.at = k.at[1:]
-	}
-	if over := len(k.at) - n; over >= 0 {
-		return k.at[over].Add(per).Sub(now), nil
-	}
-	k.at, k.ends = append(k.at, now), now.Add(per)
-	return 0, nil
+// window is the takes of a key, oldest first, and the length of the window last asked for.
+type window struct {
+	takes []time.Time
+	per   time.Duration
 }
 
-// sweep forgets keys of which nothing counts any more.
-func (l *Limiter) sweep(now time.Time) {
-	if now.Sub(l.swept) < sweepEvery {
+// New answers a limiter that nothing was taken from.
+func New() *Limiter { return &Limiter{keys: map[string]*window{}, sweep: time.Now().Add(sweepEvery)} }
+
+// Take is quota.Limiter's.
+func (l *Limiter) Take(ctx context.Context, key string, limit int, per time.Duration) (bool, time.Duration, error) {
+	if err := quota.Check(limit, per); err != nil {
+		return false, 0, err //nolint:wrapcheck // classified
+	}
+	if err := ctx.Err(); err != nil {
+		return false, 0, err //nolint:wrapcheck // the caller's own
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.forget(now)
+	w := l.keys[key]
+	if w == nil {
+		w = &window{}
+		l.keys[key] = w
+	}
+	w.per = per
+	w.trim(now)
+	if n := len(w.takes); n >= limit {
+		return false, w.takes[n-limit].Add(per).Sub(now), nil
+	}
+	w.takes = append(w.takes, now)
+	return true, 0, nil
+}
+
+// trim forgets takes that the window has left behind.
+func (w *window) trim(now time.Time) {
+	i := 0
+	for i < len(w.takes) && !w.takes[i].Add(w.per).After(now) {
+		i++
+	}
+	w.takes = append(w.takes[:0], w.takes[i:]...)
+}
+
+// forget drops keys without takes, now and then.
+func (l *Limiter) forget(now time.Time) {
+	if now.Before(l.sweep) {
 		return
 	}
-	l.swept = now
-	for key, k := range l.taken {
-		if !k.ends.After(now) {
-			delete(l.taken, key)
+	l.sweep = now.Add(sweepEvery)
+	for k, w := range l.keys {
+		if w.trim(now); len(w.takes) == 0 {
+			delete(l.keys, k)
 		}
 	}
 }
 
-// Close implements quota.Limiter; there is nothing to free.
+// Close is quota.Limiter's.
 func (l *Limiter) Close() error { return nil }
