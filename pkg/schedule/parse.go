@@ -19,12 +19,12 @@ func (l Limit) IsZero() bool { return l == Limit{} }
 
 var (
 	errEvery = errors.New("not an interval; write hourly, daily, weekly, monthly or a duration such as 15m, 2h or 1d")
-	errLimit = errors.New("not a limit; write a count from 1 to 1000000 and a span, such as 5/h, 100/d or 10/15m")
+	errLimit = errors.New("not a limit; write a count from 1 to 10000 and a span, such as 5/h, 100/d or 10/15m")
 )
 
 const (
 	day      = 24 * time.Hour
-	maxLimit = 1_000_000
+	maxLimit = 10_000
 )
 
 // ParseLimit reads a count and a span: 5/h, 100/d, 10/15m. The empty text is no limit.

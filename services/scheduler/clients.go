@@ -1,0 +1,91 @@
+package scheduler
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	configv1 "millrace.dev/gen/millrace/config/v1"
+	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/record/recordpb"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/resource/resourcepb"
+)
+
+const schedulePage = 1000
+
+// peers are the services that the scheduler calls. Safe for concurrent use.
+type peers struct {
+	config    configv1.ConfigServiceClient
+	ingestion ingestionv1.IngestionServiceClient
+}
+
+func newPeers(dial func(string) (grpc.ClientConnInterface, error)) (*peers, error) {
+	config, err := dial("config")
+	if err != nil {
+		return nil, err
+	}
+	ingestion, err := dial("ingestion")
+	if err != nil {
+		return nil, err
+	}
+	return &peers{config: configv1.NewConfigServiceClient(config), ingestion: ingestionv1.NewIngestionServiceClient(ingestion)}, nil
+}
+
+// snapshot answers a sync, by id or uid, as it is now.
+func (p *peers) snapshot(ctx context.Context, w id.Workspace, sync string) (resource.Snapshot, error) {
+	resp, err := p.config.GetSyncSnapshot(ctx, &configv1.GetSyncSnapshotRequest{Workspace: string(w), Sync: sync})
+	if err != nil {
+		return resource.Snapshot{}, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+	}
+	return resourcepb.OfSnapshot(resp.GetSnapshot()), nil
+}
+
+// schedules answers what config says of the syncs of all workspaces.
+func (p *peers) schedules(ctx context.Context) ([]scheduledSync, error) {
+	var (
+		out   []scheduledSync
+		token string
+	)
+	for {
+		resp, err := p.config.ListSchedules(ctx, &configv1.ListSchedulesRequest{PageSize: schedulePage, PageToken: token})
+		if err != nil {
+			return nil, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+		}
+		for _, y := range resp.GetSyncs() {
+			out = append(out, ofScheduled(y))
+		}
+		if token = resp.GetNextPageToken(); token == "" {
+			return out, nil
+		}
+	}
+}
+
+// setStatus tells config how a sync is.
+func (p *peers) setStatus(ctx context.Context, st statusRow) error {
+	_, err := p.config.SetSyncStatus(ctx, &configv1.SetSyncStatusRequest{
+		Workspace: string(st.Workspace), Id: st.SyncID, Status: resourcepb.ToStatus(resource.SyncStatus(st.Status)),
+		Reason: st.Reason, NextStep: st.NextStep,
+	})
+	return fault.FromStatus(err)
+}
+
+// fence lets batches of a part below epoch have no effect from now on, and answers the fragments of it that had one.
+func (p *peers) fence(ctx context.Context, name id.Part, epoch uint32) ([]profile.Result, error) {
+	resp, err := p.ingestion.Fence(ctx, &ingestionv1.FenceRequest{Run: name.Run.String(), Part: name.Part, Epoch: epoch})
+	if err != nil {
+		return nil, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+	}
+	out := make([]profile.Result, 0, len(resp.GetApplied()))
+	for _, a := range resp.GetApplied() {
+		r, err := recordpb.OfResult(a)
+		if err != nil {
+			return nil, fault.New(fault.Internal, fault.ReasonInternal, "ingestion answered a fence with a result that cannot be read: %w", err)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}

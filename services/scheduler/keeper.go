@@ -1,0 +1,367 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"millrace.dev/pkg/bus"
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/run"
+	"millrace.dev/pkg/sqldb"
+)
+
+const (
+	fenceTimeout = 5 * time.Second
+	maxFences    = 8   // under way at once
+	fenceRound   = 256 // in one round
+	statsTimeout = 5 * time.Second
+	pruneEvery   = 10 * time.Minute
+)
+
+// streams is what the keeper asks of the broker: whether messages are under way.
+type streams interface {
+	Stats(ctx context.Context, s bus.Stream) (bus.Stats, error)
+}
+
+// keeper keeps open runs going: it takes lost leases back, fences what is to be leased again or closed, closes runs,
+// finds lost batches and tells config of sync statuses. It is used by one goroutine.
+type keeper struct {
+	*Service
+	idleSince time.Time // since when the streams were seen empty; zero: they hold messages, or nobody knows
+	pruned    time.Time
+	troubled  map[string]bool // steps that failed in the last round, so that an outage is told once
+}
+
+func newKeeper(s *Service) *keeper { return &keeper{Service: s, troubled: map[string]bool{}} }
+
+// round does once what there is to do. What fails is tried in the next round.
+func (k *keeper) round(ctx context.Context) {
+	now, err := k.db.Now(ctx)
+	if k.failed(ctx, "read the database's clock", err) {
+		return
+	}
+	k.failed(ctx, "take lost leases back", k.reap(ctx, now))
+	k.failed(ctx, "find lost batches", k.findLost(ctx, now))
+	for {
+		more, err := k.fenceAll(ctx)
+		k.failed(ctx, "fence parts", err)
+		closed, cerr := k.closeAll(ctx)
+		k.failed(ctx, "close runs", cerr)
+		if err != nil || cerr != nil || (!more && closed == 0) {
+			break
+		}
+	}
+	k.failed(ctx, "tell config of sync statuses", k.tellStatuses(ctx))
+	k.failed(ctx, "forget old batches", k.prune(ctx, now))
+}
+
+// failed tells of an outage once, and of its end.
+func (k *keeper) failed(ctx context.Context, doing string, err error) bool {
+	if ctx.Err() != nil {
+		return err != nil
+	}
+	switch was := k.troubled[doing]; {
+	case err != nil && !was:
+		k.log.WarnContext(ctx, "cannot "+doing+"; it is tried again", "error", err)
+	case err == nil && was:
+		k.log.InfoContext(ctx, "can "+doing+" again")
+	}
+	k.troubled[doing] = err != nil
+	return err != nil
+}
+
+// reap takes leases back whose worker has been silent for too long.
+func (k *keeper) reap(ctx context.Context, now time.Time) error {
+	lost, err := parts(ctx, k.db, "WHERE state = 'leased' AND lease_time < ? LIMIT 1000", sqldb.Micros(now))
+	if err != nil || len(lost) == 0 {
+		return err
+	}
+	for _, l := range lost {
+		gone := false
+		err := k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+			gone = false
+			p, err := getPart(ctx, tx, l.Run, l.Part)
+			if err != nil || p.State != run.Leased || !p.LeaseTime.Before(now) {
+				return err
+			}
+			if p.State, err = run.NextPart(p.State, run.LeaseLost); err != nil {
+				return err //nolint:wrapcheck // classified by run
+			}
+			gone = true
+			return updatePart(ctx, tx, p)
+		})
+		if err != nil {
+			return err
+		}
+		if gone {
+			k.metrics.lost.WithLabelValues("lease").Inc()
+			k.log.WarnContext(ctx, "lease lost", "run", l.Run.String(), "part", l.Part, "epoch", l.Epoch, "worker", l.Worker)
+		}
+	}
+	k.changed.ring()
+	return nil
+}
+
+// findLost puts parts back that are read to their end and whose batches have not been accounted for in time.
+func (k *keeper) findLost(ctx context.Context, now time.Time) error {
+	late, err := parts(ctx, k.db, `WHERE state = 'extracted' AND progress_time < ? AND run_id IN
+		(SELECT id FROM scheduler_runs WHERE is_open = 1 AND closing = '') LIMIT 1000`, sqldb.Micros(now.Add(-k.settings.LossWindow)))
+	if err != nil || len(late) == 0 {
+		k.idleSince = time.Time{}
+		return err
+	}
+	idle := k.idle(ctx, now)
+	for _, l := range late {
+		if !idle && now.Sub(l.Progress) < k.settings.LossLimit {
+			continue
+		}
+		if err := k.putBack(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idle says whether the streams have been seen without a message under way for the loss window. Rows are looked at
+// before records, so that a message that moves on between the two looks is seen.
+func (k *keeper) idle(ctx context.Context, now time.Time) bool {
+	if k.streams == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
+	defer cancel()
+	for _, s := range []bus.Stream{bus.Rows, bus.Records} {
+		st, err := k.streams.Stats(ctx, s)
+		if err != nil || st.Pending+st.AckPending > 0 {
+			k.idleSince = time.Time{}
+			return false
+		}
+	}
+	if k.idleSince.IsZero() {
+		k.idleSince = now
+	}
+	return now.Sub(k.idleSince) >= k.settings.LossWindow
+}
+
+// putBack makes a part wait for a new lease because batches of it were lost. It is no try.
+func (k *keeper) putBack(ctx context.Context, l partRow) error {
+	lost := false
+	err := k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		lost = false
+		p, err := getPart(ctx, tx, l.Run, l.Part)
+		if err != nil || p.State != run.Extracted || p.Epoch != l.Epoch || p.Progress.After(l.Progress) {
+			return err
+		}
+		if p.State, err = run.NextPart(p.State, run.BatchesLost); err != nil {
+			return err //nolint:wrapcheck // classified by run
+		}
+		lost = true
+		return updatePart(ctx, tx, p)
+	})
+	if err != nil || !lost {
+		return err
+	}
+	k.metrics.lost.WithLabelValues("batch").Inc()
+	k.log.WarnContext(ctx, "published batches are not accounted for; the part is read again", "run", l.Run.String(), "part", l.Part,
+		"epoch", l.Epoch, "batches", l.ReadBatches, "settled", l.Settled)
+	k.changed.ring()
+	return nil
+}
+
+// unfenced chooses the parts whose last lease may still have an effect and must not: those to be leased again, those of
+// a plan that was replaced, and those of a run that is about to be closed. Part 0 publishes nothing, so that a run can be
+// closed without its fence.
+const unfenced = `WHERE epoch > 0 AND fence <= epoch AND run_id IN (SELECT id FROM scheduler_runs WHERE is_open = 1) AND (
+	state IN ('waiting', 'replaced') OR (part > 0 AND run_id IN (SELECT r.id FROM scheduler_runs r WHERE r.is_open = 1 AND (r.closing <> ''
+		OR (r.state = 'running' AND NOT EXISTS (SELECT 1 FROM scheduler_parts o
+			WHERE o.run_id = r.id AND o.state NOT IN ('complete', 'replaced')))))))`
+
+// fenceAll fences what is to be fenced. It answers whether something was.
+func (k *keeper) fenceAll(ctx context.Context) (bool, error) {
+	open, err := parts(ctx, k.db, unfenced+" ORDER BY run_id, part LIMIT ?", fenceRound)
+	if err != nil || len(open) == 0 {
+		return false, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var g errgroup.Group
+	g.SetLimit(maxFences)
+	for _, p := range open {
+		g.Go(func() error {
+			err := k.fence(ctx, p)
+			if fault.ClassOf(err) == fault.Unavailable {
+				stop() // nobody answers: do not ask for every part
+			}
+			return err
+		})
+	}
+	err = g.Wait()
+	k.work.ring()
+	k.changed.ring()
+	return true, err //nolint:wrapcheck // classified
+}
+
+// fence asks ingestion to let nothing of p's last lease have an effect any more, and folds what has had one into the
+// account. That may complete the part.
+func (k *keeper) fence(ctx context.Context, p partRow) error {
+	above := p.Epoch + 1
+	call, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	applied, err := k.peers.fence(call, id.Part{Run: p.Run, Part: p.Part}, above)
+	if err != nil {
+		return fmt.Errorf("part %d of run %s: %w", p.Part, p.Run, err)
+	}
+	k.metrics.fences.Inc()
+	return k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		r, now, err := runAndPart(ctx, tx, id.Part{Run: p.Run, Part: p.Part})
+		if err != nil || now.Epoch != p.Epoch || now.Fence > p.Epoch {
+			return err
+		}
+		if now.State != run.Complete {
+			if err := k.foldAll(ctx, tx, &now, applied); err != nil {
+				return err
+			}
+		}
+		now.Fence = above
+		return k.judge(ctx, tx, r, &now)
+	})
+}
+
+// foldAll adds what a fence found to the account of the part's epoch.
+func (k *keeper) foldAll(ctx context.Context, tx *sqldb.Tx, p *partRow, applied []profile.Result) error {
+	for _, a := range applied {
+		if a.Batch.Epoch != p.Epoch {
+			continue
+		}
+		if _, err := k.fold(ctx, tx, p, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closable chooses the runs that are to be closed and whose parts are all fenced.
+const closable = `WHERE is_open = 1 AND (closing <> '' OR (state = 'running' AND NOT EXISTS (SELECT 1 FROM scheduler_parts o
+		WHERE o.run_id = scheduler_runs.id AND o.state NOT IN ('complete', 'replaced'))))
+	AND NOT EXISTS (SELECT 1 FROM scheduler_parts f WHERE f.run_id = scheduler_runs.id AND f.part > 0 AND f.epoch > 0 AND f.fence <= f.epoch)
+	ORDER BY id LIMIT 100`
+
+// closeAll closes the runs that can be. It answers how many were.
+func (k *keeper) closeAll(ctx context.Context) (int, error) {
+	ready, err := runs(ctx, k.db, closable)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, r := range ready {
+		done := false
+		err := k.db.Tx(ctx, func(tx *sqldb.Tx) error {
+			var err error
+			r, done, err = k.close(ctx, tx, r.ID)
+			return err
+		})
+		if err != nil {
+			return n, fmt.Errorf("run %s: %w", r.ID, err)
+		}
+		if done {
+			n++
+			k.closed(ctx, r)
+		}
+	}
+	return n, nil
+}
+
+// close closes a run in one step: state, counts, certificate and, where it is done in the live lane, the checkpoint.
+func (k *keeper) close(ctx context.Context, tx *sqldb.Tx, runID id.Run) (runRow, bool, error) {
+	ready, err := runs(ctx, tx, "WHERE id = ? AND id IN (SELECT id FROM scheduler_runs "+closable+")", runID.String())
+	if err != nil || len(ready) == 0 {
+		return runRow{ID: runID}, false, err
+	}
+	r := ready[0]
+	have, err := partsOf(ctx, tx, r.ID)
+	if err != nil {
+		return r, false, err
+	}
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return r, false, err //nolint:wrapcheck // classified by sqldb
+	}
+	r.Totals = total(r, have)
+	event := map[run.State]run.Event{run.Failed: run.GivenUp, run.Cancelled: run.CancelAsked}[r.Closing]
+	if r.Closing == "" {
+		if gaps := r.Totals.Gaps(); len(gaps) > 0 {
+			event, r.Issue = run.GivenUp, issue{Reason: fault.ReasonAccountUnbalanced.Word(), Message: "the run does not balance: " + strings.Join(gaps, "; ")}
+		} else {
+			event = r.Totals.Outcome()
+		}
+	}
+	if r.State, err = run.Next(r.State, event); err != nil {
+		return r, false, err //nolint:wrapcheck // classified by run
+	}
+	r.Open, r.EndTime = false, now
+	if err := updateRun(ctx, tx, r); err != nil {
+		return r, false, err
+	}
+	if _, err := tx.Exec(ctx, "UPDATE scheduler_parts SET state = 'failed' WHERE run_id = ? AND state IN ('waiting', 'leased', 'extracted')", r.ID.String()); err != nil {
+		return r, false, err //nolint:wrapcheck // classified by sqldb
+	}
+	if err := k.settleSync(ctx, tx, r); err != nil {
+		return r, false, err
+	}
+	return r, true, nil
+}
+
+// settleSync writes what a closed run means for its sync: checkpoint and status.
+func (k *keeper) settleSync(ctx context.Context, tx *sqldb.Tx, r runRow) error {
+	if r.State.Done() && r.Lane == live {
+		y, err := getSync(ctx, tx, r.SyncUID)
+		if err != nil {
+			return err
+		}
+		y.SuccessTime = r.EndTime
+		if r.Plan.Watermark != "" {
+			y.Checkpoint = r.Plan.Watermark
+		}
+		if err := putSync(ctx, tx, y); err != nil {
+			return err
+		}
+	}
+	if st, ok := statusAfter(r); ok {
+		return putStatus(ctx, tx, st)
+	}
+	return nil
+}
+
+// closed tells of a run's end.
+func (k *keeper) closed(ctx context.Context, r runRow) {
+	k.metrics.closed.WithLabelValues(string(r.State)).Inc()
+	k.metrics.duration.Observe(r.EndTime.Sub(r.CreateTime).Seconds())
+	k.spans.close(ctx, r)
+	k.log.InfoContext(ctx, "run closed", "run", r.ID.String(), "run_no", r.RunNo, "sync", r.SyncID, "state", string(r.State),
+		"rows", r.Totals.Rows, "batches", r.Totals.Batches, "reason", r.Issue.Reason)
+	k.changed.ring()
+}
+
+// prune forgets the batches of runs that were created long ago. Run ids order by their time of creation.
+func (k *keeper) prune(ctx context.Context, now time.Time) error {
+	if now.Sub(k.pruned) < pruneEvery {
+		return nil
+	}
+	k.pruned = now
+	_, err := k.db.Exec(ctx, "DELETE FROM scheduler_batches WHERE run_id < ? AND run_id NOT IN (SELECT id FROM scheduler_runs WHERE is_open = 1)",
+		firstRunAt(now.Add(-k.settings.KeepBatches)))
+	return err //nolint:wrapcheck // classified by sqldb
+}
+
+// firstRunAt answers the text that orders before the ids of all runs created at t or later: a UUIDv7 begins with
+// milliseconds.
+func firstRunAt(t time.Time) string {
+	ms := fmt.Sprintf("%012x", max(t.UnixMilli(), 0))
+	return ms[:8] + "-" + ms[8:]
+}

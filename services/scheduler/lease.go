@@ -1,0 +1,236 @@
+package scheduler
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/run"
+	"millrace.dev/pkg/sqldb"
+)
+
+const (
+	maxPoll   = 20 * time.Second
+	pollEvery = time.Second // how soon a part that another process made ready is seen
+)
+
+// grant is a part given to a worker.
+type grant struct {
+	Run     runRow
+	Part    partRow
+	Retried []record.RetriedRun
+}
+
+// ready chooses the part to lease next: fenced and not backing off, planning first, then of the run that has the fewest
+// parts in work, so that a big run does not hold up a small one. Planning again waits until what the old plan left
+// behind is fenced.
+const ready = `SELECT p.run_id, p.part FROM scheduler_parts p JOIN scheduler_runs r ON r.id = p.run_id
+	WHERE r.is_open = 1 AND r.closing = '' AND p.state = 'waiting' AND p.not_before <= ? AND (p.epoch = 0 OR p.fence > p.epoch)
+	AND (p.part > 0 OR NOT EXISTS (SELECT 1 FROM scheduler_parts o
+		WHERE o.run_id = p.run_id AND o.state = 'replaced' AND o.epoch > 0 AND o.fence <= o.epoch))
+	ORDER BY CASE WHEN p.part = 0 THEN 0 ELSE 1 END,
+		(SELECT COUNT(*) FROM scheduler_parts l WHERE l.run_id = p.run_id AND l.state = 'leased'), p.run_id, p.part
+	LIMIT 1`
+
+// lease gives a part to a worker, or nothing after `wait`.
+func (s *Service) lease(ctx context.Context, worker string, wait time.Duration) (grant, bool, error) {
+	deadline := time.NewTimer(min(max(wait, 0), maxPoll))
+	defer deadline.Stop()
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	for {
+		heard := s.work.heard()
+		if g, ok, err := s.tryLease(ctx, worker); ok || err != nil {
+			return g, ok, err
+		}
+		select {
+		case <-heard:
+		case <-poll.C:
+		case <-deadline.C:
+			return grant{}, false, nil
+		case <-s.stopping:
+			return grant{}, false, nil
+		case <-ctx.Done():
+			return grant{}, false, fault.As(ctx.Err())
+		}
+	}
+}
+
+// tryLease takes the next part that is ready, if there is one. It asks before it begins a transaction, so that idle
+// workers keep nobody from writing.
+func (s *Service) tryLease(ctx context.Context, worker string) (grant, bool, error) {
+	now, err := s.db.Now(ctx)
+	if err != nil {
+		return grant{}, false, err //nolint:wrapcheck // classified by sqldb
+	}
+	if _, ok, err := found(next(ctx, s.db, now)); !ok || err != nil {
+		return grant{}, false, err
+	}
+	select {
+	case <-s.stopping:
+		return grant{}, false, nil
+	default:
+	}
+	var (
+		g  grant
+		ok bool
+	)
+	err = s.db.Tx(ctx, func(tx *sqldb.Tx) error {
+		p, has, err := found(next(ctx, tx, now))
+		if ok = has; !ok || err != nil {
+			return err
+		}
+		g, err = s.take(ctx, tx, p, worker)
+		return err
+	})
+	if !ok || err != nil {
+		return grant{}, false, err //nolint:wrapcheck // classified
+	}
+	s.metrics.leases.Inc()
+	s.log.DebugContext(ctx, "part leased", "run", g.Run.ID.String(), "part", g.Part.Part, "epoch", g.Part.Epoch, "worker", worker)
+	s.changed.ring()
+	return g, true, nil
+}
+
+func next(ctx context.Context, q sqldb.Querier, now time.Time) (id.Part, error) {
+	var (
+		p    id.Part
+		text string
+	)
+	if err := q.QueryRow(ctx, ready, sqldb.Micros(now)).Scan(&text, &p.Part); err != nil {
+		return p, err //nolint:wrapcheck // classified by sqldb
+	}
+	var err error
+	if p.Run, err = id.ParseRun(text); err != nil {
+		return p, damaged("part", err)
+	}
+	return p, nil
+}
+
+// take leases a part under its next epoch, with a fresh account.
+func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker string) (grant, error) {
+	r, p, err := runAndPart(ctx, tx, name)
+	if err != nil {
+		return grant{}, err
+	}
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return grant{}, err //nolint:wrapcheck // classified by sqldb
+	}
+	if p.State, err = run.NextPart(p.State, run.Lease); err != nil {
+		return grant{}, err //nolint:wrapcheck // classified by run
+	}
+	p.Epoch = max(p.Epoch+1, p.Fence)
+	p.Worker, p.LeaseTime, p.NotBefore, p.Progress = worker, now.Add(s.settings.Lease), time.Time{}, now
+	p.Settled, p.Account, p.Issue = 0, run.Account{}, issue{}
+	if err := updatePart(ctx, tx, p); err != nil {
+		return grant{}, err
+	}
+	if p.Part == 0 {
+		if r.State, err = run.Next(r.State, run.PlanLeased); err != nil {
+			return grant{}, err //nolint:wrapcheck // classified by run
+		}
+	}
+	if r.StartTime.IsZero() {
+		r.StartTime = now
+	}
+	if err := updateRun(ctx, tx, r); err != nil {
+		return grant{}, err
+	}
+	retried, err := retriedBy(ctx, tx, r)
+	return grant{Run: r, Part: p, Retried: retried}, err
+}
+
+// retriedBy answers the runs that r retries, each with the parts that r adopted of it and still holds.
+func retriedBy(ctx context.Context, q sqldb.Querier, r runRow) ([]record.RetriedRun, error) {
+	if len(r.Retried) == 0 {
+		return nil, nil
+	}
+	held, err := parts(ctx, q, "WHERE run_id = ? AND origin <> '' AND state <> 'replaced' ORDER BY part", r.ID.String())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]record.RetriedRun, 0, len(r.Retried))
+	for _, o := range r.Retried {
+		old, err := id.ParseRun(o.Run)
+		if err != nil {
+			return nil, damaged("run", err)
+		}
+		x := record.RetriedRun{Run: old, RunNo: o.RunNo}
+		for _, p := range held {
+			if p.Origin == o.Run {
+				x.Adopted = append(x.Adopted, p.Part)
+			}
+		}
+		out = append(out, x)
+	}
+	return slices.Clip(out), nil
+}
+
+func runAndPart(ctx context.Context, q sqldb.Querier, name id.Part) (runRow, partRow, error) {
+	r, err := getRun(ctx, q, name.Run)
+	if err != nil {
+		return runRow{}, partRow{}, err
+	}
+	p, err := getPart(ctx, q, name.Run, name.Part)
+	return r, p, err
+}
+
+// errFenced tells a worker that what it speaks of is over.
+func errFenced(name id.Part, epoch uint32) error {
+	return refuse(fault.New(fault.Conflict, fault.ReasonFenced, "epoch %d of part %s is over; drop what is left of it", epoch, name))
+}
+
+// current answers the run and part that a report is about, or FENCED where its epoch is no longer the part's.
+func current(ctx context.Context, tx *sqldb.Tx, name id.Part, epoch uint32) (runRow, partRow, error) {
+	r, p, err := runAndPart(ctx, tx, name)
+	switch {
+	case fault.ReasonOf(err) == fault.ReasonNotFound:
+		return r, p, errFenced(name, epoch)
+	case err != nil:
+		return r, p, err
+	case !r.Open || p.Epoch != epoch || epoch == 0 || p.Fence > epoch || p.State == run.Replaced || p.State == run.PartFailed:
+		return r, p, errFenced(name, epoch)
+	}
+	return r, p, nil
+}
+
+// held is current for the worker that holds the part's lease, or has completed it.
+func held(ctx context.Context, tx *sqldb.Tx, name id.Part, epoch uint32) (runRow, partRow, error) {
+	r, p, err := current(ctx, tx, name, epoch)
+	if err == nil && (p.State == run.Waiting || r.Closing != "") {
+		err = errFenced(name, epoch)
+	}
+	return r, p, err
+}
+
+// heartbeat prolongs a lease. It answers true where the worker is to stop because its run is closed or about to be.
+func (s *Service) heartbeat(ctx context.Context, name id.Part, epoch uint32) (cancel bool, err error) {
+	err = s.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		r, err := getRun(ctx, tx, name.Run)
+		if fault.ReasonOf(err) == fault.ReasonNotFound {
+			return errFenced(name, epoch)
+		}
+		if err != nil {
+			return err
+		}
+		if cancel = !r.Open || r.Closing != ""; cancel {
+			return nil
+		}
+		_, p, err := held(ctx, tx, name, epoch)
+		if err != nil || p.State != run.Leased {
+			return err
+		}
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return err //nolint:wrapcheck // classified by sqldb
+		}
+		_, err = tx.Exec(ctx, "UPDATE scheduler_parts SET lease_time = ? WHERE run_id = ? AND part = ?",
+			sqldb.Micros(now.Add(s.settings.Lease)), name.Run.String(), int64(name.Part))
+		return err //nolint:wrapcheck // classified by sqldb
+	})
+	return cancel, err
+}

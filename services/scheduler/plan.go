@@ -1,0 +1,108 @@
+package scheduler
+
+import (
+	"context"
+	"time"
+
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/run"
+	"millrace.dev/pkg/sqldb"
+)
+
+// storePlan keeps the plan of a run and makes its parts, in one step and before a row is read. Told again by the same
+// lease it changes nothing.
+func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl plan, slices []slice) error {
+	name := id.Part{Run: runID}
+	var r runRow
+	err := s.db.Tx(ctx, func(tx *sqldb.Tx) error {
+		var (
+			p   partRow
+			err error
+		)
+		r, p, err = held(ctx, tx, name, epoch)
+		if err != nil || p.State == run.Complete {
+			return err
+		}
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return err //nolint:wrapcheck // classified by sqldb
+		}
+		if p.State, err = run.NextPart(p.State, run.PlanStored); err != nil {
+			return err //nolint:wrapcheck // classified by run
+		}
+		p.Progress = now
+		if err := updatePart(ctx, tx, p); err != nil {
+			return err
+		}
+		if err := addParts(ctx, tx, runID, slices, now); err != nil {
+			return err
+		}
+		if r.State, err = run.Next(r.State, run.Planned); err != nil {
+			return err //nolint:wrapcheck // classified by run
+		}
+		r.Plan, r.PlanTime = pl, now
+		return updateRun(ctx, tx, r)
+	})
+	if err != nil {
+		return plain(err)
+	}
+	s.log.InfoContext(ctx, "run planned", "run", runID.String(), "parts", len(slices), "estimated_rows", pl.EstimatedRows)
+	s.work.ring()
+	s.changed.ring()
+	return nil
+}
+
+// addParts makes one part of each slice, with the next numbers that the run has not used.
+func addParts(ctx context.Context, tx *sqldb.Tx, runID id.Run, slices []slice, now time.Time) error {
+	var last uint32
+	if err := tx.QueryRow(ctx, "SELECT MAX(part) FROM scheduler_parts WHERE run_id = ?", runID.String()).Scan(&last); err != nil {
+		return err //nolint:wrapcheck // classified by sqldb
+	}
+	for _, x := range slices {
+		last++
+		if err := insertPart(ctx, tx, partRow{Run: runID, Part: last, State: run.Waiting, Slice: x, Progress: now}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// planAgain withdraws the plan of a run: its parts are replaced, finished and adopted ones too, and part 0 is leased
+// anew once they are fenced. It counts as a try of part 0, so that a source that never stands still ends the run.
+func (s *Service) planAgain(ctx context.Context, tx *sqldb.Tx, r runRow, why issue) error {
+	have, err := partsOf(ctx, tx, r.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range have {
+		if p.Part == 0 || p.State == run.Replaced {
+			continue
+		}
+		if p.State, err = run.NextPart(p.State, run.Replace); err != nil {
+			return err //nolint:wrapcheck // classified by run
+		}
+		if err := updatePart(ctx, tx, p); err != nil {
+			return err
+		}
+	}
+	p := have[0]
+	if p.Tries++; p.Tries >= run.MaxTries {
+		return s.giveUp(ctx, tx, r, why, false)
+	}
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return err //nolint:wrapcheck // classified by sqldb
+	}
+	if p.State, err = run.NextPart(p.State, run.Replan); err != nil {
+		return err //nolint:wrapcheck // classified by run
+	}
+	p.NotBefore, p.Issue, p.Progress = now.Add(s.backoff(p.Tries)), why, now
+	if err := updatePart(ctx, tx, p); err != nil {
+		return err
+	}
+	if r.State, err = run.Next(r.State, run.PlanWithdrawn); err != nil {
+		return err //nolint:wrapcheck // classified by run
+	}
+	r.Plan, r.PlanTime = plan{}, time.Time{}
+	return updateRun(ctx, tx, r)
+}

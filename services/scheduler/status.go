@@ -1,0 +1,74 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/run"
+	"millrace.dev/pkg/sqldb"
+)
+
+// statusAfter answers what a closed run means for the status of its sync, and whether it means anything.
+//
+// A permanent failure faults the sync: it takes no ticks until its owner acts. A run started by hand that is done makes
+// it healthy. A failed history run leaves the live lane going, and the sync says so.
+func statusAfter(r runRow) (statusRow, bool) {
+	st := statusRow{SyncUID: r.SyncUID, Workspace: r.Workspace, SyncID: r.SyncID, Time: r.EndTime}
+	switch {
+	case r.State == run.Failed && r.Lane == history:
+		st.Status = string(resource.Healthy)
+		st.Reason = fmt.Sprintf("history run %s failed: %s: %s", r.ID, r.Issue.Reason, r.Issue.Message)
+		st.NextStep = fmt.Sprintf("retry it: millrace runs retry %s", r.ID)
+		if r.FaultsSync {
+			st.Status = string(resource.Faulted)
+		}
+		return st, true
+	case r.State == run.Failed && r.FaultsSync:
+		st.Status = string(resource.Faulted)
+		st.Reason = r.Issue.Reason + ": " + r.Issue.Message
+		st.NextStep = nextStep(fault.ParseReason(r.Issue.Reason), r)
+		return st, true
+	case r.State.Done() && r.Reason.byHand():
+		st.Status = string(resource.Healthy)
+		return st, true
+	}
+	return statusRow{}, false
+}
+
+// nextStep says what the owner of a faulted sync can do.
+func nextStep(reason fault.Reason, r runRow) string {
+	again := fmt.Sprintf("then retry the run (millrace runs retry %s) or resume the sync (millrace syncs resume %s)", r.ID, r.SyncID)
+	switch reason {
+	case fault.ReasonWarehouseDenied, fault.ReasonSecretUnreadable:
+		return "mend the connection's credentials or privileges, " + again
+	case fault.ReasonQueryInvalid, fault.ReasonIteratorInvalid, fault.ReasonKeyInvalid:
+		return "mend the data model, " + again
+	case fault.ReasonMappingInvalid:
+		return "mend the mapping, " + again
+	case fault.ReasonFileNotFound, fault.ReasonPathForbidden:
+		return "mend the connection's path or put the files there, " + again
+	case fault.ReasonDriverMissing:
+		return "run a build that has the warehouse's driver, " + again
+	}
+	return "mend what the reason names, " + again
+}
+
+// tellStatuses tells config what is still to be told, and forgets it once config knows.
+func (k *keeper) tellStatuses(ctx context.Context) error {
+	pending, err := statuses(ctx, k.db)
+	if err != nil {
+		return err
+	}
+	for _, st := range pending {
+		err := k.peers.setStatus(ctx, st)
+		if err != nil && fault.ClassOf(err) != fault.NotFound {
+			return fmt.Errorf("sync %s: %w", st.SyncID, err)
+		}
+		if _, err := k.db.Exec(ctx, "DELETE FROM scheduler_statuses WHERE sync_uid = ? AND create_time = ?", st.SyncUID, sqldb.Micros(st.Time)); err != nil {
+			return err //nolint:wrapcheck // classified by sqldb
+		}
+	}
+	return nil
+}

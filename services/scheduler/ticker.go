@@ -1,0 +1,222 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/run"
+	"millrace.dev/pkg/schedule"
+	"millrace.dev/pkg/sqldb"
+)
+
+// scheduledSync is what config says of a sync.
+type scheduledSync struct {
+	Workspace   id.Workspace
+	ID          string
+	UID         string
+	Version     int64
+	Incremental bool
+	Schedule    resource.Schedule
+	State       resource.SyncState
+	Status      resource.SyncStatus
+	ActiveSince time.Time // ticks up to then are not missed
+}
+
+// takesTicks says whether ticks of y start runs.
+func (y scheduledSync) takesTicks() bool {
+	return y.State == resource.Active && (y.Status == resource.Healthy || y.Status == "")
+}
+
+// tick starts the runs that are due. A tick that meets an open run waits for its end; those that fall due meanwhile
+// collapse into one. Ticks of a sync that takes none are gone.
+func (s *Service) tick(ctx context.Context) {
+	err := s.tickAll(ctx)
+	if err != nil && ctx.Err() == nil && fault.ClassOf(err) != fault.Unavailable {
+		s.log.ErrorContext(ctx, "cannot look for syncs that are due", "error", err)
+	}
+	s.metrics.ticks.WithLabelValues(outcome(err)).Inc()
+}
+
+func outcome(err error) string {
+	if err != nil {
+		return "failed"
+	}
+	return "ok"
+}
+
+func (s *Service) tickAll(ctx context.Context) error {
+	syncs, err := s.peers.schedules(ctx)
+	if err != nil {
+		return err
+	}
+	known, err := knownSyncs(ctx, s.db)
+	if err != nil {
+		return err
+	}
+	now, err := s.db.Now(ctx)
+	if err != nil {
+		return err //nolint:wrapcheck // classified by sqldb
+	}
+	uids := map[[2]string]string{}
+	for _, y := range syncs {
+		uids[[2]string{string(y.Workspace), y.ID}] = y.UID
+	}
+	var errs []error
+	for _, y := range syncs {
+		due, ok, err := dueAt(y, known, uids, now)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if ok {
+			errs = append(errs, s.takeTick(ctx, y, due))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// dueAt answers the tick that a sync is to take at `now`.
+func dueAt(y scheduledSync, known map[string]syncRow, uids map[[2]string]string, now time.Time) (time.Time, bool, error) {
+	plan, err := parseSchedule(y.Schedule)
+	if err != nil {
+		return time.Time{}, false, fault.New(fault.Precondition, fault.ReasonInvalidArgument, "schedule of sync %s: %w", y.ID, err)
+	}
+	own := known[y.UID]
+	if y.ActiveSince.IsZero() || y.State != resource.Active {
+		return time.Time{}, false, nil
+	}
+	after := latest(y.ActiveSince, own.TickTime)
+	if plan.Syncs() == nil {
+		due, ok := plan.Due(after, now)
+		return due, ok, nil
+	}
+	successes := make([]time.Time, 0, len(plan.Syncs()))
+	for _, name := range plan.Syncs() {
+		successes = append(successes, known[uids[[2]string{string(y.Workspace), name}]].SuccessTime)
+	}
+	due, ok := schedule.DueAfter(latest(after, own.RunTime), successes...)
+	return due, ok, nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func parseSchedule(s resource.Schedule) (schedule.Schedule, error) {
+	switch {
+	case s.Every != "":
+		return schedule.Every(s.Every, s.Start) //nolint:wrapcheck // says what to write
+	case s.Cron != "":
+		return schedule.Cron(s.Cron, s.TimeZone) //nolint:wrapcheck // says what to write
+	case !s.Once.IsZero():
+		return schedule.Once(s.Once), nil
+	case len(s.After) > 0:
+		return schedule.After(s.After...), nil
+	}
+	return schedule.Schedule{}, nil
+}
+
+// knownSyncs answers what goes on from run to run, by sync uid.
+func knownSyncs(ctx context.Context, q sqldb.Querier) (map[string]syncRow, error) {
+	out := map[string]syncRow{}
+	err := q.Query(ctx, func(row sqldb.Row) error {
+		y, err := scanSync(row)
+		out[y.UID] = y
+		return err
+	}, "SELECT "+syncColumns+" FROM scheduler_syncs")
+	return out, err //nolint:wrapcheck // classified by sqldb
+}
+
+// takeTick starts the run of a tick, unless the lane is taken; then the tick waits.
+func (s *Service) takeTick(ctx context.Context, y scheduledSync, due time.Time) error {
+	r := runRow{
+		ID: id.NewRun(), Workspace: y.Workspace, SyncID: y.ID, SyncUID: y.UID, SyncVersion: y.Version,
+		Lane: live, Reason: scheduled, Incremental: y.Incremental,
+	}
+	if _, ok, err := openRun(ctx, s.db, y.UID, live); err != nil {
+		return err
+	} else if ok && y.takesTicks() {
+		if moves, err := s.mayMove(ctx, s.db, y.UID); err != nil || !moves {
+			return err
+		}
+	}
+	r.Traceparent = s.spans.begin(ctx, r)
+	var out runRow
+	err := s.db.Tx(ctx, func(tx *sqldb.Tx) error {
+		out = runRow{}
+		known, err := getSync(ctx, tx, y.UID)
+		if err != nil || !due.After(known.TickTime) {
+			return err // another process took it
+		}
+		if faulted, err := pendingFault(ctx, tx, y.UID); err != nil {
+			return err
+		} else if faulted || !y.takesTicks() {
+			known.TickTime = due
+			return putSync(ctx, tx, known)
+		}
+		if err := s.makeWay(ctx, tx, known); err != nil {
+			return err
+		}
+		out, err = s.create(ctx, tx, r, due)
+		return err
+	})
+	if err != nil || out.ID != r.ID {
+		s.spans.drop(r.ID)
+		if fault.ReasonOf(err) == fault.ReasonRunOpen {
+			return nil
+		}
+		return err //nolint:wrapcheck // classified
+	}
+	s.created(ctx, out)
+	return nil
+}
+
+// pendingFault says whether config is still to be told that the sync is faulted.
+func pendingFault(ctx context.Context, q sqldb.Querier, uid string) (bool, error) {
+	var status string
+	_, ok, err := found(status, q.QueryRow(ctx, "SELECT status FROM scheduler_statuses WHERE sync_uid = ?", uid).Scan(&status))
+	return ok && status == string(resource.Faulted), err
+}
+
+// first answers the open run of the live lane if it is the sync's first one and may go on in the history lane: it is
+// planned, so that the live lane can start at its watermark.
+func (s *Service) first(ctx context.Context, q sqldb.Querier, known syncRow) (runRow, bool, error) {
+	r, ok, err := openRun(ctx, q, known.UID, live)
+	if !ok || err != nil {
+		return runRow{}, false, err
+	}
+	if known.Checkpoint != "" || known.LiveStart != "" || !r.Incremental || r.State != run.Running || r.Closing != "" || r.Plan.Watermark == "" {
+		return runRow{}, false, nil
+	}
+	_, taken, err := openRun(ctx, q, known.UID, history)
+	return r, !taken && err == nil, err
+}
+
+func (s *Service) mayMove(ctx context.Context, q sqldb.Querier, uid string) (bool, error) {
+	known, err := getSync(ctx, q, uid)
+	if err != nil {
+		return false, err
+	}
+	_, ok, err := s.first(ctx, q, known)
+	return ok, err
+}
+
+// makeWay moves the sync's first run to the history lane, where it is still open when a later one falls due.
+func (s *Service) makeWay(ctx context.Context, tx *sqldb.Tx, known syncRow) error {
+	r, ok, err := s.first(ctx, tx, known)
+	if !ok || err != nil {
+		return err
+	}
+	r.Lane, known.LiveStart = history, r.Plan.Watermark
+	if err := putSync(ctx, tx, known); err != nil {
+		return err
+	}
+	return updateRun(ctx, tx, r)
+}
