@@ -1,0 +1,81 @@
+package e2e_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"millrace.dev/pkg/app"
+	"millrace.dev/pkg/testenv"
+	"millrace.dev/services/config"
+	"millrace.dev/services/extractor"
+	"millrace.dev/services/ingestion"
+	"millrace.dev/services/mapper"
+	"millrace.dev/services/scheduler"
+)
+
+// TestOneProcess plays the scenarios with every service in this process and everything embedded.
+func TestOneProcess(t *testing.T) {
+	p, err := app.Start(t.Context(), app.Options{
+		Modules:       []app.Module{config.Module(), scheduler.Module(), extractor.Module(), mapper.Module(), ingestion.Module()},
+		Settings:      app.Settings{Data: t.TempDir(), GRPC: "127.0.0.1:0", HTTP: "none"},
+		FilesAnywhere: true,
+		LogTo:         t.Output(),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Stop(t.Context())) })
+	conn := dial(t, p.Addr())
+	play(t, clients(conn, conn, conn))
+}
+
+// five is the mesh as five processes.
+type five struct {
+	mesh
+	children []*child
+}
+
+// startFive starts the five services as processes of their own, with NATS, PostgreSQL and Redis beside them.
+func startFive(t *testing.T) five {
+	t.Helper()
+	dir := t.TempDir()
+	shared := []string{
+		"--http", "none", "--nats", testenv.NATSServer(t).URL, "--quota", testenv.Redis(t), "--keys", "file:" + filepath.Join(dir, "keys.json"),
+	}
+	sql, store := testenv.Postgres(t), testenv.Postgres(t)
+	own := map[string][]string{
+		"config": {"--sql", sql}, "scheduler": {"--sql", sql}, "ingestion": {"--store", store},
+		"extractor": {"--files-roots", "/"}, "mapper": {},
+	}
+	var f five
+	byName := map[string]*child{}
+	for _, name := range []string{"config", "scheduler", "extractor", "mapper", "ingestion"} {
+		c := newChild(t, name, append([]string{"--data", filepath.Join(dir, name)}, append(own[name], shared...)...)...)
+		f.children = append(f.children, c)
+		byName[name] = c
+	}
+	for _, c := range f.children {
+		for _, peer := range f.children {
+			if peer != c {
+				c.args = append(c.args, "--"+peer.name+"-addr", peer.addr)
+			}
+		}
+		c.start(t)
+	}
+	for _, c := range f.children {
+		c.ready(t)
+	}
+	f.mesh = clients(dial(t, byName["config"].addr), dial(t, byName["scheduler"].addr), dial(t, byName["ingestion"].addr))
+	return f
+}
+
+// TestFiveProcesses plays the same scenarios with every service in a process of its own.
+func TestFiveProcesses(t *testing.T) {
+	f := startFive(t)
+	pids := map[int]bool{}
+	for _, c := range f.children {
+		pids[c.cmd.Process.Pid] = true
+	}
+	require.Len(t, pids, 5)
+	play(t, f.mesh)
+}
