@@ -20,7 +20,8 @@ type Module struct {
 	// Name is the service's: config, scheduler, extractor, mapper, ingestion.
 	Name string
 	// Settings points to a struct of the module's own flags (kong tags), or is nil. Filled before New is called. A field
-	// Workers is the flag --<name>-workers, MILLRACE_<NAME>_WORKERS, and `workers` in the section <name> of the file.
+	// Workers is the flag --<name>-workers (in a process of this one module also --workers), MILLRACE_<NAME>_WORKERS, and
+	// `workers` in the section <name> of the file.
 	Settings any
 	// UsesBus says that New needs Env.Bus.
 	UsesBus bool

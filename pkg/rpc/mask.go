@@ -11,22 +11,35 @@ import (
 	"millrace.dev/pkg/fault"
 )
 
-// Merge puts the fields of `from` that the mask names into `into`, both of one type. "*" names all but the fixed ones. A
-// named field that is unset in `from` is cleared; lists, maps and messages are replaced whole, a path like `schedule.cron`
-// changes one field of a message. `fixed` fields (ids, times, etags) may be named only where both have the same value.
-// Nothing is changed where the mask is empty or has faults, all of which are answered at once (INVALID_ARGUMENT).
+// Merge puts the fields of `from` that the mask names into `into`, both of one type. "*" names all but the fixed ones, and
+// a message that holds fixed ones (`meta` with `meta.id`) means its other fields. A named field that is unset in `from` is
+// cleared; lists, maps and messages are replaced whole, a path like `schedule.cron` changes one field of a message.
+// `fixed` paths (ids, times, etags) may be named themselves only where both have the same value. Nothing is changed where
+// the mask is empty or has faults, all of which are answered at once (INVALID_ARGUMENT).
 func Merge(into, from proto.Message, mask *fieldmaskpb.FieldMask, fixed ...string) error {
 	d, s := into.ProtoReflect(), from.ProtoReflect()
-	paths := mask.GetPaths()
-	if slices.Contains(paths, "*") {
-		paths = allFields(d.Descriptor(), fixed)
-	}
-	if len(paths) == 0 {
+	if len(mask.GetPaths()) == 0 {
 		return invalid("update_mask", "is empty", `name the fields to change, or "*"`)
 	}
 	var vs []fault.Violation
-	for _, p := range paths {
-		if message := pathFault(d, s, p, fixed); message != "" {
+	var paths []string
+	for _, p := range mask.GetPaths() {
+		if p == "*" {
+			paths = append(paths, free(d.Descriptor(), "", fixed)...)
+			continue
+		}
+		f, message := descend(d.Descriptor(), p)
+		switch {
+		case message == "" && slices.ContainsFunc(fixed, func(x string) bool { return p == x || strings.HasPrefix(p, x+".") }):
+			if !same(d, s, strings.Split(p, ".")) {
+				message = p + " can not be changed"
+			}
+		case message == "" && holdsFixed(p, fixed):
+			paths = append(paths, free(f.Message(), p+".", fixed)...)
+		default:
+			paths = append(paths, p)
+		}
+		if message != "" {
 			vs = append(vs, fault.Violation{Field: "update_mask", Message: message, Fix: "name fields of " + string(d.Descriptor().Name()) + " that may change"})
 		}
 	}
@@ -39,36 +52,50 @@ func Merge(into, from proto.Message, mask *fieldmaskpb.FieldMask, fixed ...strin
 	return nil
 }
 
-func allFields(d protoreflect.MessageDescriptor, fixed []string) []string {
+func holdsFixed(path string, fixed []string) bool {
+	return slices.ContainsFunc(fixed, func(f string) bool { return strings.HasPrefix(f, path+".") })
+}
+
+// free answers the paths below prefix that are not fixed.
+func free(d protoreflect.MessageDescriptor, prefix string, fixed []string) []string {
 	var out []string
 	for i := range d.Fields().Len() {
-		if name := string(d.Fields().Get(i).Name()); !slices.Contains(fixed, name) {
-			out = append(out, name)
+		f := d.Fields().Get(i)
+		switch path := prefix + string(f.Name()); {
+		case slices.Contains(fixed, path):
+		case holdsFixed(path, fixed):
+			out = append(out, free(f.Message(), path+".", fixed)...)
+		default:
+			out = append(out, path)
 		}
 	}
 	return out
 }
 
-// pathFault says what is wrong with a path, nothing where it is fine.
-func pathFault(d, s protoreflect.Message, path string, fixed []string) string {
-	desc := d.Descriptor()
-	for i, name := range strings.Split(path, ".") {
-		if desc == nil {
-			return path + " goes below a field that has no fields"
+// descend answers the field that a path names, or what is wrong with the path.
+func descend(d protoreflect.MessageDescriptor, path string) (f protoreflect.FieldDescriptor, message string) {
+	for name := range strings.SplitSeq(path, ".") {
+		if d == nil {
+			return nil, path + " goes below a field that has no fields"
 		}
-		f := desc.Fields().ByName(protoreflect.Name(name))
-		if f == nil {
-			return path + " is no field"
+		if f = d.Fields().ByName(protoreflect.Name(name)); f == nil {
+			return nil, path + " is no field"
 		}
-		if i == 0 && slices.Contains(fixed, name) && !d.Get(f).Equal(s.Get(f)) {
-			return path + " can not be changed"
-		}
-		desc = nil
+		d = nil
 		if f.Kind() == protoreflect.MessageKind && !f.IsList() && !f.IsMap() {
-			desc = f.Message()
+			d = f.Message()
 		}
 	}
-	return ""
+	return f, ""
+}
+
+// same says whether both have one value at a path, which exists.
+func same(a, b protoreflect.Message, path []string) bool {
+	f := a.Descriptor().Fields().ByName(protoreflect.Name(path[0]))
+	if len(path) > 1 {
+		return same(a.Get(f).Message(), b.Get(f).Message(), path[1:])
+	}
+	return a.Get(f).Equal(b.Get(f))
 }
 
 // setPath copies one field. Both messages have it.

@@ -35,7 +35,8 @@ type Input struct {
 	Defaults map[string]string
 	// Sections are names of groups of other programs that one file may serve: they are not looked into.
 	Sections []string
-	// Own is the section whose values for shared settings go before those at the top of the file; empty: none.
+	// Own is the one group of a program that has only one: its flags may be given without their prefix, and in its section
+	// of the file shared settings go before those at the top. Empty: none.
 	Own string
 }
 
@@ -115,7 +116,7 @@ func (l *loader) load() error {
 			return err
 		}
 	}
-	ctx, err := k.Parse(l.in.Args)
+	ctx, err := k.Parse(l.prefixed(k.Model.Flags))
 	if l.helped {
 		return ErrDone
 	}
@@ -127,6 +128,26 @@ func (l *loader) load() error {
 		return ErrDone
 	}
 	return nil
+}
+
+// prefixed answers the arguments with the prefix of the own group where it was left out.
+func (l *loader) prefixed(flags []*kong.Flag) []string {
+	known := map[string]bool{}
+	for _, f := range flags {
+		known[f.Name] = true
+	}
+	out := append([]string(nil), l.in.Args...)
+	for i, a := range out {
+		if a == "--" {
+			break
+		}
+		rest, ok := strings.CutPrefix(a, "--")
+		name, _, _ := strings.Cut(rest, "=")
+		if full := l.in.Own + "-" + name; ok && !known[name] && known[full] {
+			out[i] = "--" + l.in.Own + "-" + rest
+		}
+	}
+	return out
 }
 
 // openFile reads the file that --config or MILLRACE_CONFIG names, before the flags are parsed.

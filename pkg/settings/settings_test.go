@@ -72,6 +72,14 @@ func TestFlagsBeatEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 	require.True(t, l.Reflect)
 }
 
+func TestAServiceAloneTakesItsFlagsWithoutPrefix(t *testing.T) {
+	l := load(t, "", nil, "--workers=9", "--files-roots", "/a,/b", "--sql", "x")
+	require.NoError(t, l.err)
+	require.Equal(t, 9, l.Workers)
+	require.Equal(t, []string{"/a", "/b"}, l.FilesRoots)
+	require.Equal(t, "x", l.SQL)
+}
+
 func TestASectionMayGiveSharedSettingsAnew(t *testing.T) {
 	l := load(t, "grpc: 127.0.0.1:1\nextractor:\n  grpc: 127.0.0.1:2\n", nil)
 	require.NoError(t, l.err)
