@@ -93,14 +93,19 @@ func Parse(files []File) (Set, []fault.Violation) {
 		p.file(f)
 	}
 	p.checkUnique()
+	Sort(files, p.violations)
+	return p.set, bounded(p.violations)
+}
+
+// Sort orders violations by where they stand, those that stand in no file last.
+func Sort(files []File, vs []fault.Violation) {
 	order := map[string]int{}
 	for i, f := range files {
-		order[f.Name] = i
+		order[f.Name] = i - len(files)
 	}
-	slices.SortStableFunc(p.violations, func(a, b fault.Violation) int {
+	slices.SortStableFunc(vs, func(a, b fault.Violation) int {
 		return cmp.Or(order[a.File]-order[b.File], a.Line-b.Line, a.Column-b.Column)
 	})
-	return p.set, bounded(p.violations)
 }
 
 func bounded(vs []fault.Violation) []fault.Violation {

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/resource"
+)
+
+// maxChecks bounds how many syncs are checked at once.
+const maxChecks = 4
+
+// checkAll checks snapshots against their warehouses, but for those with a part that is known to break a rule.
+func (s *Service) checkAll(ctx context.Context, c change, active []resource.Snapshot, known []fault.Violation) ([]fault.Violation, []string, error) {
+	bad := map[key]bool{}
+	for k := range c.faulty {
+		bad[k] = true
+	}
+	for _, v := range known {
+		bad[key{resource.Kind(v.Kind), v.ID}] = true
+	}
+	found := make([][]fault.Violation, len(active))
+	warned := make([]string, len(active))
+	var g errgroup.Group
+	g.SetLimit(maxChecks)
+	for i, snap := range active {
+		if touches(bad, snap) {
+			continue
+		}
+		g.Go(func() error {
+			vs, err := s.check(ctx, snap)
+			if err == nil {
+				found[i] = vs
+				return nil
+			}
+			if !c.lenient {
+				return err
+			}
+			if !fault.ClassOf(err).Permanent() {
+				warned[i] = fmt.Sprintf("Sync %s: not checked against its warehouse: %s", snap.Sync.ID, fault.As(err).Message)
+				return ctx.Err()
+			}
+			found[i] = asViolations(err, key{resource.KindConnection, snap.Connection.ID}, "")
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, err //nolint:wrapcheck // classified by check
+	}
+	var out []fault.Violation
+	var warnings []string
+	said := map[string]bool{}
+	for i := range active {
+		for _, v := range found[i] {
+			if !said[v.String()] {
+				out = append(out, v)
+			}
+			said[v.String()] = true
+		}
+		if warned[i] != "" {
+			warnings = append(warnings, warned[i])
+		}
+	}
+	return out, warnings, nil
+}
+
+// touches says whether a snapshot has a part among bad.
+func touches(bad map[key]bool, s resource.Snapshot) bool {
+	for _, k := range partsOf(s) {
+		if bad[k] {
+			return true
+		}
+	}
+	return false
+}
+
+// partsOf answers the resources that a snapshot is made of, the sync first.
+func partsOf(s resource.Snapshot) []key {
+	out := []key{
+		{resource.KindSync, s.Sync.ID}, {resource.KindDataModel, s.DataModel.ID},
+		{resource.KindConnection, s.Connection.ID}, {resource.KindFeed, s.Feed.ID},
+	}
+	if s.Mapping != nil {
+		out = append(out, key{resource.KindMapping, s.Mapping.ID})
+	}
+	return out
+}
+
+// check asks the warehouse for the query's columns and the mapper whether iterator, keys and mapping fit them. Faults of
+// the query or the mapping are violations; a warehouse that cannot be asked is an error.
+func (s *Service) check(ctx context.Context, snap resource.Snapshot) ([]fault.Violation, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.settings.CheckTimeout)
+	defer cancel()
+	model := key{resource.KindDataModel, snap.DataModel.ID}
+	schema, err := s.peers.describe(ctx, snap.Connection, snap.DataModel)
+	if isOfQuery(err) {
+		return asViolations(err, model, "sql"), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = s.peers.validateMapping(ctx, snap.Mapping, snap.DataModel, schema)
+	if err == nil {
+		return nil, nil
+	}
+	if fault.ClassOf(err) != fault.Invalid {
+		return nil, err
+	}
+	owner := key{resource.KindSync, snap.Sync.ID}
+	if snap.Mapping != nil {
+		owner = key{resource.KindMapping, snap.Mapping.ID}
+	}
+	out := asViolations(err, owner, "mapping")
+	for i, v := range out {
+		if ofModel(v.Field) {
+			out[i].Kind, out[i].ID = string(model.kind), model.id
+		}
+	}
+	return out, nil
+}
+
+// isOfQuery says whether an error is a fault of the data model's query, and not of the way to the warehouse.
+func isOfQuery(err error) bool {
+	return err != nil && (fault.ClassOf(err) == fault.Invalid || fault.ReasonOf(err) == fault.ReasonQueryInvalid)
+}
+
+// ofModel says whether a field that the mapper complains about is the data model's.
+func ofModel(field string) bool {
+	for _, prefix := range []string{"iterator", "key_columns", "record_kind", "columns", "sql", "table"} {
+		if field == prefix || strings.HasPrefix(field, prefix+".") || strings.HasPrefix(field, prefix+"[") {
+			return true
+		}
+	}
+	return false
+}
+
+// asViolations answers the violations that an error carries, else the error as one. Those without a resource are k's.
+func asViolations(err error, k key, field string) []fault.Violation {
+	e := fault.As(err)
+	out := append([]fault.Violation(nil), e.Violations...)
+	if len(out) == 0 {
+		what, fix, _ := strings.Cut(e.Message, "; ")
+		if e.Field != "" {
+			field = e.Field
+		}
+		out = []fault.Violation{{Field: field, Message: what, Fix: fix}}
+	}
+	for i := range out {
+		if out[i].Kind == "" {
+			out[i].Kind, out[i].ID = string(k.kind), k.id
+		}
+	}
+	return out
+}
