@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -114,14 +116,16 @@ func (t *Telemetry) Meters() metric.MeterProvider { return t.meters }
 // Registry answers the Prometheus registry of the process.
 func (t *Telemetry) Registry() *prometheus.Registry { return t.registry }
 
-// Shutdown sends what is left, until ctx ends. No span may be started afterwards.
+// Shutdown sends what is left, of all services at once, until ctx ends. No span may be started afterwards.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var errs []error
-	for _, p := range t.providers {
-		errs = append(errs, p.Shutdown(ctx))
+	errs := make([]error, len(t.providers))
+	var wg sync.WaitGroup
+	for i, p := range slices.Collect(maps.Values(t.providers)) {
+		wg.Go(func() { errs[i] = p.Shutdown(ctx) })
 	}
+	wg.Wait()
 	if t.exporter != nil {
 		errs = append(errs, t.exporter.Shutdown(ctx))
 	}
