@@ -27,7 +27,7 @@ func Main(modules ...Module) {
 	if len(modules) == 1 {
 		name = modules[0].Name
 	}
-	ctx, cancel := Signals(context.Background())
+	ctx, cancel := Signals(context.Background()) //nolint:forbidigo // this is main
 	err := Run(ctx, Command{Name: name, Args: os.Args[1:], Modules: modules, Stdout: os.Stdout, Stderr: os.Stderr})
 	cancel()
 	if err != nil {

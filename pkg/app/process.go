@@ -131,7 +131,7 @@ func (p *Process) build(ctx context.Context, o Options) error {
 	if p.web, err = serveWeb(p); err != nil {
 		return err
 	}
-	p.undo = append(p.undo, func() error { return p.web.close(context.WithoutCancel(p.hard)) })
+	p.undo = append(p.undo, p.closeWeb) //nolint:contextcheck // it runs when every context has ended
 	return nil
 }
 
@@ -234,6 +234,8 @@ func (p *Process) shutTelemetry() error {
 	}
 	return nil
 }
+
+func (p *Process) closeWeb() error { return p.web.close(context.WithoutCancel(p.hard)) }
 
 func (p *Process) setServing(v bool) {
 	p.mu.Lock()

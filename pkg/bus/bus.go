@@ -7,7 +7,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/url"
 	"sync"
@@ -108,7 +107,7 @@ type Bus struct {
 func Open(ctx context.Context, s Settings) (*Bus, error) {
 	b := &Bus{settings: s, log: s.Log, maxBytes: s.MaxBytes, fresh: map[string]bool{}}
 	if b.log == nil {
-		b.log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		b.log = slog.New(slog.DiscardHandler)
 	}
 	if b.maxBytes <= 0 {
 		b.maxBytes = 8 << 30

@@ -302,8 +302,7 @@ func TestAMessageThatFailsByItsContentGoesToQuarantineAfterFiveAttempts(t *testi
 				case "bad":
 					return fault.New(fault.Invalid, fault.ReasonInvalidArgument, "row 7 holds hunter2")
 				case "panics":
-					var m map[string]int
-					m["x"] = 1
+					panic("boom")
 				}
 				return nil
 			},

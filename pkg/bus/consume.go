@@ -47,7 +47,7 @@ func (b *Bus) Consume(ctx context.Context, s Stream, durable string, o ConsumeOp
 		return unavailable("consume "+string(s), errClosed)
 	}
 	defer b.work.Done()
-	hard := o.Hard
+	hard := o.Hard //nolint:contextcheck // the second stage of the stop
 	if hard == nil {
 		hard = ctx
 	}

@@ -56,10 +56,7 @@ func startEmbedded(ctx context.Context, s Settings, log *slog.Logger, store int6
 
 // ready waits until the server takes connections and has recovered its streams.
 func (e *embedded) ready(ctx context.Context) error {
-	for {
-		if e.srv.ReadyForConnections(100 * time.Millisecond) {
-			break
-		}
+	for !e.srv.ReadyForConnections(100 * time.Millisecond) {
 		if ctx.Err() != nil {
 			return unavailable("start the embedded broker", context.Cause(ctx))
 		}
@@ -89,7 +86,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.New(fault.Precondition, fault.ReasonPathForbidden, "the broker's folder can not be made; mend its permissions or set data to another folder: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the folder
 	if err != nil {
 		return nil, fault.New(fault.Precondition, fault.ReasonPathForbidden, "the broker's folder can not be written; mend its permissions or set data to another folder: %w", err)
 	}

@@ -28,11 +28,13 @@ func MarshalJSON(m proto.Message) ([]byte, error) {
 	if err := w.message(m.ProtoReflect()); err != nil {
 		return nil, fmt.Errorf("write %s as JSON: %w", m.ProtoReflect().Descriptor().FullName(), err)
 	}
-	return w.Bytes(), nil
+	return w.buf, nil
 }
 
 // writer writes compact JSON.
-type writer struct{ bytes.Buffer }
+type writer struct{ buf []byte }
+
+func (w *writer) put(s string) { w.buf = append(w.buf, s...) }
 
 func (w *writer) message(m protoreflect.Message) error {
 	d := m.Descriptor()
@@ -42,7 +44,7 @@ func (w *writer) message(m protoreflect.Message) error {
 	if d.ParentFile().Package() == "google.protobuf" {
 		return w.wellKnown(m)
 	}
-	w.WriteByte('{')
+	w.put(`{`)
 	first := true
 	fields := d.Fields()
 	for i := range fields.Len() {
@@ -51,18 +53,18 @@ func (w *writer) message(m protoreflect.Message) error {
 			continue
 		}
 		if !first {
-			w.WriteByte(',')
+			w.put(`,`)
 		}
 		first = false
 		if err := w.text(string(f.Name())); err != nil {
 			return err
 		}
-		w.WriteByte(':')
+		w.put(`:`)
 		if err := w.field(f, m.Get(f)); err != nil {
 			return err
 		}
 	}
-	w.WriteByte('}')
+	w.put(`}`)
 	return nil
 }
 
@@ -72,22 +74,27 @@ func (w *writer) wellKnown(m protoreflect.Message) error {
 	if err != nil {
 		return err //nolint:wrapcheck // MarshalJSON says of what
 	}
-	return json.Compact(&w.Buffer, b) //nolint:wrapcheck // as above
+	var plain bytes.Buffer
+	if err := json.Compact(&plain, b); err != nil {
+		return err //nolint:wrapcheck // as above
+	}
+	w.buf = append(w.buf, plain.Bytes()...)
+	return nil
 }
 
 func (w *writer) field(f protoreflect.FieldDescriptor, v protoreflect.Value) error {
 	switch {
 	case f.IsList():
-		w.WriteByte('[')
+		w.put(`[`)
 		for i := range v.List().Len() {
 			if i > 0 {
-				w.WriteByte(',')
+				w.put(`,`)
 			}
 			if err := w.value(f, v.List().Get(i)); err != nil {
 				return err
 			}
 		}
-		w.WriteByte(']')
+		w.put(`]`)
 		return nil
 	case f.IsMap():
 		return w.dict(f, v.Map())
@@ -103,20 +110,20 @@ func (w *writer) dict(f protoreflect.FieldDescriptor, m protoreflect.Map) error 
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b protoreflect.MapKey) int { return strings.Compare(a.String(), b.String()) })
-	w.WriteByte('{')
+	w.put(`{`)
 	for i, k := range keys {
 		if i > 0 {
-			w.WriteByte(',')
+			w.put(`,`)
 		}
 		if err := w.text(k.String()); err != nil {
 			return err
 		}
-		w.WriteByte(':')
+		w.put(`:`)
 		if err := w.value(f.MapValue(), m.Get(k)); err != nil {
 			return err
 		}
 	}
-	w.WriteByte('}')
+	w.put(`}`)
 	return nil
 }
 
@@ -131,15 +138,15 @@ func (w *writer) value(f protoreflect.FieldDescriptor, v protoreflect.Value) err
 	case protoreflect.BytesKind:
 		return w.text(base64.StdEncoding.EncodeToString(v.Bytes()))
 	case protoreflect.BoolKind:
-		w.WriteString(strconv.FormatBool(v.Bool()))
+		w.put(strconv.FormatBool(v.Bool()))
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
-		w.WriteString(strconv.FormatInt(v.Int(), 10))
+		w.put(strconv.FormatInt(v.Int(), 10))
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
-		w.WriteString(strconv.FormatUint(v.Uint(), 10))
+		w.put(strconv.FormatUint(v.Uint(), 10))
 	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
-		w.WriteString(`"` + strconv.FormatInt(v.Int(), 10) + `"`)
+		w.put(`"` + strconv.FormatInt(v.Int(), 10) + `"`)
 	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
-		w.WriteString(`"` + strconv.FormatUint(v.Uint(), 10) + `"`)
+		w.put(`"` + strconv.FormatUint(v.Uint(), 10) + `"`)
 	case protoreflect.FloatKind:
 		return w.float(v.Float(), 32)
 	case protoreflect.DoubleKind:
@@ -158,11 +165,11 @@ func (w *writer) float(v float64, bits int) error {
 		return w.text("-Infinity")
 	case bits == 32:
 		b, err := json.Marshal(float32(v))
-		w.Write(b)
+		w.buf = append(w.buf, b...)
 		return err //nolint:wrapcheck // MarshalJSON says of what
 	default:
 		b, err := json.Marshal(v)
-		w.Write(b)
+		w.buf = append(w.buf, b...)
 		return err //nolint:wrapcheck // MarshalJSON says of what
 	}
 }
@@ -171,18 +178,19 @@ func (w *writer) enum(d protoreflect.EnumDescriptor, n protoreflect.EnumNumber) 
 	if v := d.Values().ByNumber(n); v != nil {
 		return w.text(Word(v))
 	}
-	w.WriteString(strconv.Itoa(int(n)))
+	w.put(strconv.Itoa(int(n)))
 	return nil
 }
 
 // text writes a JSON string, leaving <, > and & as they are.
 func (w *writer) text(s string) error {
-	e := json.NewEncoder(&w.Buffer)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(s); err != nil {
 		return err //nolint:wrapcheck // MarshalJSON says of what
 	}
-	w.Truncate(w.Len() - 1) // the encoder's newline
+	w.buf = append(w.buf, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
 	return nil
 }
 

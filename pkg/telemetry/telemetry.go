@@ -5,7 +5,6 @@ package telemetry
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -56,7 +55,7 @@ type Telemetry struct {
 // dropped after a bounded time.
 func New(ctx context.Context, s Settings) (*Telemetry, error) {
 	if s.Log == nil {
-		s.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		s.Log = slog.New(slog.DiscardHandler)
 	}
 	t := &Telemetry{settings: s, registry: prometheus.NewRegistry(), providers: map[string]*sdktrace.TracerProvider{}}
 	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -47,7 +47,7 @@ func spawn(dir, log string, uid, gid int, name string, args ...string) (*child, 
 	if err != nil {
 		return nil, err //nolint:wrapcheck // tests see it whole
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()                      // the child has its own
 	c := &child{cmd: exec.Command(name, args...), log: log} //nolint:gosec,noctx // a server of the test, which ends with it
 	c.cmd.Stdout, c.cmd.Stderr, c.cmd.Dir = out, out, "/"
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C of the terminal is for the tests
@@ -62,7 +62,7 @@ func spawn(dir, log string, uid, gid int, name string, args ...string) (*child, 
 		_ = c.kill()
 		return nil, err //nolint:wrapcheck // tests see it whole
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()                                              // the watchdog has its own
 	c.dog = exec.Command("sh", "-c", watch, strconv.Itoa(c.cmd.Process.Pid), dir) //nolint:gosec,noctx // ends with this process
 	c.dog.Stdin, c.dog.Dir = r, "/"
 	c.dog.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -129,7 +129,7 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, err //nolint:wrapcheck // tests see it whole
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()         // the port is known
 	return l.Addr().(*net.TCPAddr).Port, nil //nolint:forcetypeassert // tcp has it
 }
 

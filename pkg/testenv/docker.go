@@ -28,7 +28,7 @@ var docker = sync.OnceValue(func() bool { //nolint:gochecknoglobals // asked onc
 	if err != nil {
 		return false
 	}
-	defer p.Close()
+	defer func() { _ = p.Close() }() // only asked
 	return p.Health(ctx) == nil
 })
 

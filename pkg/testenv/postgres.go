@@ -45,7 +45,7 @@ func adminExec(t testing.TB, admin, sql string) {
 	if err != nil {
 		t.Fatalf("%s (%v)", postgresHint, err)
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }() // done with it
 	if _, err := conn.Exec(ctx, sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}

@@ -32,7 +32,8 @@ func TestEveryCallAnswersAnEmptyDatabaseOfItsOwn(t *testing.T) {
 }
 
 func TestRedisIsShared(t *testing.T) {
-	require.Equal(t, testenv.Redis(t), testenv.Redis(t))
+	first := testenv.Redis(t)
+	require.Equal(t, first, testenv.Redis(t))
 }
 
 func TestNATSKeepsItsMessagesOverAKill(t *testing.T) {

@@ -28,7 +28,7 @@ func TestContract(t *testing.T) {
 func TestAnUnreachableRedisIsUnavailable(t *testing.T) {
 	l, err := redis.Open("redis://:hunter2@127.0.0.1:1/0")
 	require.NoError(t, err)
-	defer l.Close()
+	defer func() { require.NoError(t, l.Close()) }()
 	_, _, err = l.Take(t.Context(), "k", 1, time.Hour)
 	require.Equal(t, fault.ReasonStoreUnavailable, fault.ReasonOf(err))
 	require.Equal(t, fault.Unavailable, fault.ClassOf(err))
