@@ -24,7 +24,7 @@ type Store interface {
 	// Fence raises the fence of a part to epoch (it never falls), durably, and answers the results of every fragment of
 	// that part that is applied, of any epoch.
 	Fence(ctx context.Context, p id.Part, epoch uint32) ([]profile.Result, error)
-	// Close frees what Open took. No other call may be under way.
+	// Close frees what Open took. No other call may be under way. Calls after it answer Unavailable.
 	Close() error
 
 	Reader
@@ -50,9 +50,11 @@ type Reader interface {
 	Profiles(ctx context.Context, s profile.Scope, after string, limit int) ([]ProfileDoc, string, error)
 	// ProfileEvents answers the events of a profile, newest first.
 	ProfileEvents(ctx context.Context, s profile.Scope, p id.Profile, after string, limit int) ([]EventDoc, string, error)
-	// SyncEvents answers the events that a sync brought in, in no stated but a stable order.
+	// SyncEvents answers the events that a sync brought in, in no stated but a stable order. Of a run are the events whose
+	// document it wrote.
 	SyncEvents(ctx context.Context, s profile.Scope, f EventFilter, after string, limit int) ([]EventDoc, string, error)
-	// Rejects answers the rejects of a run in the order of batches and rows.
+	// Rejects answers the rejects of a run in the order of batches and rows: of each part those of the highest epoch that
+	// has applied batches, because what an earlier epoch rejected is read again.
 	Rejects(ctx context.Context, run id.Run, after string, limit int) ([]StoredReject, string, error)
 	// Everything walks all that the store digest covers; see Digest.
 	Everything(ctx context.Context) iter.Seq2[Item, error]
@@ -61,8 +63,8 @@ type Reader interface {
 // EventFilter chooses events of one sync.
 type EventFilter struct {
 	Sync        id.Sync
-	RunNo       int64 // 0: of any run
-	From, Until time.Time
+	RunNo       int64     // 0: of any run
+	From, Until time.Time // of the event; From is in, Until is not; zero: unbounded
 }
 
 // ProfileDoc is a profile with its document.

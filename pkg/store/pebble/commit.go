@@ -1,0 +1,323 @@
+package pebble
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/store"
+)
+
+// Commit writes all effects as one synced batch.
+func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, error) {
+	if err := s.usable(ctx); err != nil {
+		return store.Outcome{}, err
+	}
+	since, ok := e.Seen.(seen)
+	if !ok {
+		return store.Outcome{}, fault.New(fault.Internal, fault.ReasonInternal, "store: commit: the effects were decided on no state of this store")
+	}
+	if err := s.roomy("commit"); err != nil {
+		return store.Outcome{}, err
+	}
+	b := s.db.NewBatchWithSize(sizeOf(e))
+	defer func() { _ = b.Close() }() //nolint:errcheck // frees memory only
+	w := writing{Store: s, b: b, e: &e}
+	if err := w.all(); err != nil {
+		return store.Outcome{}, err
+	}
+	out, err := s.enter(ctx, uint64(since), &w)
+	if err != nil || out.Fenced {
+		return out, err
+	}
+	if out.Repeated {
+		return out, s.synced()
+	}
+	if err := b.SyncWait(); err != nil {
+		return store.Outcome{}, s.breakDown("commit", err)
+	}
+	return out, nil
+}
+
+// enter lets a batch into the database, unless it has been there, is fenced, or is overtaken. It does not wait for the
+// disk.
+func (s *Store) enter(ctx context.Context, since uint64, w *writing) (store.Outcome, error) {
+	r := w.e.Result
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.broken.Load(); b != nil {
+		return store.Outcome{}, b
+	}
+	applied, err := s.result(r.Batch)
+	if err != nil {
+		return store.Outcome{}, err
+	}
+	if applied != nil {
+		return store.Outcome{Repeated: true, Result: *applied}, nil
+	}
+	fence, err := s.fenceOf(partOf(r.Batch))
+	if err != nil {
+		return store.Outcome{}, err
+	}
+	if r.Batch.Epoch < fence {
+		return store.Outcome{Fenced: true}, nil
+	}
+	if err := s.overlaps(ctx, r); err != nil {
+		return store.Outcome{}, err
+	}
+	if s.fenceSeq > since || s.recent.clashes(since, &w.touched) {
+		return store.Outcome{}, fault.New(fault.Conflict, fault.ReasonCommitConflict,
+			"store: commit: what was looked up has changed since; look and decide again")
+	}
+	for _, h := range w.touched.slots {
+		if h != 0 {
+			s.filter.add(h)
+		}
+	}
+	if err := s.apply(w.b); err != nil {
+		return store.Outcome{}, err
+	}
+	w.touched.seq = s.seq.Load() + 1
+	s.recent.add(w.touched)
+	s.seq.Store(w.touched.seq)
+	return store.Outcome{Result: r}, nil
+}
+
+// apply puts a batch into the database. Pebble panics where it can not go on with the files; what is in memory is not
+// to be believed then.
+func (s *Store) apply(b *pebble.Batch) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.breakDown("commit", fault.New(fault.Internal, fault.ReasonInternal, "pebble: %v", p))
+		}
+	}()
+	if err := s.db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
+		return s.breakDown("commit", err)
+	}
+	return nil
+}
+
+// commitSynced writes a small batch of the store's own.
+func commitSynced(db *pebble.DB, b *pebble.Batch) error {
+	defer func() { _ = b.Close() }() //nolint:errcheck // frees memory only
+	if err := db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
+		return err //nolint:wrapcheck // classified by the caller
+	}
+	return b.SyncWait() //nolint:wrapcheck // as above
+}
+
+// synced waits until all that is in the database is durable.
+func (s *Store) synced() error {
+	b := s.db.NewBatch()
+	if err := b.LogData([]byte{kindMeta}, nil); err != nil {
+		return unavailable("commit", err)
+	}
+	if err := commitSynced(s.db, b); err != nil {
+		return s.breakDown("commit", err)
+	}
+	return nil
+}
+
+// sizeOf estimates a batch's bytes, so that it is allocated once.
+func sizeOf(e profile.Effects) int {
+	n := 1024 + len(e.Entries)*(rowKeyLen+entryFixed+16)
+	for i := range e.Identities {
+		n += identityPrefixLen + len(e.Identities[i].Value) + 16
+	}
+	for i := range e.Contributions {
+		n += profileKeyLen + len(e.Contributions[i].Doc) + 8
+	}
+	for i := range e.Events {
+		n += eventKeyLen + len(e.Events[i].Doc) + 8
+	}
+	for i := range e.Rejects {
+		n += 2*len(e.Rejects[i].Source) + 512
+	}
+	return n + len(e.EventsGone)*(eventKeyLen+4)
+}
+
+// writing fills a Pebble batch with effects, each kind in the order of its keys.
+type writing struct {
+	*Store
+	b       *pebble.Batch
+	e       *profile.Effects
+	touched touched
+	scope   uint32
+	sync    uint32
+	todo    []wanted
+}
+
+func (w *writing) all() (err error) {
+	if w.scope, err = w.dict.number(wordScope, scopeName(w.e.Keys.Scope)); err != nil {
+		return err
+	}
+	if w.sync, err = w.dict.number(wordSync, syncName(w.e.Keys.Origin.Sync)); err != nil {
+		return err
+	}
+	w.touched = newTouched(len(w.e.Entries) + len(w.e.Identities) + int(w.e.NewProfiles))
+	for _, step := range []func() error{w.entries, w.identities, w.contributions, w.events, w.rejects, w.key} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writing) entries() error {
+	es := w.e.Entries
+	w.todo = w.todo[:0]
+	for i := range es {
+		w.todo = append(w.todo, wanted{binary.BigEndian.Uint64(es[i].Row[:]), int32(i)}) //nolint:gosec // positions of a batch are int32
+	}
+	sortWanted(w.todo)
+	var v [entryMax]byte
+	for _, t := range w.todo {
+		x := &es[t.at]
+		n := putEntry(v[:], &x.Entry)
+		op := w.b.SetDeferred(rowKeyLen, n)
+		rowKey(op.Key[:0], w.sync, x.Row)
+		copy(op.Value, v[:n])
+		if err := op.Finish(); err != nil {
+			return unavailable("commit", err)
+		}
+		w.touched.add(rowHash(w.sync, x.Row[:]))
+	}
+	return nil
+}
+
+func (w *writing) identities() error {
+	is := w.e.Identities
+	types := map[string]uint32{}
+	w.todo = w.todo[:0]
+	for i := range is {
+		x := &is[i]
+		if _, ok := types[x.Type]; !ok {
+			n, err := w.dict.number(wordType, x.Type)
+			if err != nil {
+				return err
+			}
+			types[x.Type] = n
+		}
+		w.todo = append(w.todo, wanted{prefixOf(x.Value), int32(i)}) //nolint:gosec // positions of a batch are int32
+		first, p := profile.Derive(w.e.Keys.Scope, x.Type, x.Value, 0), profileHash(w.scope, x.Profile)
+		w.touched.add(identityHash(first))
+		w.filter.add(p)
+		if first == x.Profile { // so that the profile is new: no two commits make one of the same id
+			w.touched.add(p)
+		}
+	}
+	for typ, n := range types {
+		if err := w.identitiesOf(typ, identityPrefix(nil, w.scope, n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writing) identitiesOf(typ string, prefix []byte) error {
+	is := w.e.Identities
+	own := make([]wanted, 0, len(w.todo))
+	for _, t := range w.todo {
+		if is[t.at].Type == typ {
+			own = append(own, t)
+		}
+	}
+	slices.SortFunc(own, func(a, b wanted) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		return strings.Compare(is[a.at].Value, is[b.at].Value)
+	})
+	for _, t := range own {
+		x := &is[t.at]
+		op := w.b.SetDeferred(len(prefix)+len(x.Value), 8)
+		copy(op.Key, prefix)
+		copy(op.Key[len(prefix):], x.Value)
+		binary.BigEndian.PutUint64(op.Value, uint64(x.Profile))
+		if err := op.Finish(); err != nil {
+			return unavailable("commit", err)
+		}
+	}
+	return nil
+}
+
+// contributions merges documents into profiles; those of one profile go in as one operand.
+func (w *writing) contributions() error {
+	cs := w.e.Contributions
+	w.todo = w.todo[:0]
+	for i := range cs {
+		w.todo = append(w.todo, wanted{uint64(cs[i].Profile), int32(i)}) //nolint:gosec // positions of a batch are int32
+	}
+	sortWanted(w.todo)
+	for i := 0; i < len(w.todo); {
+		j, size := i, 0
+		for ; j < len(w.todo) && w.todo[j].prefix == w.todo[i].prefix; j++ {
+			size += len(cs[w.todo[j].at].Doc)
+		}
+		op := w.b.MergeDeferred(profileKeyLen, size)
+		profileKey(op.Key[:0], w.scope, cs[w.todo[i].at].Profile)
+		v := op.Value[:0]
+		for ; i < j; i++ {
+			v = append(v, cs[w.todo[i].at].Doc...)
+		}
+		if err := op.Finish(); err != nil {
+			return unavailable("commit", err)
+		}
+	}
+	return nil
+}
+
+func (w *writing) events() error {
+	var k [eventKeyLen]byte
+	for _, gone := range w.e.EventsGone {
+		if err := w.b.Delete(eventKey(k[:0], w.scope, gone), nil); err != nil {
+			return unavailable("commit", err)
+		}
+	}
+	es := w.e.Events
+	w.todo = w.todo[:0]
+	for i := range es {
+		w.todo = append(w.todo, wanted{uint64(es[i].Key.Profile), int32(i)}) //nolint:gosec // positions of a batch are int32
+	}
+	sortWanted(w.todo)
+	for _, t := range w.todo {
+		x := &es[t.at]
+		op := w.b.SetDeferred(eventKeyLen, len(x.Doc))
+		eventKey(op.Key[:0], w.scope, x.Key)
+		copy(op.Value, x.Doc)
+		if err := op.Finish(); err != nil {
+			return unavailable("commit", err)
+		}
+	}
+	return nil
+}
+
+func (w *writing) rejects() error {
+	now := time.Now()
+	for _, r := range w.e.Rejects {
+		v, err := encodeReject(r, w.e.Keys.Origin, now)
+		if err != nil {
+			return err
+		}
+		if err := w.b.Set(rejectKey(nil, w.e.Result.Batch, r.Row), v, nil); err != nil {
+			return unavailable("commit", err)
+		}
+	}
+	return nil
+}
+
+// key puts the batch key with its whole result.
+func (w *writing) key() error {
+	r := w.e.Result
+	if err := w.b.Set(batchKey(nil, kindBatch, r.Batch), appendResult(nil, r), nil); err != nil {
+		return unavailable("commit", err)
+	}
+	return nil
+}

@@ -1,0 +1,339 @@
+package pebble
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/cockroachdb/pebble/v2"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/identity"
+	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/row"
+)
+
+// seen is profile.State.Seen: the number of the last commit that a Look is sure to have met.
+type seen uint64
+
+// Look answers the state that the keys of a batch meet.
+func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error) {
+	if err := s.usable(ctx); err != nil {
+		return profile.State{}, err
+	}
+	st := profile.State{Seen: seen(s.seq.Load())}
+	applied, err := s.result(k.Origin.Batch)
+	if err != nil {
+		return profile.State{}, err
+	}
+	if applied != nil {
+		// It is met before it is durable; whoever acts on it must not.
+		if err := s.synced(); err != nil {
+			return profile.State{}, err
+		}
+		st.Applied = applied
+		return st, nil
+	}
+	fence, err := s.fenceOf(id.Part{Run: k.Origin.Batch.Run, Part: k.Origin.Batch.Part})
+	if err != nil {
+		return profile.State{}, err
+	}
+	if k.Origin.Batch.Epoch < fence {
+		st.Fenced = true
+		return st, nil
+	}
+	if st.Fences, err = s.fencesOf(ctx, k); err != nil {
+		return profile.State{}, err
+	}
+	n := k.Len()
+	st.Entries = make([]profile.Entry, n)
+	st.Fresh = make([]id.Profile, n)
+	st.Profiles = make([][]id.Profile, len(k.Identities))
+	all := make([]id.Profile, n*len(k.Identities))
+	for c := range st.Profiles {
+		st.Profiles[c] = all[c*n : (c+1)*n : (c+1)*n]
+	}
+	l := looking{Store: s, ctx: ctx, k: k, st: &st}
+	for _, step := range []func() error{l.rows, l.identities, l.fresh} {
+		if err := step(); err != nil {
+			return profile.State{}, unavailableOr(ctx, "look", err)
+		}
+	}
+	return st, nil
+}
+
+// unavailableOr classifies an error of a step, that of an ended ctx as such.
+func unavailableOr(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return fault.As(context.Cause(ctx))
+	}
+	return unavailable(what, err)
+}
+
+// looking is a Look under way.
+type looking struct {
+	*Store
+	ctx  context.Context //nolint:containedctx // lives as long as one call of Look
+	k    profile.Keys
+	st   *profile.State
+	skip []bool // positions for which no profile is asked; nil: none
+	todo []wanted
+	key  []byte
+}
+
+// wanted is a position to look up, with the first bytes of its key as a number.
+type wanted struct {
+	prefix uint64
+	at     int32
+}
+
+const checkEvery = 4096
+
+// rows looks up the row index.
+func (l *looking) rows() error {
+	sync, ok := l.dict.find(wordSync, syncName(l.k.Origin.Sync))
+	if !ok || l.k.Len() == 0 {
+		return nil
+	}
+	keys := values16(l.k.Rows)
+	l.todo = l.todo[:0]
+	for i := range l.k.Len() {
+		if k := keys[16*i : 16*i+16]; !l.filter.absent(rowHash(sync, k)) {
+			l.todo = append(l.todo, wanted{binary.BigEndian.Uint64(k), int32(i)}) //nolint:gosec // positions of a batch are int32
+		}
+	}
+	if len(l.todo) == 0 {
+		return nil
+	}
+	sortWanted(l.todo)
+	it, err := l.iterator(kindRow)
+	if err != nil {
+		return err
+	}
+	hashes := values16(l.k.RecordHashes)
+	for n, w := range l.todo {
+		if n%checkEvery == 0 && l.ctx.Err() != nil {
+			break
+		}
+		i := int(w.at)
+		l.key = rowKey(l.key[:0], sync, id.Row(keys[16*i:16*i+16]))
+		if !it.SeekPrefixGE(l.key) {
+			continue
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+		if l.st.Entries[i], ok = readEntry(v); !ok {
+			return errors.Join(damaged("an entry of the row index"), it.Close())
+		}
+		if e := &l.st.Entries[i]; !e.Tombstone && e.RecordHash == row.FromBytes(hashes[16*i:]) {
+			if l.skip == nil {
+				l.skip = make([]bool, l.k.Len())
+			}
+			l.skip[i] = true
+		}
+	}
+	return cmp.Or(it.Close(), l.ctx.Err())
+}
+
+func (l *looking) iterator(kind byte) (*pebble.Iterator, error) {
+	it, err := l.db.NewIterWithContext(l.ctx, &pebble.IterOptions{
+		LowerBound: []byte{kind}, UpperBound: []byte{kind + 1}, UseL6Filters: !l.filter.whole.Load(),
+	})
+	if err != nil {
+		return nil, unavailable("look", err)
+	}
+	return it, nil
+}
+
+func values16(a *array.FixedSizeBinary) []byte {
+	d := a.Data()
+	return d.Buffers()[1].Bytes()[16*d.Offset() : 16*(d.Offset()+d.Len())]
+}
+
+func sortWanted(w []wanted) {
+	slices.SortFunc(w, func(a, b wanted) int { return cmp.Compare(a.prefix, b.prefix) })
+}
+
+// identities looks up what the identities are bound to. A position whose row has not changed is left out.
+func (l *looking) identities() error {
+	scope, known := l.dict.find(wordScope, scopeName(l.k.Scope))
+	if !known {
+		return nil
+	}
+	for c, col := range l.k.Identities {
+		if col.Type == identity.MPID {
+			if err := l.mpids(c, col.Values, scope); err != nil {
+				return err
+			}
+			continue
+		}
+		typ, known := l.dict.find(wordType, col.Type)
+		if !known {
+			continue
+		}
+		if err := l.column(c, col, scope, typ); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *looking) column(c int, col profile.IdentityColumn, scope, typ uint32) error {
+	values := col.Values
+	l.todo = l.todo[:0]
+	for i := range l.k.Len() {
+		if (l.skip != nil && l.skip[i]) || values.IsNull(i) {
+			continue
+		}
+		v := values.Value(i)
+		if !l.filter.absent(identityHash(profile.Derive(l.k.Scope, col.Type, v, 0))) {
+			l.todo = append(l.todo, wanted{prefixOf(v), int32(i)}) //nolint:gosec // positions of a batch are int32
+		}
+	}
+	if len(l.todo) == 0 {
+		return nil
+	}
+	sortByValue(l.todo, values)
+	it, err := l.iterator(kindIdentity)
+	if err != nil {
+		return err
+	}
+	prefix := identityPrefix(nil, scope, typ)
+	found := l.st.Profiles[c]
+	for n, w := range l.todo {
+		if n%checkEvery == 0 && l.ctx.Err() != nil {
+			break
+		}
+		v := values.Value(int(w.at))
+		if n > 0 {
+			if before := l.todo[n-1]; before.prefix == w.prefix && values.Value(int(before.at)) == v {
+				found[w.at] = found[before.at]
+				continue
+			}
+		}
+		l.key = append(append(l.key[:0], prefix...), v...)
+		if !it.SeekPrefixGE(l.key) {
+			continue
+		}
+		b, err := it.ValueAndErr()
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+		if len(b) != 8 {
+			return errors.Join(damaged("an identity"), it.Close())
+		}
+		found[w.at] = id.Profile(binary.BigEndian.Uint64(b))
+	}
+	return cmp.Or(it.Close(), l.ctx.Err())
+}
+
+// prefixOf answers the first bytes of v as a number that orders as they do.
+func prefixOf(v string) uint64 {
+	if len(v) >= 8 {
+		return uint64(v[0])<<56 | uint64(v[1])<<48 | uint64(v[2])<<40 | uint64(v[3])<<32 |
+			uint64(v[4])<<24 | uint64(v[5])<<16 | uint64(v[6])<<8 | uint64(v[7])
+	}
+	var p uint64
+	for i := range 8 {
+		p <<= 8
+		if i < len(v) {
+			p |= uint64(v[i])
+		}
+	}
+	return p
+}
+
+func sortByValue(w []wanted, values *array.String) {
+	slices.SortFunc(w, func(a, b wanted) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		return strings.Compare(values.Value(int(a.at)), values.Value(int(b.at)))
+	})
+}
+
+// mpids finds the profiles that are named by their ids.
+func (l *looking) mpids(c int, values *array.String, scope uint32) error {
+	it, err := l.iterator(kindProfile)
+	if err != nil {
+		return err
+	}
+	for i := range l.k.Len() {
+		if (l.skip != nil && l.skip[i]) || values.IsNull(i) {
+			continue
+		}
+		p, err := id.ParseProfile(values.Value(i))
+		if err != nil {
+			continue // a value that names nobody
+		}
+		if l.key = profileKey(l.key[:0], scope, p); it.SeekPrefixGE(l.key) {
+			l.st.Profiles[c][i] = p
+		}
+	}
+	return it.Close()
+}
+
+// fresh finds ids for the profiles that rows of unknown people would get.
+func (l *looking) fresh() error {
+	scope, known := l.dict.find(wordScope, scopeName(l.k.Scope))
+	var it *pebble.Iterator
+	for i := range l.k.Len() {
+		if (l.skip != nil && l.skip[i]) || l.isBound(i) {
+			continue
+		}
+		c := l.first(i)
+		if c < 0 {
+			continue
+		}
+		col := l.k.Identities[c]
+		for n := 0; ; n++ {
+			p := profile.Derive(l.k.Scope, col.Type, col.Values.Value(i), n)
+			if !known || l.filter.absent(profileHash(scope, p)) {
+				l.st.Fresh[i] = p
+				break
+			}
+			if it == nil {
+				var err error
+				if it, err = l.iterator(kindProfile); err != nil {
+					return err
+				}
+			}
+			l.key = profileKey(l.key[:0], scope, p)
+			if !it.SeekPrefixGE(l.key) || !bytes.Equal(it.Key(), l.key) {
+				l.st.Fresh[i] = p
+				break
+			}
+		}
+	}
+	if it == nil {
+		return l.ctx.Err()
+	}
+	return cmp.Or(it.Close(), l.ctx.Err())
+}
+
+func (l *looking) isBound(i int) bool {
+	for _, found := range l.st.Profiles {
+		if found[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// first answers the first identity column in which the position has a value that an id is derived from, or -1.
+func (l *looking) first(i int) int {
+	for c, col := range l.k.Identities {
+		if col.Type != identity.MPID && !col.Values.IsNull(i) {
+			return c
+		}
+	}
+	return -1
+}

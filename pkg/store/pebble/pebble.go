@@ -1,0 +1,184 @@
+// Package pebble keeps the platform's data in a Pebble database: a folder that one process holds.
+//
+// A batch is looked up in sorted order, behind a filter in memory that knows which keys can not be there, and written as
+// one synced Pebble batch. Commits take turns only for the moment in which a batch enters the database; two that want
+// the same thing are told apart by what recent commits have touched, and the loser is told to look again. Contributions
+// to profiles are merge operands, folded by Pebble.
+package pebble
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/store"
+)
+
+var _ store.Store = (*Store)(nil)
+
+// Options are what an operator sets; zero values stand for the defaults.
+type Options struct {
+	// Cache bounds the memory of blocks and memtables together, in bytes. Default 256 MiB.
+	Cache int64
+	// MemTable is the size of one memtable, in bytes. Default 64 MiB.
+	MemTable int64
+	// Filter is the memory of the filter of absent keys, in bytes; it does not grow. Default 128 MiB.
+	Filter int64
+	// MinFree is how many bytes of the disk must stay free: below, commits answer Unavailable. Default 512 MiB.
+	MinFree uint64
+	// FS is the file system; default the operating system's. With one in memory, a store lives as long as that.
+	FS vfs.FS
+	// Log gets what Pebble says, at level debug. Default slog's own.
+	Log *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	const mib = 1 << 20
+	if o.Cache <= 0 {
+		o.Cache = 256 * mib
+	}
+	if o.MemTable <= 0 {
+		o.MemTable = 64 * mib
+	}
+	if o.Filter <= 0 {
+		o.Filter = 128 * mib
+	}
+	if o.MinFree == 0 {
+		o.MinFree = 512 * mib
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return o
+}
+
+// Store is a platform store in a folder. Safe for concurrent use.
+type Store struct {
+	db   *pebble.DB
+	fs   vfs.FS
+	dir  string
+	free uint64 // Options.MinFree
+	lock *pebble.Lock
+	dict *dictionary
+
+	filter *filter
+	stop   context.CancelFunc
+	work   sync.WaitGroup // the filter's scan
+
+	closed atomic.Bool
+	broken atomic.Pointer[fault.Error] // set when the database can not be believed any more
+
+	// Commits and fences enter the database under mu. A Look that loads seq meets all that entered up to it.
+	mu       sync.Mutex
+	seq      atomic.Uint64
+	recent   recent
+	fenceSeq uint64 // of the last fence that was raised
+}
+
+// Open opens the store in dir, which it makes where it is missing. Unavailable when another process holds it or the disk
+// can not be written.
+func Open(ctx context.Context, dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	if err := o.FS.MkdirAll(dir, 0o750); err != nil {
+		return nil, unavailable("open", err)
+	}
+	lock, err := pebble.LockDirectory(dir, o.FS)
+	if err != nil {
+		return nil, &fault.Error{
+			Class: fault.Unavailable, Reason: fault.ReasonStoreUnavailable, Err: err,
+			Message: fmt.Sprintf("store: %s is held by another process, or can not be written; end that process or choose another folder", dir),
+		}
+	}
+	s := &Store{fs: o.FS, dir: dir, free: o.MinFree, lock: lock}
+	if err := s.open(ctx, o); err != nil {
+		if s.db != nil {
+			_ = s.db.Close() //nolint:errcheck // the fault that stopped Open is the one to tell
+		}
+		_ = lock.Close() //nolint:errcheck // as above
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context, o Options) error {
+	cache := pebble.NewCache(o.Cache)
+	defer cache.Unref()
+	opts := &pebble.Options{
+		FS: o.FS, Lock: s.lock, Cache: cache, Merger: merger(), Logger: logger{o.Log, s},
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                uint64(o.MemTable), //nolint:gosec // positive
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       8,
+		L0CompactionFileThreshold:   1000,
+		L0StopWritesThreshold:       36,
+		LBaseMaxBytes:               512 << 20,
+		MaxOpenFiles:                1000,
+		BytesPerSync:                1 << 20,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		DisableTableStats:           true,
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		opts.Levels[i].BlockSize = 16 << 10
+	}
+	opts.TargetFileSizes[0] = 16 << 20
+	for i := 1; i < len(opts.TargetFileSizes); i++ {
+		opts.TargetFileSizes[i] = 32 << 20
+	}
+	var err error
+	if s.db, err = pebble.Open(s.dir, opts); err != nil {
+		return unavailable("open", err)
+	}
+	if err := s.checkFormat(); err != nil {
+		return err
+	}
+	if s.dict, err = readDictionary(s.db); err != nil {
+		return err
+	}
+	return s.openFilter(ctx, o.Filter)
+}
+
+// Close ends the work in the background and closes the database. A filter that is whole is kept for the next Open.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.stop()
+	s.work.Wait()
+	if s.broken.Load() == nil {
+		s.keepFilter()
+	}
+	s.filter.free()
+	err := s.db.Close()
+	if lerr := s.lock.Close(); err == nil {
+		err = lerr
+	}
+	if err != nil {
+		return unavailable("close", err)
+	}
+	return nil
+}
+
+// usable answers why the store can not be used, nil where it can.
+func (s *Store) usable(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fault.As(context.Cause(ctx))
+	}
+	if s.closed.Load() {
+		return fault.New(fault.Unavailable, fault.ReasonStoreUnavailable, "store: it is closed; open it again")
+	}
+	if b := s.broken.Load(); b != nil {
+		return b
+	}
+	return nil
+}
