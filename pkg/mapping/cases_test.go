@@ -343,3 +343,10 @@ func readRows(t require.TestingT, s *arrow.Schema, text string) arrow.RecordBatc
 	}
 	return array.NewRecordBatch(s, cols, int64(n))
 }
+
+func modelOfCustomers() resource.DataModel {
+	return resource.DataModel{
+		Kind: resource.Users, KeyColumns: []string{"id"},
+		Iterator: resource.Iterator{Column: "updated_at", Type: resource.IteratorTimestamp},
+	}
+}

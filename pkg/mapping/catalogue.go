@@ -185,11 +185,17 @@ func (s *spec) find(name string) *spec {
 
 func (s *spec) isObject() bool { return s.form == formObject || s.form == formOpen }
 
+// manyNames is above how many fields a message names the first few only.
+const manyNames = 40
+
 // names answers the names of s's fields for a message.
 func (s *spec) names() string {
 	var out []string
 	for _, f := range s.fields {
 		out = append(out, f.name)
+	}
+	if len(out) > manyNames {
+		return strings.Join(out[:8], ", ") + " and others"
 	}
 	return strings.Join(out, ", ")
 }

@@ -2,7 +2,9 @@ package mapping
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,7 +49,9 @@ func (l Limits) Compile(m *resource.Mapping, model resource.DataModel, in *arrow
 		return nil, fault.Of(fault.ReasonMappingInvalid, c.faults)
 	}
 	c.root = &node{spec: catalogue(c.events)}
-	c.collect(m)
+	if !c.collect(m) {
+		return nil, fault.Of(fault.ReasonMappingInvalid, c.faults)
+	}
 	c.expandUnmapped()
 	for _, a := range c.assigned {
 		if !a.leadsNowhere() {
@@ -59,31 +63,58 @@ func (l Limits) Compile(m *resource.Mapping, model resource.DataModel, in *arrow
 	c.checkRequired()
 	p := c.program()
 	if len(c.faults) > 0 {
+		slices.SortStableFunc(c.faults, func(a, b fault.Violation) int { return slices.Compare(place(a.Field), place(b.Field)) })
 		return nil, fault.Of(fault.ReasonMappingInvalid, c.faults)
 	}
 	return p, nil
+}
+
+// place answers the numbers of a rule's path, so that faults can be told in the order of the rules: those of the model
+// and the columns first, those of the rules as a whole last.
+func place(field string) []int {
+	if !strings.HasPrefix(field, "rules") {
+		return nil
+	}
+	var out []int
+	for _, part := range strings.Split(field, "[")[1:] {
+		digits, _, _ := strings.Cut(part, "]")
+		n, err := strconv.Atoi(digits)
+		if err != nil {
+			break
+		}
+		out = append(out, n)
+	}
+	if len(out) == 0 {
+		return []int{math.MaxInt}
+	}
+	return out
 }
 
 func (c *compiler) fault(field, what, fix string) {
 	c.faults = append(c.faults, fault.Violation{Field: field, Message: what, Fix: fix})
 }
 
-// collect turns the mapping, whatever its form, into assignments.
-func (c *compiler) collect(m *resource.Mapping) {
+// collect turns the mapping, whatever its form, into assignments. It answers false where there is nothing to go on with.
+func (c *compiler) collect(m *resource.Mapping) bool {
 	switch {
 	case m == nil && c.events:
 		c.fault("mapping", "is missing", "events are not mapped by name: give rules, or events: {time: …, name: …}")
 	case m == nil:
 		c.byName()
+		return true
 	case m.Events != nil && !c.events:
 		c.fault("events", "is the short form for events, and the model's record kind is users", "map users by rules")
 	case m.Events != nil && len(m.Rules) > 0:
 		c.fault("events", "stands beside rules", "map by rules or by the short form, not both")
 	case m.Events != nil:
+		before := len(c.faults)
 		c.short(m.Events)
+		return len(c.faults) == before
 	default:
 		c.flatten(m.Rules, "rules", nil)
+		return true
 	}
+	return false
 }
 
 // checkColumns checks the schema itself.
@@ -104,7 +135,9 @@ func (c *compiler) checkColumns() {
 		case seen:
 			c.fault("columns", fmt.Sprintf("columns %q and %q differ in case only", was, f.Name), "give one of them an alias")
 		}
-		folded[strings.ToLower(f.Name)] = f.Name
+		if !seen {
+			folded[strings.ToLower(f.Name)] = f.Name
+		}
 		if _, ok := c.named[f.Name]; !ok {
 			c.named[f.Name] = i
 		}

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -203,9 +204,36 @@ type jsonColumn struct {
 }
 
 func (j *jsonColumn) value(i int) any {
-	text := record.AppendJSON(nil, j.Array, j.field, i)
+	d := json.NewDecoder(bytes.NewReader(record.AppendJSON(nil, j.Array, j.field, i)))
+	d.UseNumber()
 	var v any
-	if err := json.Unmarshal(text, &v); err != nil || v == nil {
+	if err := d.Decode(&v); err != nil || v == nil {
+		return types.NullValue
+	}
+	return numbered(v)
+}
+
+// numbered turns JSON numbers into integers where they are written as such, and else into doubles.
+func numbered(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return i
+		}
+		f, err := v.Float64()
+		if err != nil {
+			return v.String()
+		}
+		return f
+	case []any:
+		for i := range v {
+			v[i] = numbered(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = numbered(v[k])
+		}
+	case nil:
 		return types.NullValue
 	}
 	return v
@@ -292,7 +320,8 @@ func firstIssue(issues *cel.Issues) string {
 	if first.Location != nil && first.Location.Line() > 0 {
 		at = fmt.Sprintf(" at line %d, column %d", first.Location.Line(), first.Location.Column()+1)
 	}
-	return "is wrong" + at + ": " + strings.ReplaceAll(first.Message, "\n", " ")
+	what, _, _ := strings.Cut(strings.ReplaceAll(first.Message, "\n", " "), " expecting {")
+	return "is wrong" + at + ": " + what
 }
 
 // inspect finds the columns that an expression names. It answers whether nothing in it can grow or repeat, so that its

@@ -101,7 +101,7 @@ func (c *call) parseNumber(i int, text []byte, round bool) float64 {
 		back, _ := parseDecimal(strconv.FormatFloat(v, 'e', -1, 64))
 		c.lossy(i, round, back != n, losesNumber)
 	}
-	return v
+	return v + 0 // minus zero is zero
 }
 
 // number is ±digits × 10^exponent, digits without zeros at either end; zero has no digits.

@@ -33,7 +33,8 @@ type sink interface {
 	array() arrow.Array
 }
 
-// eval answers the expression's results for the rows of c. What meets NULL where it needs a value is NULL.
+// eval answers the expression's results for the rows of c. What meets NULL where it needs a value is NULL, and so is a
+// member that a JSON value does not have.
 func (e *expression) eval(c *call) arrow.Array {
 	view := &rowView{columns: map[int]arrow.Array{}}
 	for _, u := range e.uses {
@@ -79,9 +80,14 @@ func (e *expression) evalRow(c *call, view *rowView, out sink) {
 	}
 }
 
-// metNull says whether an evaluation failed because a function met NULL.
+// metNull says whether an evaluation failed because a function met NULL, or a member that JSON does not have, which is
+// NULL too. CEL has no sentinels for these.
 func (e *expression) metNull(view *rowView, err error) bool {
-	if !strings.HasPrefix(err.Error(), "no such overload") { // CEL has no sentinel for it
+	text := err.Error()
+	if strings.HasPrefix(text, "no such key") {
+		return true
+	}
+	if !strings.HasPrefix(text, "no such overload") && !strings.HasPrefix(text, "got 'types.Null'") {
 		return false
 	}
 	for _, u := range e.uses {

@@ -176,7 +176,7 @@ func step(s *spec, path string, segments []segment) (*spec, mend) {
 	case s.form == formOpen:
 		return freeField(path, segments)
 	case len(s.fields) == 0:
-		return nil, mend{path + " is a value and has no fields", "a dot means descent; write a name with a dot as " + dotted(segments)}
+		return nil, mend{path + " is a value and has no fields", "a dot means descent; end the path with " + s.name}
 	}
 	name := seg.name
 	if s.name == "user_identities" && identityType(name) != "" {
@@ -219,6 +219,10 @@ func dotted(segments []segment) string {
 func unknownField(s *spec, path string, segments []segment) mend {
 	name := segments[0].text()
 	switch {
+	case path == "" && (segments[0].name == "user_attributes" || segments[0].name == "events"):
+		return mend{name + " are mapped by models of another record kind", "begin with " + s.names()}
+	case path == "" && len(segments) == 1:
+		return mend{name + " is no known object", "begin with " + s.names() + ", as in " + s.fields[len(s.fields)-1].name + "." + name}
 	case path == "":
 		return mend{name + " is no known object", "begin with " + s.names() + "; a dot means descent, a name with a dot is written as " + dotted(segments)}
 	case s.name == "user_identities":
