@@ -10,7 +10,6 @@ GOTESTSUM_VERSION     := v1.13.0
 BIN     := $(CURDIR)/.bin
 TAGS    := duckdb_arrow
 GO      := go
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # DuckDB's Arrow interface stands behind a build tag.
 export GOFLAGS = -tags=$(TAGS)
@@ -69,11 +68,11 @@ check-gen: gen ## fail when gen/ is not what proto/ says
 	@test -z "$$(git status --porcelain -- gen)" || { echo "gen/ has files that are not committed."; exit 1; }
 
 build: ## every binary into bin/, the CLI as bin/millrace
-	@mkdir -p bin && $(GO) build -ldflags '-X millrace.dev/pkg/app.Version=$(VERSION)' -o bin/ $$($(GO) list ./services/... | grep '/cmd/')
+	@mkdir -p bin && $(GO) build -o bin/ $$($(GO) list ./services/... | grep '/cmd/')
 
 .PHONY: bin/millrace
 bin/millrace:
-	@mkdir -p bin && $(GO) build -ldflags '-X millrace.dev/pkg/app.Version=$(VERSION)' -o bin/millrace ./services/millrace/cmd/millrace
+	@mkdir -p bin && $(GO) build -o bin/millrace ./services/millrace/cmd/millrace
 
 standalone: ## each module by itself (GOWORK=off), and the services without cgo
 	@for m in gen pkg services; do echo "GOWORK=off $$m"; (cd $$m && GOWORK=off $(GO) build ./...) || exit 1; done
