@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
@@ -240,22 +241,29 @@ func (a *application) planRemoval(ctx context.Context, v *view, named map[key]bo
 	return nil
 }
 
-// locate says where in the documents each violation stands. What follows from a violation that is said already is left
-// out.
+// locate says where in the documents each violation stands. What follows from one that is said of the same field already
+// is left out.
 func (a *application) locate(vs, said []fault.Violation) []fault.Violation {
-	faulty := faultyOf(said)
 	var out []fault.Violation
 	for _, v := range vs {
-		k := key{resource.Kind(v.Kind), v.ID}
-		if faulty[k] {
+		if slices.ContainsFunc(said, func(s fault.Violation) bool { return s.Kind == v.Kind && s.ID == v.ID && related(s.Field, v.Field) }) {
 			continue
 		}
 		for _, it := range a.items {
-			if keyOf(it.Resource) == k {
+			if k := keyOf(it.Resource); string(k.kind) == v.Kind && k.id == v.ID {
 				v = it.Locate(v)
 			}
 		}
 		out = append(out, v)
 	}
 	return out
+}
+
+// related says whether two fields are the same, or one is above the other.
+func related(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	rest, ok := strings.CutPrefix(b, a)
+	return ok && (rest == "" || a != "" && (rest[0] == '.' || rest[0] == '['))
 }
