@@ -145,7 +145,7 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r runRow, tick time.
 		y.RunTime = now
 	}
 	if !tick.IsZero() {
-		y.TickTime = tick
+		y.TickTime = taken(tick)
 	}
 	if err := putSync(ctx, tx, y); err != nil {
 		return runRow{}, err

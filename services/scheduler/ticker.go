@@ -102,6 +102,11 @@ func dueAt(y scheduledSync, known map[string]syncRow, uids map[[2]string]string,
 	return due, ok, nil
 }
 
+// taken answers how a tick is remembered: in stored precision and not before it, so that it is not due again.
+func taken(tick time.Time) time.Time {
+	return tick.Add(time.Microsecond - 1).Truncate(time.Microsecond)
+}
+
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
@@ -158,7 +163,7 @@ func (s *Service) takeTick(ctx context.Context, y scheduledSync, due time.Time) 
 		if faulted, err := pendingFault(ctx, tx, y.UID); err != nil {
 			return err
 		} else if faulted || !y.takesTicks() {
-			known.TickTime = due
+			known.TickTime = taken(due)
 			return putSync(ctx, tx, known)
 		}
 		if err := s.makeWay(ctx, tx, known); err != nil {
