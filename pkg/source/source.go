@@ -114,6 +114,13 @@ type Plan struct {
 	Replan bool
 }
 
+// Holder is the power of a source whose plan names a snapshot that ends with the source. Whoever planned keeps the source
+// open until the run's parts are read.
+type Holder interface {
+	// Holds says whether the last Plan opened such a snapshot.
+	Holds() bool
+}
+
 // Browser is the power of a source to list what it has.
 type Browser interface {
 	Tables(ctx context.Context, prefix string) iter.Seq2[Table, error]

@@ -2,6 +2,7 @@ package sourcetest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -181,7 +182,7 @@ func check(t *testing.T, h Harness) {
 	for _, s := range steps {
 		require.True(t, s.OK, "%s: %s", s.Name, s.Message)
 	}
-	require.Equal(t, "run query", steps[len(steps)-1].Name)
+	require.True(t, slices.ContainsFunc(steps, func(s source.CheckStep) bool { return s.Name == "run query" }))
 }
 
 func setup(t *testing.T, h Harness) {
