@@ -1,0 +1,113 @@
+package ingestion
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	configv1 "millrace.dev/gen/millrace/config/v1"
+	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/record/recordpb"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/resource/resourcepb"
+)
+
+// peers are the services that ingestion calls. Safe for concurrent use.
+type peers struct {
+	config    configv1.ConfigServiceClient
+	account   schedulerv1.AccountServiceClient
+	scheduler schedulerv1.SchedulerServiceClient
+	snapshots *cache[snapshotKey, resource.Snapshot]
+}
+
+// snapshotKey names a snapshot for ever; its content never changes.
+type snapshotKey struct {
+	sync    id.Sync
+	version int64
+}
+
+func newPeers(dial func(string) (grpc.ClientConnInterface, error), snapshots int) (*peers, error) {
+	config, err := dial("config")
+	if err != nil {
+		return nil, err
+	}
+	scheduler, err := dial("scheduler")
+	if err != nil {
+		return nil, err
+	}
+	return &peers{
+		config:    configv1.NewConfigServiceClient(config),
+		account:   schedulerv1.NewAccountServiceClient(scheduler),
+		scheduler: schedulerv1.NewSchedulerServiceClient(scheduler),
+		snapshots: newCache[snapshotKey, resource.Snapshot](snapshots),
+	}, nil
+}
+
+// snapshot answers the sync as it was at the version that a batch was made by.
+func (p *peers) snapshot(ctx context.Context, o record.Origin) (resource.Snapshot, error) {
+	key := snapshotKey{o.Sync, o.SyncVersion}
+	if s, ok := p.snapshots.get(key); ok {
+		return s, nil
+	}
+	resp, err := p.config.GetSyncSnapshot(ctx, &configv1.GetSyncSnapshotRequest{
+		Workspace: string(o.Workspace.Or()), Sync: o.Sync.String(), Version: o.SyncVersion,
+	})
+	if err != nil {
+		return resource.Snapshot{}, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+	}
+	s := resourcepb.OfSnapshot(resp.GetSnapshot())
+	p.snapshots.put(key, s)
+	return s, nil
+}
+
+// syncUID answers the uid of a sync by its id.
+func (p *peers) syncUID(ctx context.Context, w id.Workspace, sync string) (id.Sync, error) {
+	resp, err := p.config.GetSync(ctx, &configv1.GetSyncRequest{Workspace: string(w), Id: sync})
+	if err != nil {
+		return id.Sync{}, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+	}
+	uid, err := id.ParseSync(resp.GetSync().GetMeta().GetUid())
+	if err != nil {
+		return id.Sync{}, fault.New(fault.Internal, fault.ReasonInternal, "sync %s: %w", sync, err)
+	}
+	return uid, nil
+}
+
+// runNo answers the ordinal of a run.
+func (p *peers) runNo(ctx context.Context, w id.Workspace, run id.Run) (int64, error) {
+	resp, err := p.scheduler.GetRun(ctx, &schedulerv1.GetRunRequest{Workspace: string(w), Id: run.String()})
+	if err != nil {
+		return 0, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+	}
+	return resp.GetRun().GetRunNo(), nil
+}
+
+// report tells the account what a fragment became. A run that has moved on does not want to know, which is fine.
+func (p *peers) report(ctx context.Context, r profile.Result) error {
+	_, err := p.account.ReportIngested(ctx, &schedulerv1.ReportIngestedRequest{Result: recordpb.ToResult(r)})
+	return unlessFenced(err)
+}
+
+// quarantined tells the account that a batch was given up.
+func (p *peers) quarantined(ctx context.Context, b id.Batch, cause error) error {
+	f := fault.As(cause)
+	message := f.Message
+	if f.Class == fault.Internal && f.Reason == fault.ReasonInternal {
+		message = "ingestion failed on the batch; the service's log has the cause"
+	}
+	_, err := p.account.ReportQuarantined(ctx, &schedulerv1.ReportQuarantinedRequest{
+		Batch: recordpb.ToBatch(b), Error: &schedulerv1.RunError{Reason: f.Reason.Word(), Message: message},
+	})
+	return unlessFenced(err)
+}
+
+func unlessFenced(err error) error {
+	if err = fault.FromStatus(err); err != nil && fault.ReasonOf(err) == fault.ReasonFenced {
+		return nil
+	}
+	return err
+}

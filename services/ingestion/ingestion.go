@@ -1,0 +1,96 @@
+// Package ingestion is the service that brings records into the platform's store and answers for what is there.
+//
+// Batches come from RECORDS, many workers at a time and many processes. Each is looked up, decided by package profile
+// and committed with its result in one durable step; a second delivery finds the result and reports it again.
+package ingestion
+
+import (
+	"context"
+	"log/slog"
+
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+
+	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
+	"millrace.dev/pkg/app"
+	"millrace.dev/pkg/bus"
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/secret"
+	"millrace.dev/pkg/store"
+)
+
+// Service brings records in. Safe for concurrent use.
+type Service struct {
+	log      *slog.Logger
+	tracer   trace.Tracer
+	settings Settings
+	rules    profile.Rules
+	bus      *bus.Bus
+	store    store.Store
+	keys     *secret.Keyring
+	peers    *peers
+	metrics  *metrics
+}
+
+// New opens the store and the key set that rejected rows are sealed with. Nothing is consumed before Run.
+func New(ctx context.Context, env *app.Env, s Settings) (*Service, error) {
+	st, err := openStore(ctx, env.Shared.Store, s, env.Log)
+	if err != nil {
+		return nil, err
+	}
+	v, err := build(ctx, env, s, st)
+	if err != nil {
+		if cerr := st.Close(); cerr != nil {
+			env.Log.Error("the store could not be closed", "error", cerr)
+		}
+		return nil, err
+	}
+	return v, nil
+}
+
+// build makes the service over an open store, which stays the caller's when it fails.
+func build(ctx context.Context, env *app.Env, s Settings, st store.Store) (*Service, error) {
+	rules, err := s.rules()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := secret.Open(ctx, env.Shared.Keys)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // classified by secret
+	}
+	p, err := newPeers(env.Dial, s.Snapshots)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(env.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{
+		log: env.Log, tracer: env.Tracer, settings: s, rules: rules,
+		bus: env.Bus, store: st, keys: keys, peers: p, metrics: m,
+	}, nil
+}
+
+// Register adds the gRPC server.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	ingestionv1.RegisterIngestionServiceServer(r, &server{Service: s})
+}
+
+// Run works on RECORDS until soft ends; batches in hand go by hard.
+func (s *Service) Run(soft, hard context.Context) error {
+	o := bus.ConsumeOptions{Workers: s.settings.Workers, Hard: hard}
+	if err := s.bus.Consume(soft, bus.Records, Name, o, &worker{s}); err != nil {
+		return err //nolint:wrapcheck // classified by bus
+	}
+	return nil
+}
+
+// Close closes the store.
+func (s *Service) Close() error {
+	if err := s.store.Close(); err != nil {
+		return fault.New(fault.Internal, fault.ReasonInternal, "close the store: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package ingestion
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/record"
+)
+
+// metrics are the service's figures.
+type metrics struct {
+	rows      *prometheus.CounterVec
+	batches   *prometheus.CounterVec
+	commit    prometheus.Histogram
+	conflicts prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		rows: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "millrace_ingestion_rows_total", Help: "Rows accounted for, by effect.",
+		}, []string{"effect"}),
+		batches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "millrace_ingestion_batches_total", Help: "Deliveries of batches: applied, repeated, fenced, quarantined.",
+		}, []string{"outcome"}),
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "millrace_ingestion_commit_seconds", Help: "Time of durable commits.",
+			Buckets: prometheus.ExponentialBuckets(0.002, 2, 14),
+		}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "millrace_ingestion_conflicts_total", Help: "Batches decided anew because others changed what they go by.",
+		}),
+	}
+	for _, c := range []prometheus.Collector{m.rows, m.batches, m.commit, m.conflicts} {
+		if err := r.Register(c); err != nil {
+			return nil, fault.New(fault.Internal, fault.ReasonInternal, "register a metric: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// applied counts the rows of a batch that was just committed.
+func (m *metrics) applied(c record.Counts) {
+	m.batches.WithLabelValues("applied").Inc()
+	for _, x := range []struct {
+		effect string
+		rows   int64
+	}{
+		{"created", c.Created},
+		{"updated", c.Updated},
+		{"unchanged", c.Unchanged},
+		{"deleted", c.Deleted},
+		{"protected", c.Protected},
+		{"refused", c.Refused},
+		{"rejected", c.Rejected},
+		{"filtered", c.Filtered},
+	} {
+		if x.rows > 0 {
+			m.rows.WithLabelValues(x.effect).Add(float64(x.rows))
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package ingestion
+
+import (
+	"context"
+	"fmt"
+
+	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/resource/resourcepb"
+	"millrace.dev/pkg/wire"
+)
+
+// maxPreview bounds the records of a preview.
+const maxPreview = 1000
+
+// PreviewRecords answers what each record would do, and the profile that would come of it. Nothing is written.
+func (s *server) PreviewRecords(ctx context.Context, r *ingestionv1.PreviewRecordsRequest) (*ingestionv1.PreviewRecordsResponse, error) {
+	o, b, err := wire.DecodeRecords(r.GetRecords(), s.settings.MaxBatch)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // classified by wire
+	}
+	if b.Record.NumRows() > maxPreview {
+		return nil, fault.Of(fault.ReasonInvalidArgument, []fault.Violation{{
+			Field: "records", Message: fmt.Sprintf("has %d records", b.Record.NumRows()), Fix: fmt.Sprintf("preview at most %d", maxPreview),
+		}})
+	}
+	o.Workspace = id.Workspace(r.GetWorkspace()).Or()
+	scope, rules := s.termsOf(o, resourcepb.OfSnapshot(r.GetSnapshot()))
+	keys := profile.KeysOf(b, o, scope, rules)
+	state, err := s.store.Look(ctx, keys)
+	if err != nil {
+		return nil, fmt.Errorf("look records up: %w", err)
+	}
+	if state.Applied != nil || state.Fenced {
+		return nil, fault.New(fault.Precondition, fault.ReasonInvalidArgument,
+			"batch %s is no preview: a run has used it; preview under a run id of its own", o.Batch)
+	}
+	p := &preview{server: s, scope: scope, keys: keys, state: state, effects: profile.Decide(b, keys, state, rules)}
+	return p.answer(ctx, b)
+}
+
+// preview is a PreviewRecords under way.
+type preview struct {
+	*server
+	scope   profile.Scope
+	keys    profile.Keys
+	state   profile.State
+	effects profile.Effects
+}
+
+func (p *preview) answer(ctx context.Context, b record.Batch) (*ingestionv1.PreviewRecordsResponse, error) {
+	entries := make(map[id.Row]profile.Entry, len(p.effects.Entries))
+	for _, e := range p.effects.Entries {
+		entries[e.Row] = e.Entry
+	}
+	refused := map[id.Row]bool{}
+	for _, r := range p.effects.Rejects[len(b.Rejects):] {
+		refused[r.Key] = true
+	}
+	profiles := map[id.Profile]*ingestionv1.Profile{}
+	out := &ingestionv1.PreviewRecordsResponse{}
+	for i := range p.keys.Len() {
+		key := id.Row(p.keys.Rows.Value(i))
+		effect, to := p.judge(i, entries[key], refused[key])
+		x := &ingestionv1.PreviewedRecord{Effect: effect}
+		if to != 0 {
+			if profiles[to] == nil {
+				var err error
+				if profiles[to], err = p.would(ctx, to); err != nil {
+					return nil, err
+				}
+			}
+			x.Profile = profiles[to]
+		}
+		out.Records = append(out.Records, x)
+	}
+	return out, nil
+}
+
+// judge answers the effect of the record at i, in the words of counts, and the profile that it goes to. A row without an
+// entry to write is what it was, refused, or protected.
+func (p *preview) judge(i int, e profile.Entry, refused bool) (effect string, to id.Profile) {
+	switch {
+	case e.Found:
+		return effectWord(e.Effect), e.Profile
+	case refused:
+		return effectWord(profile.Refused), 0
+	case p.state.Entries[i].Found && !p.state.Entries[i].Tombstone:
+		return effectWord(profile.Unchanged), p.state.Entries[i].Profile
+	}
+	for c := range p.state.Profiles {
+		if to = p.state.Profiles[c][i]; to != 0 {
+			break
+		}
+	}
+	return effectWord(profile.Protected), to
+}
+
+// would answers what a profile would be with the contributions merged into it.
+func (p *preview) would(ctx context.Context, to id.Profile) (*ingestionv1.Profile, error) {
+	doc, err := p.store.Profile(ctx, p.scope, to)
+	if err != nil {
+		return nil, fmt.Errorf("read profile %s: %w", to, err)
+	}
+	docs := [][]byte{doc}
+	for _, c := range p.effects.Contributions {
+		if c.Profile == to {
+			docs = append(docs, c.Doc)
+		}
+	}
+	return toProfile(p.scope, to, profile.Fold(docs...))
+}
+
+// effectWord answers an effect as counts name it.
+func effectWord(e profile.Effect) string {
+	switch e {
+	case profile.Created:
+		return "created"
+	case profile.Updated:
+		return "updated"
+	case profile.Deleted:
+		return "deleted"
+	case profile.Protected:
+		return "protected"
+	case profile.Refused:
+		return "refused"
+	case profile.Unchanged, profile.NoEffect:
+	}
+	return "unchanged"
+}

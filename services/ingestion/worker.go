@@ -1,0 +1,166 @@
+package ingestion
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"millrace.dev/pkg/bus"
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/store"
+	"millrace.dev/pkg/telemetry"
+	"millrace.dev/pkg/wire"
+)
+
+// worker handles the deliveries of RECORDS. While one of them waits for its commit, others are looked up and decided.
+type worker struct{ *Service }
+
+var _ bus.Handler = (*worker)(nil)
+
+// Handle brings one batch in and reports what it became. Nil means that both are durable, or that the batch is fenced
+// and will never have an effect.
+func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
+	ctx, span := w.tracer.Start(telemetry.Extract(ctx, d.Header), telemetry.SpanIngest, trace.WithSpanKind(trace.SpanKindConsumer))
+	defer func() { telemetry.End(span, err) }()
+	o, b, err := wire.DecodeRecords(d.Body, w.settings.MaxBatch)
+	if err != nil {
+		return err //nolint:wrapcheck // classified by wire
+	}
+	span.SetAttributes(telemetry.Batch(o.Batch)...)
+	span.SetAttributes(telemetry.Workspace(o.Workspace), telemetry.Sync(o.Sync), telemetry.RunNo(o.RunNo),
+		telemetry.Rows(b.Rows()), telemetry.Bytes(int64(len(d.Body))))
+	scope, rules, err := w.terms(ctx, o)
+	if err != nil {
+		return err
+	}
+	out, err := w.bring(ctx, o, b, scope, rules)
+	if err != nil {
+		return err
+	}
+	if out.Fenced {
+		w.metrics.batches.WithLabelValues("fenced").Inc()
+		return nil
+	}
+	return w.report(ctx, out.Result)
+}
+
+// terms answers the data set that a batch belongs to and the rules that it goes by.
+func (s *Service) terms(ctx context.Context, o record.Origin) (profile.Scope, profile.Rules, error) {
+	snapshot, err := s.peers.snapshot(ctx, o)
+	if err != nil {
+		return profile.Scope{}, profile.Rules{}, fmt.Errorf("get version %d of sync %s: %w", o.SyncVersion, o.SyncID, err)
+	}
+	scope, rules := s.termsOf(o, snapshot)
+	return scope, rules, nil
+}
+
+func (s *Service) termsOf(o record.Origin, snapshot resource.Snapshot) (profile.Scope, profile.Rules) {
+	scope := profile.Scope{Workspace: o.Workspace.Or(), Environment: snapshot.Feed.Environment}
+	if scope.Environment == "" {
+		scope.Environment = resource.Prod
+	}
+	rules := s.rules
+	if rules.Protection = snapshot.Feed.Protection; rules.Protection == "" {
+		rules.Protection = resource.CreateAndUpdate
+	}
+	return scope, rules
+}
+
+// bring looks, decides and commits, again while others change what was looked up.
+func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, scope profile.Scope, rules profile.Rules) (store.Outcome, error) {
+	keys := profile.KeysOf(b, o, scope, rules)
+	for range Tries {
+		state, err := w.store.Look(ctx, keys)
+		if err != nil {
+			return store.Outcome{}, fmt.Errorf("look batch %s up: %w", o.Batch, err)
+		}
+		switch {
+		case state.Applied != nil:
+			w.metrics.batches.WithLabelValues("repeated").Inc()
+			return store.Outcome{Repeated: true, Result: *state.Applied}, nil
+		case state.Fenced:
+			return store.Outcome{Fenced: true}, nil
+		}
+		effects := profile.Decide(b, keys, state, rules)
+		if effects.Rejects, err = w.seal(o.Batch.Run, effects.Rejects); err != nil {
+			return store.Outcome{}, err
+		}
+		out, err := w.commit(ctx, effects)
+		if err == nil || fault.ClassOf(err) != fault.Conflict {
+			return out, err
+		}
+		w.metrics.conflicts.Inc()
+	}
+	return store.Outcome{}, fault.New(fault.Unavailable, fault.ReasonCommitConflict,
+		"batch %s met other commits %d times in a row; it is tried again", o.Batch, Tries)
+}
+
+// commit makes effects durable.
+func (w *worker) commit(ctx context.Context, e profile.Effects) (out store.Outcome, err error) {
+	ctx, span := w.tracer.Start(ctx, telemetry.SpanCommit)
+	defer func() { telemetry.End(span, err) }()
+	start := time.Now()
+	out, err = w.store.Commit(ctx, e)
+	if err != nil {
+		return out, fmt.Errorf("commit batch %s: %w", e.Result.Batch, err)
+	}
+	w.metrics.commit.Observe(time.Since(start).Seconds())
+	switch {
+	case out.Fenced:
+	case out.Repeated:
+		w.metrics.batches.WithLabelValues("repeated").Inc()
+	default:
+		w.metrics.applied(out.Result.Counts)
+		span.SetAttributes(telemetry.Count("created", out.Result.Counts.Created), telemetry.Count("updated", out.Result.Counts.Updated))
+	}
+	return out, nil
+}
+
+// seal answers rejects with their rows sealed under the run's name.
+func (w *worker) seal(run id.Run, rejects []record.Reject) ([]record.Reject, error) {
+	out := make([]record.Reject, len(rejects))
+	for i, r := range rejects {
+		if len(r.Source) > 0 {
+			sealed, err := w.keys.Seal(r.Source, rejectsOf(run))
+			if err != nil {
+				return nil, fmt.Errorf("seal a rejected row: %w", err)
+			}
+			r.Source = sealed
+		}
+		out[i] = r
+	}
+	return out, nil
+}
+
+// rejectsOf is the additional data under which rejected rows of a run are sealed.
+func rejectsOf(run id.Run) string { return "rejects/" + run.String() }
+
+// report tells the account. A run that is fenced does not want to know.
+func (w *worker) report(ctx context.Context, r profile.Result) (err error) {
+	ctx, span := w.tracer.Start(ctx, telemetry.SpanReport)
+	defer func() { telemetry.End(span, err) }()
+	if err := w.peers.report(ctx, r); err != nil {
+		return fmt.Errorf("report batch %s: %w", r.Batch, err)
+	}
+	return nil
+}
+
+// Quarantined reports a batch that was given up. It is known by its message id, since its body may be what is wrong.
+func (w *worker) Quarantined(ctx context.Context, d bus.Delivery, cause error) error {
+	w.metrics.batches.WithLabelValues("quarantined").Inc()
+	b, err := id.ParseBatch(d.ID)
+	if err != nil {
+		w.log.ErrorContext(ctx, "a message without a batch's id is in quarantine", "message_id", d.ID, "error", err)
+		return nil
+	}
+	if err := w.peers.quarantined(ctx, b, cause); err != nil {
+		return fmt.Errorf("report that batch %s was given up: %w", b, err)
+	}
+	return nil
+}
