@@ -3,22 +3,9 @@ package mapping
 import (
 	"slices"
 	"strings"
+
+	"millrace.dev/pkg/identity"
 )
-
-// IdentityTypes answers every identity type, in the default order of priority.
-func IdentityTypes() []string {
-	return strings.Fields(`mpid customer_id mobile_number phone_number_2 phone_number_3 email
-		other other_id_2 other_id_3 other_id_4 other_id_5 other_id_6 other_id_7 other_id_8 other_id_9 other_id_10
-		facebook facebook_custom_audience_id google twitter microsoft yahoo alias
-		ios_advertising_id ios_idfv android_advertising_id android_uuid roku_advertising_id roku_publisher_id
-		microsoft_publisher_id microsoft_advertising_id fire_advertising_id amp_id push_token mp_deviceid`)
-}
-
-// deviceTypes are the identity types that may also be written device_info.TYPE.
-func deviceTypes() []string {
-	return strings.Fields(`android_uuid ios_advertising_id push_token ios_idfv android_advertising_id amp_id
-		roku_advertising_id roku_publisher_id microsoft_advertising_id microsoft_publisher_id fire_advertising_id mp_deviceid`)
-}
 
 // identityAliases are the other spellings of identity types.
 func identityAliases() map[string]string {
@@ -35,13 +22,13 @@ func identityType(name string) string {
 	if t, ok := identityAliases()[name]; ok {
 		return t
 	}
-	if slices.Contains(IdentityTypes(), name) {
+	if slices.Contains(identity.DefaultPriority(), name) {
 		return name
 	}
 	return ""
 }
 
-func isDeviceType(t string) bool { return slices.Contains(deviceTypes(), t) }
+func isDeviceType(t string) bool { return slices.Contains(identity.DeviceTypes(), t) }
 
 // identityByName is identityType for columns that are mapped by name: an `alias` column is no identity there.
 func identityByName(column string) string {
@@ -202,7 +189,7 @@ func (s *spec) names() string {
 
 func identitySpec() *spec {
 	s := &spec{name: "user_identities", form: formObject}
-	for _, t := range IdentityTypes() {
+	for _, t := range identity.DefaultPriority() {
 		s.fields = append(s.fields, &spec{name: t, form: formText, identity: true})
 	}
 	return s

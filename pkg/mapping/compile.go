@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/identity"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/row"
@@ -339,7 +340,7 @@ func (c *compiler) keyColumns() []int {
 	if len(out) > 0 || c.events {
 		return out
 	}
-	for _, t := range IdentityTypes() {
+	for _, t := range identity.DefaultPriority() {
 		for _, l := range c.leaves {
 			if l.identity == t && l.column >= 0 {
 				return []int{l.column}

@@ -1,0 +1,23 @@
+package mapper
+
+import "millrace.dev/pkg/mapping"
+
+// Settings are the service's own.
+type Settings struct {
+	Workers  int   `help:"Batches mapped at once." default:"2"`
+	Window   int   `help:"Messages in flight to the broker at once." default:"8"`
+	MaxBatch int64 `help:"Bytes that a decoded batch may take." default:"268435456"`
+	Programs int   `help:"Compiled mappings that are remembered." default:"256"`
+
+	MaxColumns     int `help:"Columns that a query may select." default:"1000"`
+	MaxPreviewRows int `help:"Rows of a preview." default:"1000"`
+}
+
+// limits answers what a mapping may ask for.
+func (s Settings) limits() mapping.Limits {
+	l := mapping.DefaultLimits()
+	if s.MaxColumns > 0 {
+		l.Columns = s.MaxColumns
+	}
+	return l
+}
