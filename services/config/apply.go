@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -166,7 +167,7 @@ func (a *application) plan(ctx context.Context, v *view) ([]fault.Violation, err
 }
 
 // merge answers a document's resource with what it leaves to what is stored: credentials, a sync's state, and the label
-// of an apply set.
+// of the apply set that brought it in, which only an apply that prunes replaces by its own.
 func (a *application) merge(it document.Item, old resource.Resource) (resource.Resource, []fault.Violation) {
 	k := keyOf(it.Resource)
 	r := clone(it.Resource)
@@ -180,8 +181,8 @@ func (a *application) merge(it document.Item, old resource.Resource) (resource.R
 	m := r.Head()
 	m.Workspace, m.Labels = a.workspace, maps.Clone(m.Labels)
 	label := a.set
-	if label == "" && old != nil && m.Labels[resource.LabelApplySet] == "" {
-		label = old.Head().Labels[resource.LabelApplySet]
+	if old != nil && !a.prune {
+		label = cmp.Or(old.Head().Labels[resource.LabelApplySet], label)
 	}
 	if label != "" {
 		if m.Labels == nil {

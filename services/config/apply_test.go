@@ -169,7 +169,7 @@ connection: nowhere
 record_kind: events
 table: t
 `)
-		e := refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, []string{
 			`a.yaml:10:29 DataModel m iterator.type: column "t" is text; cast it`,
 			"a.yaml:15:3 Mapping m rules: leaves columns unused: a, b; map them",
@@ -190,7 +190,7 @@ func TestAnActiveSyncIsCheckedAgainstItsWarehouse(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
 		h.warehouse.script(fault.New(fault.Invalid, fault.ReasonQueryInvalid, "line 1: no column emial; correct the query"), nil)
 		_, err := h.apply(t, example(t))
-		e := refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, []string{
 			"a.yaml:15:6 DataModel customers sql: line 1: no column emial; correct the query",
 			"a.yaml:53:6 DataModel orders sql: line 1: no column emial; correct the query",
@@ -198,7 +198,7 @@ func TestAnActiveSyncIsCheckedAgainstItsWarehouse(t *testing.T) {
 
 		h.warehouse.script(fault.New(fault.Denied, fault.ReasonWarehouseDenied, "the warehouse refuses the user; grant it the right to read"), nil)
 		_, err = h.apply(t, example(t))
-		e = refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e = refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, []string{"a.yaml:1:1 Connection shop: the warehouse refuses the user; grant it the right to read"}, texts(e))
 
 		h.warehouse.script(fault.New(fault.Unavailable, fault.ReasonWarehouseLocked, "the file is locked by another process; close it"), nil)
@@ -233,8 +233,18 @@ func TestPruneDeletesOnlyWhatTheSetBroughtIn(t *testing.T) {
 
 		h.mustApply(t, "kind: Sync\nid: mine\ndata_model: customers\nmode: full\n")
 		_, err = h.apply(t, "", set("shop"), prune)
-		e := refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, []string{"DataModel customers: cannot be deleted: it is used by Sync mine; delete them first, or let them name another"}, texts(e))
+	})
+}
+
+func TestWhatAnotherSetBroughtInStaysItsOwnUntilPruneClaimsIt(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *house) {
+		h.mustApply(t, "kind: Feed\nid: crm\n", set("here"))
+		require.Equal(t, []string{"unchanged Feed crm"}, plan(h.mustApply(t, "kind: Feed\nid: crm\n", set("there"))))
+		require.Equal(t, []string{"change Feed crm: labels"}, plan(h.mustApply(t, "kind: Feed\nid: crm\n", set("there"), prune)))
+		require.Empty(t, plan(h.mustApply(t, "", set("here"), prune)))
+		require.Equal(t, []string{"delete Feed crm"}, plan(h.mustApply(t, "", set("there"), prune)))
 	})
 }
 

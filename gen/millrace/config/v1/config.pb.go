@@ -3863,7 +3863,8 @@ type ApplyRequest struct {
 	DryRun    bool                   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// Delete what carries the label of this apply set and is in no document.
 	Prune bool `protobuf:"varint,4,opt,name=prune,proto3" json:"prune,omitempty"`
-	// The label of what this apply brings in; required by prune.
+	// The label of what this apply brings in; required by prune. What carries another set's label keeps it, unless prune
+	// claims it for this one.
 	ApplySet      string `protobuf:"bytes,5,opt,name=apply_set,json=applySet,proto3" json:"apply_set,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
