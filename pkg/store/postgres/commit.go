@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -39,7 +40,7 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 	}
 	out := store.Outcome{Result: e.Result}
 	err = s.tx(ctx, "commit", func(c *pgconn.PgConn) error {
-		if err := settle(ctx, c, e.Result, &out); err != nil {
+		if err := settle(ctx, c, e, saw, &out); err != nil {
 			return err
 		}
 		w := writing{ctx: ctx, c: c, e: e, saw: saw, sync: sync, scope: scope}
@@ -57,32 +58,27 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 }
 
 // settle finds out whether the batch may have effects, and writes its key. errSettled says that it may not, and out why.
-func settle(ctx context.Context, c *pgconn.PgConn, r profile.Result, out *store.Outcome) error {
-	fenced, err := underFence(ctx, c, r.Batch)
-	if err != nil {
-		return err
-	}
-	fresh, err := putBatch(ctx, c, r)
-	if err != nil {
-		return err
-	}
+func settle(ctx context.Context, c *pgconn.PgConn, e profile.Effects, saw *seen, out *store.Outcome) error {
+	g, err := passGate(ctx, c, e.Keys.Origin, e.Result)
 	switch {
-	case !fresh:
+	case err != nil:
+		return err
+	case !g.first:
 		out.Repeated = true
-		if out.Result, err = getBatch(ctx, c, r.Batch); err != nil {
+		if out.Result, err = getBatch(ctx, c, e.Result.Batch); err != nil {
 			return err
 		}
 		return errSettled
-	case fenced:
+	case int64(e.Result.Batch.Epoch) < g.fence:
 		*out = store.Outcome{Fenced: true}
 		return errSettled
-	}
-	over, err := overlaps(ctx, c, r)
-	if err == nil && over {
+	case g.overlaps:
 		return fault.New(fault.Invalid, fault.ReasonInvalidArgument,
-			"batch %s covers rows that another fragment of the batch has applied", r.Batch)
+			"batch %s covers rows that another fragment of the batch has applied", e.Result.Batch)
+	case !maps.Equal(g.fences, saw.fences):
+		return changed("commit", nil)
 	}
-	return err
+	return nil
 }
 
 // writing is a Commit under way.

@@ -32,27 +32,67 @@ func (s *Store) Fence(ctx context.Context, p id.Part, epoch uint32) ([]profile.R
 	return out, nil
 }
 
-// underFence takes the part's fence shared and says whether the batch is below it. A part has a fence from its first
-// commit on, so that there is always a row to hold.
-func underFence(ctx context.Context, c *pgconn.PgConn, b id.Batch) (bool, error) {
-	part := []param{uuid(b.Run), int8of(int64(b.Part))}
-	for {
-		fence := int64(-1)
-		_, err := exec(ctx, c, `SELECT epoch FROM millrace_store.fences WHERE run = $1 AND part = $2 FOR SHARE`,
-			func(v [][]byte) { fence = getInt8(v[0]) }, part...)
-		if err != nil {
-			return false, err
-		}
-		if fence >= 0 {
-			return int64(b.Epoch) < fence, nil
-		}
-		n, err := exec(ctx, c, `INSERT INTO millrace_store.fences (run, part, epoch) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING`, nil, part...)
-		if err != nil {
-			return false, err
-		}
-		if n == 1 {
-			return false, nil
-		}
+// gate is what a commit goes through before it writes: the fence of its part, held shared from here on, the fences that
+// Look saw, and the batch key.
+type gate struct {
+	fence    int64 // of the batch's part
+	fences   map[profile.RunPart]uint32
+	first    bool // the batch key was not there; it is written
+	overlaps bool // another fragment of the same batch that covers some of its rows was applied
+}
+
+// passGate asks all of that in one round. A part has a fence from its first commit on, so that there is always a row to
+// hold; another delivery of the same batch that is just being committed is waited for.
+func passGate(ctx context.Context, c *pgconn.PgConn, o record.Origin, r profile.Result) (gate, error) {
+	g := gate{fences: map[profile.RunPart]uint32{}}
+	part := []param{uuid(r.Batch.Run), int8of(int64(r.Batch.Part))}
+	counts := newElements(15, 8)
+	for _, f := range countFields(&r.Counts) {
+		counts.int8(*f)
+	}
+	err := round(ctx, c,
+		query{
+			sql:    `INSERT INTO millrace_store.fences (run, part, epoch) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING`,
+			params: part,
+		},
+		query{
+			sql:    `SELECT epoch FROM millrace_store.fences WHERE run = $1 AND part = $2 FOR SHARE`,
+			params: part,
+			each:   func(v [][]byte) { g.fence = getInt8(v[0]) },
+		},
+		fencesOf(o, g.fences),
+		query{
+			sql: `INSERT INTO millrace_store.batches
+					(run, part, epoch, seq, fragment, first_row, row_count, last, counts, digest)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING RETURNING part`,
+			params: append(batchKey(r.Batch), int8of(r.FirstRow), int8of(r.Rows), boolean(r.Last), counts.int8s(), uuid(r.Digest.Bytes())),
+			each:   func([][]byte) { g.first = true },
+		},
+		query{
+			sql: `SELECT part FROM millrace_store.batches
+				WHERE run = $1 AND part = $2 AND epoch = $3 AND seq = $4 AND fragment <> $5
+					AND first_row < $6 AND first_row + row_count > $7 LIMIT 1`,
+			params: append(batchKey(r.Batch), int8of(r.FirstRow+r.Rows), int8of(r.FirstRow)),
+			each:   func([][]byte) { g.overlaps = true },
+		})
+	return g, err
+}
+
+// fencesOf asks for the fences of a run and of those that it retries. A fence at 0 is none.
+func fencesOf(o record.Origin, into map[profile.RunPart]uint32) query {
+	numbers := map[id.Run]int64{o.Batch.Run: o.RunNo}
+	runs := newElements(1+len(o.Retried), 16)
+	runs.bytes(o.Batch.Run[:])
+	for _, r := range o.Retried {
+		numbers[r.Run] = r.RunNo
+		runs.bytes(r.Run[:])
+	}
+	return query{
+		sql: `SELECT run, part, epoch FROM millrace_store.fences WHERE run = ANY($1) AND epoch > 0`,
+		each: func(v [][]byte) {
+			into[profile.RunPart{RunNo: numbers[id.Run(v[0])], Part: uint32(getInt8(v[1]))}] = uint32(getInt8(v[2])) //nolint:gosec // written from uint32
+		},
+		params: []param{runs.uuids()},
 	}
 }
 
@@ -91,32 +131,9 @@ func countFields(c *record.Counts) []*int64 {
 	}
 }
 
-// putBatch writes the batch key with its result. It answers false where it is there already; another delivery that is
-// just being committed is waited for.
-func putBatch(ctx context.Context, c *pgconn.PgConn, r profile.Result) (bool, error) {
-	counts := newElements(15, 8)
-	for _, f := range countFields(&r.Counts) {
-		counts.int8(*f)
-	}
-	n, err := exec(ctx, c, `INSERT INTO millrace_store.batches
-			(run, part, epoch, seq, fragment, first_row, row_count, last, counts, digest)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`, nil,
-		append(batchKey(r.Batch), int8of(r.FirstRow), int8of(r.Rows), boolean(r.Last), counts.int8s(), uuid(r.Digest.Bytes()))...)
-	return n == 1, err
-}
-
 // getBatch answers the result kept under a batch key.
 func getBatch(ctx context.Context, c *pgconn.PgConn, b id.Batch) (out profile.Result, err error) {
 	_, err = exec(ctx, c, selectResults+` WHERE run = $1 AND part = $2 AND epoch = $3 AND seq = $4 AND fragment = $5`,
 		func(v [][]byte) { out = readResult(b.Run, v) }, batchKey(b)...)
 	return out, err
-}
-
-// overlaps says whether another fragment of the same batch that covers some of r's rows was applied.
-func overlaps(ctx context.Context, c *pgconn.PgConn, r profile.Result) (bool, error) {
-	n, err := exec(ctx, c, `SELECT fragment FROM millrace_store.batches
-		WHERE run = $1 AND part = $2 AND epoch = $3 AND seq = $4 AND fragment <> $5
-			AND first_row < $6 AND first_row + row_count > $7 LIMIT 1`,
-		nil, append(batchKey(r.Batch), int8of(r.FirstRow+r.Rows), int8of(r.FirstRow))...)
-	return n > 0, err
 }

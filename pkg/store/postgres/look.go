@@ -14,12 +14,15 @@ import (
 	"millrace.dev/pkg/row"
 )
 
-// seen is what Commit checks against: which revision of each entry Look met, and which ids it gave to new profiles.
+// seen is what Commit checks against: which revision of each entry Look met, which ids it gave to new profiles, and which
+// fences it saw.
 type seen struct {
 	keys  profile.Keys
 	order []ranked     // positions in the order of their row keys
 	revs  []int32      // by position; 0: no entry
 	fresh []id.Profile // ascending
+
+	fences map[profile.RunPart]uint32
 }
 
 // Look answers the state that the keys of a batch meet, in three rounds of set-wise queries: row index and fences;
@@ -35,12 +38,14 @@ func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error)
 	}
 	l := newLooking(k)
 	err = s.with(ctx, "look", func(c *pgconn.PgConn) error {
-		if err := round(ctx, c, l.batch(), l.fences(), l.entries(sync)); err != nil {
+		if err := round(ctx, c, l.batch(), fencesOf(k.Origin, l.state.Fences), l.entries(sync)); err != nil {
 			return err
 		}
 		if l.bad {
 			return fault.New(fault.Internal, fault.ReasonInternal, "store: look: an entry of the row index can not be read")
 		}
+		own := profile.RunPart{RunNo: k.Origin.RunNo, Part: k.Origin.Batch.Part}
+		l.state.Fenced = k.Origin.Batch.Epoch < l.state.Fences[own]
 		if l.state.Applied != nil || l.state.Fenced {
 			return nil
 		}
@@ -138,29 +143,6 @@ func (l *looking) batch() query {
 			l.state.Applied = &r
 		},
 		params: batchKey(l.k.Origin.Batch),
-	}
-}
-
-// fences asks for the fences of the run and of those that it retries.
-func (l *looking) fences() query {
-	o := l.k.Origin
-	numbers := map[id.Run]int64{o.Batch.Run: o.RunNo}
-	runs := newElements(1+len(o.Retried), 16)
-	runs.bytes(o.Batch.Run[:])
-	for _, r := range o.Retried {
-		numbers[r.Run] = r.RunNo
-		runs.bytes(r.Run[:])
-	}
-	return query{
-		sql: `SELECT run, part, epoch FROM millrace_store.fences WHERE run = ANY($1)`,
-		each: func(v [][]byte) {
-			run, part, epoch := id.Run(v[0]), uint32(getInt8(v[1])), uint32(getInt8(v[2])) //nolint:gosec // written from uint32
-			l.state.Fences[profile.RunPart{RunNo: numbers[run], Part: part}] = epoch
-			if run == o.Batch.Run && part == o.Batch.Part && o.Batch.Epoch < epoch {
-				l.state.Fenced = true
-			}
-		},
-		params: []param{runs.uuids()},
 	}
 }
 
@@ -306,6 +288,7 @@ func (l *looking) answer() profile.State {
 	case l.state.Fenced:
 		return profile.State{Fenced: true}
 	}
+	l.seen.fences = l.state.Fences
 	l.state.Seen = l.seen
 	return l.state
 }

@@ -14,7 +14,9 @@ import (
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/store"
 	"millrace.dev/pkg/store/postgres"
+	"millrace.dev/pkg/store/storetest"
 	"millrace.dev/pkg/testenv"
 )
 
@@ -104,4 +106,26 @@ func origin() record.Origin {
 		Workspace: "default", Sync: id.NewSync(), SyncID: "users", RunNo: 1,
 		Batch: id.Batch{Run: id.NewRun(), Part: 1, Epoch: 1}, Rows: batchRows, Last: true, SnapshotTime: time.Unix(1_700_000_000, 0),
 	}
+}
+
+func TestConformance(t *testing.T) {
+	url := testenv.Postgres(t)
+	storetest.Run(t, func(t *testing.T) func() store.Store {
+		empty(t, url)
+		return func() store.Store {
+			s, err := postgres.Open(t.Context(), url, postgres.Options{})
+			require.NoError(t, err)
+			return s
+		}
+	}, storetest.Exceptions{})
+}
+
+// empty takes away all that a store keeps.
+func empty(t *testing.T, url string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), `DROP SCHEMA IF EXISTS millrace_store CASCADE`)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close(t.Context()))
 }

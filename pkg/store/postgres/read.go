@@ -167,7 +167,7 @@ func parseEventKey(token string) (profile.EventKey, error) {
 	return k, nil
 }
 
-// Rejects answers the rejects of a run in the order of batches and rows.
+// Rejects answers the rejects of a run in the order of batches and rows, of each part those of its newest epoch.
 func (s *Store) Rejects(ctx context.Context, run id.Run, after string, limit int) ([]store.StoredReject, string, error) {
 	at := [5]int64{-1, -1, -1, -1, -1}
 	if after != "" {
@@ -177,7 +177,8 @@ func (s *Store) Rejects(ctx context.Context, run id.Run, after string, limit int
 	}
 	rows, err := s.pool.Query(ctx, `SELECT part, epoch, seq, fragment, row, key, hash, key_values, column_name, stage, rule, reason,
 			source, workspace, sync, sync_id, create_time
-		FROM millrace_store.rejects WHERE run = $1 AND (part, epoch, seq, fragment, row) > ($2, $3, $4, $5, $6)
+		FROM millrace_store.rejects AS r WHERE run = $1 AND (part, epoch, seq, fragment, row) > ($2, $3, $4, $5, $6)
+			AND epoch = (SELECT max(b.epoch) FROM millrace_store.batches AS b WHERE b.run = r.run AND b.part = r.part)
 		ORDER BY part, epoch, seq, fragment, row LIMIT $7`, [16]byte(run), at[0], at[1], at[2], at[3], at[4], limit)
 	out, err := collect(ctx, rows, err, func(r pgx.CollectableRow) (store.StoredReject, error) { return scanReject(run, r) })
 	if err != nil || len(out) < limit {
