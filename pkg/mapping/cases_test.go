@@ -299,7 +299,7 @@ func readSchema(t require.TestingT, text string) *arrow.Schema {
 		if strings.HasPrefix(line, "#") || line == "" {
 			continue
 		}
-		name, rest := line, ""
+		var name, rest string
 		if strings.HasPrefix(line, `"`) {
 			end := strings.Index(line[1:], `"`) + 1
 			name, rest = line[1:end], strings.TrimSpace(line[end+1:])
@@ -338,7 +338,7 @@ func readRows(t require.TestingT, s *arrow.Schema, text string) arrow.RecordBatc
 		if values[i] == nil {
 			text = []byte("[]")
 		}
-		cols[i], _, err = array.FromJSON(memory.DefaultAllocator, f.Type, bytes.NewReader(text), array.WithUseNumber())
+		cols[i], _, err = array.FromJSON(memory.DefaultAllocator, f.Type, bytes.NewReader(text))
 		require.NoError(t, err, f.Name)
 	}
 	return array.NewRecordBatch(s, cols, int64(n))

@@ -121,8 +121,9 @@ func wanted(a assignment, s *spec, fl flow) string {
 // the way to it.
 func (c *compiler) convertTo(fl *flow, want string, a assignment) mend {
 	round := a.rule.OnLoss == "round" || want == millis && a.rule.OnLoss == ""
-	t := a.rule.Type
-	if t != "" && t != want && !(t == "string" && want == canonical) && !(t == "integer" && want == millis) {
+	switch t := a.rule.Type; {
+	case t == "", t == want, t == "string" && want == canonical, t == "integer" && want == millis:
+	default:
 		if m := c.convertOne(fl, t, round); m.bad() {
 			return m
 		}

@@ -153,12 +153,12 @@ func (c *compiler) defaultTo(fl *flow, a assignment, want string, s *spec) bool 
 // fit makes a constant of the type of the column whose NULLs it replaces.
 func (c *compiler) fit(col arrow.Array, from, to flow, want string) (arrow.Array, mend) {
 	bad := mend{"does not fit, the field is " + to.class.String(), "give a value of that kind"}
-	switch {
-	case to.class == classDecimal:
+	switch to.class {
+	case classDecimal:
 		return fitDecimal(col, from, to.typ, bad)
-	case to.class == classInstant || to.class == classDate:
+	case classInstant, classDate:
 		return c.fitInstant(col, from, to, bad)
-	case to.class == classList || to.class == classStruct:
+	case classList, classStruct:
 		return nil, mend{"has no meaning for " + to.class.String(), "leave it out"}
 	}
 	if want == asIs || want == canonical {

@@ -10,9 +10,7 @@ import (
 	"log/slog"
 
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc"
 
-	mapperv1 "millrace.dev/gen/millrace/mapper/v1"
 	"millrace.dev/pkg/app"
 	"millrace.dev/pkg/bus"
 )
@@ -43,11 +41,6 @@ func New(env *app.Env, s Settings) (*Service, error) {
 		log: env.Log, tracer: env.Tracer, settings: s, bus: env.Bus, publisher: env.Bus.Publisher(bus.Records, s.Window),
 		peers: p, programs: newPrograms(s.Programs), metrics: m,
 	}, nil
-}
-
-// Register adds the gRPC server.
-func (s *Service) Register(r grpc.ServiceRegistrar) {
-	mapperv1.RegisterMapperServiceServer(r, &server{Service: s})
 }
 
 // Run works on ROWS until soft ends; batches in hand go by hard.

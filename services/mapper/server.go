@@ -6,6 +6,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"google.golang.org/grpc"
 
 	mapperv1 "millrace.dev/gen/millrace/mapper/v1"
 	"millrace.dev/pkg/fault"
@@ -21,6 +22,11 @@ import (
 type server struct {
 	mapperv1.UnimplementedMapperServiceServer
 	*Service
+}
+
+// Register adds the gRPC server.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	mapperv1.RegisterMapperServiceServer(r, &server{Service: s})
 }
 
 // ValidateMapping compiles a mapping against a schema and reports every fault at once.
