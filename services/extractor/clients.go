@@ -1,0 +1,171 @@
+package extractor
+
+import (
+	"context"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	configv1 "millrace.dev/gen/millrace/config/v1"
+	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/record/recordpb"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/resource/resourcepb"
+	"millrace.dev/pkg/row"
+)
+
+// peers are the services that the extractor calls. Safe for concurrent use.
+type peers struct {
+	config    configv1.ConfigServiceClient
+	account   schedulerv1.AccountServiceClient
+	scheduler schedulerv1.SchedulerServiceClient
+}
+
+func newPeers(dial func(string) (grpc.ClientConnInterface, error)) (*peers, error) {
+	config, err := dial("config")
+	if err != nil {
+		return nil, err
+	}
+	scheduler, err := dial("scheduler")
+	if err != nil {
+		return nil, err
+	}
+	return &peers{
+		config:    configv1.NewConfigServiceClient(config),
+		account:   schedulerv1.NewAccountServiceClient(scheduler),
+		scheduler: schedulerv1.NewSchedulerServiceClient(scheduler),
+	}, nil
+}
+
+// callTimeout bounds one try of a call.
+const callTimeout = 10 * time.Second
+
+// until calls f until it is answered: what is Unavailable or Throttled is tried again until ctx ends.
+func until(ctx context.Context, f func(context.Context) error) error {
+	waits := backoff.NewExponentialBackOff()
+	waits.InitialInterval, waits.MaxInterval = 100*time.Millisecond, 2*time.Second
+	var last error
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		try, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		last = fault.FromStatus(f(try))
+		if last == nil {
+			return struct{}{}, nil
+		}
+		switch c := fault.ClassOf(last); {
+		case c == fault.Unavailable, c == fault.Throttled, c == fault.Cancelled && ctx.Err() == nil:
+			return struct{}{}, last
+		}
+		return struct{}{}, backoff.Permanent(last)
+	}, backoff.WithBackOff(waits), backoff.WithMaxElapsedTime(0))
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fault.As(context.Cause(ctx))
+	}
+	return last
+}
+
+// lease answers a part to work on, nil where there is none.
+func (p *peers) lease(ctx context.Context, worker string, wait time.Duration) (*lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+callTimeout)
+	defer cancel()
+	r, err := p.account.LeasePart(ctx, &schedulerv1.LeasePartRequest{Worker: worker, Wait: durationpb.New(wait)})
+	if err != nil {
+		return nil, fault.FromStatus(err)
+	}
+	if r.GetLease() == nil {
+		return nil, nil //nolint:nilnil // no part and no error is what the scheduler mostly answers
+	}
+	return toLease(r.GetLease())
+}
+
+// heartbeat keeps a lease, and answers whether to stop.
+func (p *peers) heartbeat(ctx context.Context, l *lease, rows, bytes int64) (stop bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatEvery)
+	defer cancel()
+	r, err := p.account.HeartbeatPart(ctx, &schedulerv1.HeartbeatPartRequest{
+		Run: l.run.String(), Part: l.part, Epoch: l.epoch, Rows: rows, Bytes: bytes,
+	})
+	return r.GetCancel(), fault.FromStatus(err)
+}
+
+// snapshot answers the sync as it was at the lease's version.
+func (p *peers) snapshot(ctx context.Context, l *lease) (resource.Snapshot, error) {
+	var out resource.Snapshot
+	err := until(ctx, func(ctx context.Context) error {
+		r, err := p.config.GetSyncSnapshot(ctx, &configv1.GetSyncSnapshotRequest{
+			Workspace: string(l.workspace), Sync: l.uid.String(), Version: l.syncVersion,
+		})
+		if err == nil {
+			out = resourcepb.OfSnapshot(r.GetSnapshot())
+		}
+		return err //nolint:wrapcheck // classified by until
+	})
+	return out, err
+}
+
+// planned stores a run's plan.
+func (p *peers) planned(ctx context.Context, l *lease, pl plan) error {
+	return until(ctx, func(ctx context.Context) error {
+		_, err := p.account.ReportPlan(ctx, &schedulerv1.ReportPlanRequest{Run: l.run.String(), Epoch: l.epoch, Plan: ofPlan(pl)})
+		return err //nolint:wrapcheck // classified by until
+	})
+}
+
+// published tells of a batch that the broker holds.
+func (p *peers) published(ctx context.Context, b id.Batch, rows, bytes int64, digest row.Hash, traceID string) error {
+	sum := digest.Bytes()
+	return until(ctx, func(ctx context.Context) error {
+		_, err := p.account.ReportExtracted(ctx, &schedulerv1.ReportExtractedRequest{
+			Batch: recordpb.ToBatch(b), Rows: rows, Bytes: bytes, Digest: sum[:], TraceId: traceID,
+		})
+		return err //nolint:wrapcheck // classified by until
+	})
+}
+
+// complete tells how an attempt at a part ended.
+func (p *peers) complete(ctx context.Context, l *lease, e ending) error {
+	req := &schedulerv1.CompletePartRequest{
+		Run: l.run.String(), Part: l.part, Epoch: l.epoch,
+		Batches: e.batches, Rows: e.rows, Released: e.released, Replan: e.replan,
+	}
+	if e.err != nil {
+		f := fault.As(e.err)
+		req.Error, req.Permanent = &schedulerv1.RunError{Reason: f.Reason.Word(), Message: told(f)}, f.Class.Permanent()
+	}
+	return until(ctx, func(ctx context.Context) error {
+		_, err := p.account.CompletePart(ctx, req)
+		return err //nolint:wrapcheck // classified by until
+	})
+}
+
+// told answers what users read of a fault: not the text of one that nobody classified.
+func told(f *fault.Error) string {
+	if f.Class == fault.Internal && f.Reason == fault.ReasonInternal {
+		return "the extractor failed; its log has the cause"
+	}
+	return f.Message
+}
+
+// over says whether a run has ended, or is not known.
+func (p *peers) over(ctx context.Context, l *lease) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	r, err := p.scheduler.GetRun(ctx, &schedulerv1.GetRunRequest{Workspace: string(l.workspace), Id: l.run.String()})
+	if err = fault.FromStatus(err); err != nil {
+		return fault.ClassOf(err) == fault.NotFound, err
+	}
+	switch r.GetRun().GetState() {
+	case schedulerv1.RunState_RUN_STATE_SUCCEEDED, schedulerv1.RunState_RUN_STATE_PARTIALLY_SUCCEEDED, schedulerv1.RunState_RUN_STATE_FAILED,
+		schedulerv1.RunState_RUN_STATE_CANCELLED, schedulerv1.RunState_RUN_STATE_SKIPPED:
+		return true, nil
+	default:
+		return false, nil
+	}
+}

@@ -1,0 +1,16 @@
+package extractor
+
+import (
+	"millrace.dev/pkg/source"
+	"millrace.dev/pkg/source/duckdb"
+	"millrace.dev/pkg/source/postgres"
+)
+
+// drivers lists the warehouses that this service reads. It is the one place that names drivers. Large sorts spill to
+// temp.
+func drivers(s Settings, temp string) []source.Driver {
+	return []source.Driver{
+		duckdb.New(duckdb.Settings{MemoryLimit: s.DuckDBMemory, Threads: s.DuckDBThreads, TempDir: temp}),
+		postgres.New(postgres.Settings{}),
+	}
+}

@@ -1,0 +1,24 @@
+package extractor
+
+import (
+	"context"
+	_ "time/tzdata" // zones of iterators, on machines that have none
+
+	"millrace.dev/pkg/app"
+)
+
+// Name is the service's name in the mesh.
+const Name = "extractor"
+
+// Module is the service as a binary lists it.
+func Module() app.Module {
+	settings := &Settings{}
+	return app.Module{
+		Name:     Name,
+		Settings: settings,
+		UsesBus:  true,
+		New: func(ctx context.Context, env *app.Env) (app.Service, error) {
+			return New(ctx, env, *settings)
+		},
+	}
+}

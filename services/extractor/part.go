@@ -1,0 +1,161 @@
+package extractor
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"millrace.dev/pkg/bus"
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/row"
+	"millrace.dev/pkg/source"
+	"millrace.dev/pkg/window"
+)
+
+// part is a part being read.
+type part struct {
+	*Service
+	lease  *lease
+	origin record.Origin // of its batches, less their names and rows
+	hasher *row.Hasher
+	axis   window.Axis
+	timed  bool // it has an axis
+	low    window.Value
+	far    *progress
+
+	publisher *bus.Publisher
+	budget    *semaphore.Weighted
+	seq       atomic.Uint32 // of the next batch
+	rowsSent  atomic.Int64
+	rowBytes  atomic.Int64 // encoded, of the last batch; 0: not known yet
+}
+
+// extract reads a part and publishes its rows. When soft ends it reads no further, finishes the batches in hand and gives
+// the part back.
+func (s *Service) extract(soft, ctx context.Context, l *lease, far *progress) ending { //nolint:revive // soft comes first, as in Run
+	snap, err := s.peers.snapshot(ctx, l)
+	if err != nil {
+		return ending{err: err}
+	}
+	src, err := s.open(ctx, snap.Connection)
+	if err != nil {
+		return ending{err: err}
+	}
+	defer s.release(ctx, src)
+	p, q, err := s.newPart(ctx, l, snap, src, far)
+	if err == nil {
+		err = p.read(soft, ctx, src, q)
+	}
+	switch {
+	case err == nil:
+		return ending{batches: p.seq.Load(), rows: p.rowsSent.Load()}
+	case errors.Is(err, errStopping):
+		return ending{released: true}
+	}
+	return ending{err: err, replan: fault.ReasonOf(err) == fault.ReasonSourceChanged}
+}
+
+// newPart prepares the reading of a part by the run's plan. A query whose columns are no longer the planned ones is
+// SOURCE_CHANGED.
+func (s *Service) newPart(ctx context.Context, l *lease, snap resource.Snapshot, src source.Source, far *progress) (*part, source.Query, error) {
+	q := queryOf(l, snap)
+	q.Snapshot, q.Range = l.plan.Snapshot, l.rows
+	schema, err := s.describe(ctx, src, q)
+	if err != nil {
+		return nil, q, err
+	}
+	if got := fingerprint(schema); got != l.plan.fingerprint {
+		return nil, q, fault.New(fault.Unavailable, fault.ReasonSourceChanged, "the columns of the query have changed since the run was planned; the run is planned again")
+	}
+	p := &part{
+		Service: s, lease: l, far: far,
+		publisher: s.bus.Publisher(bus.Rows, s.settings.Window), budget: semaphore.NewWeighted(s.settings.PartBudget),
+		origin: record.Origin{
+			Workspace: l.workspace, Sync: l.uid, SyncID: l.sync, SyncVersion: l.syncVersion, RunNo: l.runNo, Retried: l.retried,
+			Full: snap.Sync.Mode == resource.Full, SnapshotTime: l.plan.SnapshotTime, PayloadCap: l.plan.payloadCap, Last: true,
+			Model: snap.DataModel.ID, Provider: snap.Connection.Provider(),
+		},
+	}
+	if p.hasher, err = row.NewHasher(schema, l.plan.keys); err != nil {
+		return nil, q, err //nolint:wrapcheck // classified by row
+	}
+	if p.axis, p.timed, err = axisOf(snap, schema); err != nil {
+		return nil, q, err
+	}
+	if q.Model.Iterator = iterator(snap, schema); p.timed && l.plan.lowEdge != "" {
+		p.low, err = p.axis.Parse(l.plan.lowEdge)
+	}
+	return p, q, err
+}
+
+// read passes every row of the part on. It returns once all batches are accounted for, or the first fault.
+func (p *part) read(soft, ctx context.Context, src source.Source, q source.Query) error { //nolint:revive // soft comes first, as in Run
+	sending, ctx := errgroup.WithContext(ctx)
+	sending.SetLimit(p.settings.Window)
+	reading, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer context.AfterFunc(soft, func() { stop(errStopping) })()
+	var err error
+	for b, failed := range p.gather(src.Read(reading, q)) {
+		if failed != nil {
+			err = failed
+			break
+		}
+		n := min(b.bytes, p.settings.PartBudget)
+		if err = p.budget.Acquire(ctx, n); err != nil {
+			break
+		}
+		sending.Go(func() error {
+			defer p.budget.Release(n)
+			return p.send(ctx, b.record, b.since)
+		})
+	}
+	if cause := context.Cause(reading); errors.Is(cause, errStopping) && err != nil {
+		err = errStopping
+	}
+	if sent := sending.Wait(); sent != nil {
+		return sent
+	}
+	return err
+}
+
+// seal hashes a batch and adds the system columns.
+func (p *part) seal(rec arrow.RecordBatch) row.Batch {
+	keys, hashes := p.hasher.Hash(rec)
+	mem := memory.DefaultAllocator
+	var times, below arrow.Array
+	if p.timed {
+		col := rec.Column(p.axis.Index)
+		times, below = p.axis.Instants(mem, col), p.axis.Below(mem, col, p.low)
+	} else {
+		n := int(rec.NumRows())
+		times = array.MakeArrayOfNull(mem, &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "UTC"}, n)
+		below = allFalse(mem, n)
+	}
+	defer times.Release()
+	defer below.Release()
+	return row.Seal(rec, keys, hashes, times, below)
+}
+
+func allFalse(mem memory.Allocator, n int) arrow.Array {
+	b := array.NewBooleanBuilder(mem)
+	defer b.Release()
+	b.AppendValues(make([]bool, n), nil)
+	return b.NewArray()
+}
+
+// gathered is rows joined to a batch, in Go's memory.
+type gathered struct {
+	record arrow.RecordBatch
+	bytes  int64
+	since  time.Time // when its first row was read
+}

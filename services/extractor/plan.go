@@ -1,0 +1,146 @@
+package extractor
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/zeebo/xxh3"
+	"go.opentelemetry.io/otel/trace"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/mapping"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/source"
+	"millrace.dev/pkg/telemetry"
+	"millrace.dev/pkg/window"
+)
+
+// plan works on part 0: it looks at the query and fixes what the run reads.
+func (s *Service) plan(ctx context.Context, l *lease) (e ending) {
+	ctx, span := s.tracer.Start(l.parent(ctx), telemetry.SpanPlan, trace.WithAttributes(telemetry.Part(l.name())...))
+	defer func() { telemetry.End(span, e.err) }()
+	snap, err := s.peers.snapshot(ctx, l)
+	if err != nil {
+		return ending{err: err}
+	}
+	src, err := s.open(ctx, snap.Connection)
+	if err != nil {
+		return ending{err: err}
+	}
+	p, err := s.planOf(ctx, l, snap, src)
+	if err == nil {
+		err = s.peers.planned(ctx, l, p)
+	}
+	if h, ok := source.As[source.Holder](src); err == nil && ok && h.Holds() {
+		s.held.keep(ctx, l, src)
+		return ending{}
+	}
+	s.release(ctx, src)
+	return ending{err: err, replan: fault.ReasonOf(err) == fault.ReasonSourceChanged}
+}
+
+// parent answers ctx with the run's span as parent.
+func (l *lease) parent(ctx context.Context) context.Context {
+	return telemetry.Extract(ctx, map[string]string{"traceparent": l.traceparent})
+}
+
+func (s *Service) planOf(ctx context.Context, l *lease, snap resource.Snapshot, src source.Source) (plan, error) {
+	q := queryOf(l, snap)
+	schema, err := s.describe(ctx, src, q)
+	if err != nil {
+		return plan{}, err
+	}
+	if _, _, err := axisOf(snap, schema); err != nil {
+		return plan{}, err
+	}
+	program, err := mapping.Compile(snap.Mapping, snap.DataModel, schema)
+	if err != nil {
+		return plan{}, err //nolint:wrapcheck // classified by mapping
+	}
+	planner, ok := source.As[source.Planner](src)
+	if !ok {
+		return plan{}, fault.New(fault.Precondition, fault.ReasonDriverMissing, "the driver of %s plans no runs", snap.Connection.Provider())
+	}
+	q.Model.Iterator = iterator(snap, schema)
+	got, err := planner.Plan(ctx, q, s.settings.MaxParts)
+	if err != nil {
+		return plan{}, err //nolint:wrapcheck // classified by the driver
+	}
+	p := plan{
+		Plan: got, fingerprint: fingerprint(schema), payloadCap: s.bus.PayloadCap(),
+		keys: program.KeyColumns(), program: program.Version(),
+	}
+	if !q.Full {
+		p.lowEdge = q.Low
+	}
+	if q.Model.Iterator.ReadNulls || q.Full {
+		p.NullIterator = 0 // they are read, not skipped
+	}
+	return p, nil
+}
+
+// queryOf answers what the run's parts read, without range and snapshot.
+func queryOf(l *lease, snap resource.Snapshot) source.Query {
+	q := source.Query{
+		Model: snap.DataModel,
+		Label: fmt.Sprintf("millrace:%s/%s/%s", l.workspace, l.sync, l.run),
+		From:  snap.Sync.From, Until: snap.Sync.Until, Lookback: snap.Sync.Lookback, Delay: snap.Sync.Delay,
+		Full: snap.Sync.Mode == resource.Full,
+	}
+	if !l.full {
+		q.Low = l.checkpoint
+	}
+	return q
+}
+
+// describe answers the query's schema, within the bound of columns.
+func (s *Service) describe(ctx context.Context, src source.Source, q source.Query) (*arrow.Schema, error) {
+	schema, err := src.Describe(ctx, q)
+	switch {
+	case err != nil:
+		return nil, err //nolint:wrapcheck // classified by the driver
+	case schema.NumFields() == 0:
+		return nil, fault.New(fault.Invalid, fault.ReasonQueryInvalid, "the query selects no column")
+	case schema.NumFields() > s.settings.MaxColumns:
+		return nil, fault.New(fault.Invalid, fault.ReasonQueryInvalid, "the query selects %d columns, more than %d; select fewer, or raise the extractor's setting max_columns", schema.NumFields(), s.settings.MaxColumns)
+	}
+	return schema, nil
+}
+
+// axisOf answers the axis of the sync's iterator, and false where it has none. Incremental needs one; full takes one that
+// fits.
+func axisOf(snap resource.Snapshot, schema *arrow.Schema) (window.Axis, bool, error) {
+	full := snap.Sync.Mode == resource.Full
+	if snap.DataModel.Iterator.Column == "" {
+		if full {
+			return window.Axis{}, false, nil
+		}
+		return window.Axis{}, false, fault.New(fault.Precondition, fault.ReasonIteratorInvalid, "the data model %s has no iterator, which mode incremental needs; declare one, or use mode full", snap.DataModel.ID)
+	}
+	a, err := window.NewAxis(snap.DataModel.Iterator, schema)
+	if err != nil && full {
+		return window.Axis{}, false, nil
+	}
+	return a, err == nil, err //nolint:wrapcheck // classified by window
+}
+
+// iterator answers the iterator that parts are read by; none where the mode does without and it does not fit.
+func iterator(snap resource.Snapshot, schema *arrow.Schema) resource.Iterator {
+	if _, ok, err := axisOf(snap, schema); !ok || err != nil {
+		return resource.Iterator{}
+	}
+	return snap.DataModel.Iterator
+}
+
+// fingerprint answers a hash over names and types of the columns, in their order.
+func fingerprint(s *arrow.Schema) string {
+	var b strings.Builder
+	for _, f := range s.Fields() {
+		b.WriteString(f.Name + "\x00" + f.Type.String() + "\x00")
+	}
+	sum := xxh3.HashString128(b.String()).Bytes()
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,153 @@
+package extractor
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/source"
+)
+
+// lease is one part to work on.
+type lease struct {
+	workspace   id.Workspace
+	run         id.Run
+	runNo       int64
+	sync        string // its id
+	uid         id.Sync
+	syncVersion int64
+	part        uint32 // 0: plan
+	epoch       uint32
+	checkpoint  string
+	full        bool // everything from the sync's `from` on
+	plan        plan // of parts above 0
+	rows        source.Range
+	retried     []record.RetriedRun
+	traceparent string
+}
+
+func (l *lease) name() id.Part { return id.Part{Run: l.run, Part: l.part} }
+
+// plan is a run's plan as it is stored.
+type plan struct {
+	source.Plan
+	fingerprint string // of the schema
+	lowEdge     string // rows below it are late
+	payloadCap  int64
+	keys        []string
+	program     string
+}
+
+// ending is how an attempt at a part ended.
+type ending struct {
+	batches  uint32
+	rows     int64
+	err      error
+	released bool
+	replan   bool
+}
+
+const (
+	heartbeatEvery = 2 * time.Second
+	// leaseLife is how long the scheduler waits for a heartbeat; after that the part may be another's.
+	leaseLife = 10 * time.Second
+)
+
+// Why work on a part ends early.
+var (
+	errStopping = errors.New("the extractor is stopping")
+	errLost     = errors.New("the lease is lost")
+	errOver     = errors.New("the run is over")
+)
+
+// progress is how far a part has come.
+type progress struct{ rows, bytes atomic.Int64 }
+
+// work plans or reads one part and tells how that ended. When soft ends, what is in hand is finished and the part given
+// back.
+func (s *Service) work(soft, hard context.Context, l *lease) {
+	s.metrics.leased.Inc()
+	defer s.metrics.leased.Dec()
+	ctx, lose := context.WithCancelCause(hard)
+	defer lose(nil)
+	var far progress
+	var beating sync.WaitGroup
+	alive, done := context.WithCancel(ctx)
+	beating.Go(func() { s.beat(alive, l, &far, lose) })
+
+	var e ending
+	if l.part == 0 {
+		e = s.plan(ctx, l)
+	} else {
+		e = s.extract(soft, ctx, l, &far)
+	}
+	cause := context.Cause(ctx)
+	done()
+	beating.Wait()
+	s.conclude(hard, l, e, cause)
+}
+
+// beat keeps the lease until ctx ends, and calls lose when it is gone or the run is over.
+func (s *Service) beat(ctx context.Context, l *lease, far *progress, lose context.CancelCauseFunc) {
+	every := time.NewTicker(heartbeatEvery)
+	defer every.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+		stop, err := s.peers.heartbeat(ctx, l, far.rows.Load(), far.bytes.Load())
+		switch {
+		case ctx.Err() != nil:
+			return
+		case stop:
+			lose(errOver)
+			return
+		case err == nil:
+			last = time.Now()
+		case fault.ReasonOf(err) == fault.ReasonFenced, time.Since(last) > leaseLife:
+			lose(errLost)
+			return
+		}
+	}
+}
+
+// conclude tells the scheduler how an attempt ended, unless the part is no longer ours.
+func (s *Service) conclude(hard context.Context, l *lease, e ending, cause error) {
+	log := s.log.With("run", l.run.String(), "part", l.part, "epoch", l.epoch)
+	outcome := "read"
+	switch {
+	case errors.Is(cause, errLost):
+		log.WarnContext(hard, "the lease was lost; another worker reads the part")
+		s.metrics.parts.WithLabelValues("lost").Inc()
+		return
+	case errors.Is(cause, errOver):
+		e, outcome = ending{released: true}, "released"
+	case hard.Err() != nil:
+		return // the grace is over; the lease ends by itself
+	case e.released:
+		outcome = "released"
+	case e.err != nil:
+		outcome = "failed"
+		if f := fault.As(e.err); f.Class == fault.Internal {
+			log.ErrorContext(hard, "a part failed", "error", e.err)
+		} else {
+			log.WarnContext(hard, "a part failed", "reason", f.Reason.Word(), "error", e.err)
+		}
+	case l.part == 0:
+		outcome = "planned"
+	}
+	s.metrics.parts.WithLabelValues(outcome).Inc()
+	ctx, cancel := context.WithTimeout(hard, leaseLife)
+	defer cancel()
+	if err := s.peers.complete(ctx, l, e); err != nil && fault.ReasonOf(err) != fault.ReasonFenced {
+		log.WarnContext(hard, "the end of a part could not be told; its lease ends by itself", "error", err)
+	}
+}
