@@ -83,14 +83,3 @@ func TestACloneSharesNothing(t *testing.T) {
 	require.Equal(t, "a", c.Postgres.Host)
 	require.Equal(t, "/a", c.DuckDB.Path)
 }
-
-func TestSetupNamesWhatAnAdministratorRuns(t *testing.T) {
-	p := resource.Connection{Postgres: &resource.Postgres{Host: "db.internal", Database: `a"b`, User: "millrace"}}
-	p.Normalize()
-	text := p.Setup()
-	require.Contains(t, text, `GRANT CONNECT ON DATABASE "a""b" TO "millrace";`)
-	require.Contains(t, text, "db.internal, port 5432, with TLS (sslmode verify-full)")
-	for path, want := range map[string]string{"/data/o'k": `'/data/o'\''k'`, "/data/x/*.csv": "'/data/x'", "/data/a?/b": "'/data'"} {
-		require.Contains(t, (&resource.Connection{DuckDB: &resource.DuckDB{Path: path}}).Setup(), "-- "+want+"\n")
-	}
-}

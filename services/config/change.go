@@ -107,13 +107,13 @@ func (s *Service) do(ctx context.Context, c change) (outcome, error) {
 	return out, fault.New(fault.Conflict, fault.ReasonStaleEtag, "the resources kept changing while they were checked; try again")
 }
 
-// must is do where violations are an error.
-func (s *Service) must(ctx context.Context, c change) error {
+// must is do where violations are an error. It answers the warnings.
+func (s *Service) must(ctx context.Context, c change) ([]string, error) {
 	out, err := s.do(ctx, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return fault.Of(fault.ReasonInvalidArgument, out.violations) //nolint:wrapcheck // born classified
+	return out.warnings, fault.Of(fault.ReasonInvalidArgument, out.violations) //nolint:wrapcheck // born classified
 }
 
 // toCheck answers the snapshots of the active syncs that are to be checked.

@@ -24,7 +24,7 @@ func (s *Service) checkAll(ctx context.Context, c change, active []resource.Snap
 		bad[key{resource.Kind(v.Kind), v.ID}] = true
 	}
 	found := make([][]fault.Violation, len(active))
-	warned := make([]string, len(active))
+	warned := make([][]string, len(active))
 	var g errgroup.Group
 	g.SetLimit(maxChecks)
 	for i, snap := range active {
@@ -32,16 +32,13 @@ func (s *Service) checkAll(ctx context.Context, c change, active []resource.Snap
 			continue
 		}
 		g.Go(func() error {
-			vs, err := s.check(ctx, snap)
-			if err == nil {
-				found[i] = vs
-				return nil
-			}
-			if !c.lenient {
+			var err error
+			found[i], warned[i], err = s.check(ctx, snap)
+			if err == nil || !c.lenient {
 				return err
 			}
 			if !fault.ClassOf(err).Permanent() {
-				warned[i] = fmt.Sprintf("Sync %s: not checked against its warehouse: %s", snap.Sync.ID, fault.As(err).Message)
+				warned[i] = []string{fmt.Sprintf("Sync %s: not checked against its warehouse: %s", snap.Sync.ID, fault.As(err).Message)}
 				return ctx.Err()
 			}
 			found[i] = asViolations(err, key{resource.KindConnection, snap.Connection.ID}, "")
@@ -61,9 +58,7 @@ func (s *Service) checkAll(ctx context.Context, c change, active []resource.Snap
 			}
 			said[v.String()] = true
 		}
-		if warned[i] != "" {
-			warnings = append(warnings, warned[i])
-		}
+		warnings = append(warnings, warned[i]...)
 	}
 	return out, warnings, nil
 }
@@ -91,24 +86,25 @@ func partsOf(s resource.Snapshot) []key {
 }
 
 // check asks the warehouse for the query's columns and the mapper whether iterator, keys and mapping fit them. Faults of
-// the query or the mapping are violations; a warehouse that cannot be asked is an error.
-func (s *Service) check(ctx context.Context, snap resource.Snapshot) ([]fault.Violation, error) {
+// the query or the mapping are violations; a warehouse that cannot be asked is an error. Where there is none, rows whose
+// keys or iterator deserve a look are counted, as warnings.
+func (s *Service) check(ctx context.Context, snap resource.Snapshot) ([]fault.Violation, []string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.settings.CheckTimeout)
 	defer cancel()
 	model := key{resource.KindDataModel, snap.DataModel.ID}
 	schema, err := s.peers.describe(ctx, snap.Connection, snap.DataModel)
 	if isOfQuery(err) {
-		return asViolations(err, model, "sql"), nil
+		return asViolations(err, model, "sql"), nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	err = s.peers.validateMapping(ctx, snap.Mapping, snap.DataModel, schema)
+	keys, err := s.peers.validateMapping(ctx, snap.Mapping, snap.DataModel, schema)
 	if err == nil {
-		return nil, nil
+		return nil, s.probe(ctx, snap, keys), nil
 	}
 	if fault.ClassOf(err) != fault.Invalid {
-		return nil, err
+		return nil, nil, err
 	}
 	owner := key{resource.KindSync, snap.Sync.ID}
 	if snap.Mapping != nil {
@@ -120,12 +116,38 @@ func (s *Service) check(ctx context.Context, snap resource.Snapshot) ([]fault.Vi
 			out[i].Kind, out[i].ID = string(model.kind), model.id
 		}
 	}
-	return out, nil
+	return out, nil, nil
+}
+
+// probe warns of rows whose keys or iterator are not as they should be. Rows are data: they stop nothing.
+func (s *Service) probe(ctx context.Context, snap resource.Snapshot, keys []string) []string {
+	n, err := s.peers.probe(ctx, snap.Connection, snap.DataModel, keys)
+	if err != nil {
+		return []string{fmt.Sprintf("Sync %s: keys not probed: %s", snap.Sync.ID, fault.As(err).Message)}
+	}
+	var out []string
+	warn := func(rows int64, format string, args ...any) {
+		if rows > 0 {
+			out = append(out, fmt.Sprintf("Sync %s: %d ", snap.Sync.ID, rows)+fmt.Sprintf(format, args...))
+		}
+	}
+	columns := strings.Join(keys, ", ")
+	warn(n.nullKeys, "rows have a NULL among the key columns %s; such rows cannot be told apart", columns)
+	warn(n.repeatedKeys, "key values of %s stand in more than one row; only the newest of such rows counts", columns)
+	if !snap.DataModel.Iterator.ReadNulls {
+		warn(n.nullIterator, "rows have a NULL in the iterator %s; they are counted and not read", snap.DataModel.Iterator.Column)
+	}
+	return out
 }
 
 // isOfQuery says whether an error is a fault of the data model's query, and not of the way to the warehouse.
 func isOfQuery(err error) bool {
-	return err != nil && (fault.ClassOf(err) == fault.Invalid || fault.ReasonOf(err) == fault.ReasonQueryInvalid)
+	switch fault.ReasonOf(err) {
+	case fault.ReasonQueryInvalid, fault.ReasonIteratorInvalid, fault.ReasonKeyInvalid:
+		return true
+	default:
+		return fault.ClassOf(err) == fault.Invalid
+	}
 }
 
 // ofModel says whether a field that the mapper complains about is the data model's.

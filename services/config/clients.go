@@ -44,10 +44,22 @@ func (p *peers) describe(ctx context.Context, c resource.Connection, m resource.
 	return r.GetArrowSchema(), err //nolint:wrapcheck // classified by the service
 }
 
-// validateMapping reports every fault of a mapping against a schema, nil being by name.
-func (p *peers) validateMapping(ctx context.Context, m *resource.Mapping, model resource.DataModel, schema []byte) error {
-	_, err := p.mapper.ValidateMapping(ctx, &mapperv1.ValidateMappingRequest{Mapping: toMapping(m), DataModel: resourcepb.ToDataModel(model), ArrowSchema: schema})
-	return err //nolint:wrapcheck // classified by the service
+// validateMapping reports every fault of a mapping against a schema, nil being by name. It answers the columns that make
+// the row key.
+func (p *peers) validateMapping(ctx context.Context, m *resource.Mapping, model resource.DataModel, schema []byte) ([]string, error) {
+	r, err := p.mapper.ValidateMapping(ctx, &mapperv1.ValidateMappingRequest{Mapping: toMapping(m), DataModel: resourcepb.ToDataModel(model), ArrowSchema: schema})
+	return r.GetKeyColumns(), err //nolint:wrapcheck // classified by the service
+}
+
+// rowCounts is rows that deserve a look.
+type rowCounts struct{ nullKeys, repeatedKeys, nullIterator int64 }
+
+// probe counts rows of a model whose keys or iterator are not as they should be.
+func (p *peers) probe(ctx context.Context, c resource.Connection, m resource.DataModel, keys []string) (rowCounts, error) {
+	r, err := p.extractor.CheckModel(ctx, &extractorv1.CheckModelRequest{
+		Connection: resourcepb.ToConnection(c), DataModel: resourcepb.ToDataModel(m), KeyColumns: keys,
+	})
+	return rowCounts{r.GetNullKeys(), r.GetRepeatedKeys(), r.GetNullIterator()}, err //nolint:wrapcheck // classified by the service
 }
 
 func toMapping(m *resource.Mapping) *configv1.Mapping {

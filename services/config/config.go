@@ -12,9 +12,6 @@ import (
 	"io/fs"
 	"log/slog"
 
-	"google.golang.org/grpc"
-
-	configv1 "millrace.dev/gen/millrace/config/v1"
 	"millrace.dev/pkg/app"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/secret"
@@ -55,11 +52,6 @@ func New(ctx context.Context, env *app.Env, s Settings) (*Service, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return &Service{log: env.Log, settings: s.complete(), db: db, keys: keys, peers: peers}, nil
-}
-
-// Register adds the gRPC server.
-func (s *Service) Register(r grpc.ServiceRegistrar) {
-	configv1.RegisterConfigServiceServer(r, &server{Service: s})
 }
 
 // Run has no work of its own.

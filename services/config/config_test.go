@@ -41,6 +41,7 @@ type warehouse struct {
 	describe  error // what Describe answers
 	mapping   error // what ValidateMapping answers
 	onCheck   func()
+	probe     func(keys []string) (*extractorv1.CheckModelResponse, error)
 }
 
 func (w *warehouse) script(describe, mapping error) {
@@ -89,6 +90,21 @@ func (w *warehouse) Preview(_ context.Context, r *extractorv1.PreviewRequest) (*
 	return out, nil
 }
 
+func (w *warehouse) PrintSetup(_ context.Context, r *extractorv1.PrintSetupRequest) (*extractorv1.PrintSetupResponse, error) {
+	w.arrived(r.GetConnection())
+	return &extractorv1.PrintSetupResponse{Text: "CREATE ROLE " + r.GetConnection().GetPostgres().GetUser()}, nil
+}
+
+func (w *warehouse) CheckModel(_ context.Context, r *extractorv1.CheckModelRequest) (*extractorv1.CheckModelResponse, error) {
+	w.arrived(r.GetConnection())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.probe == nil {
+		return &extractorv1.CheckModelResponse{}, nil
+	}
+	return w.probe(r.GetKeyColumns())
+}
+
 func object(name string, value any) *structpb.Struct {
 	s, err := structpb.NewStruct(map[string]any{name: value})
 	if err != nil {
@@ -103,7 +119,7 @@ func (w *warehouse) ValidateMapping(_ context.Context, r *mapperv1.ValidateMappi
 	if string(r.GetArrowSchema()) != "schema" {
 		return nil, fault.New(fault.Internal, fault.ReasonInternal, "no schema")
 	}
-	return &mapperv1.ValidateMappingResponse{}, w.mapping
+	return &mapperv1.ValidateMappingResponse{KeyColumns: []string{"id"}}, w.mapping
 }
 
 func (w *warehouse) PreviewMapping(_ context.Context, r *mapperv1.PreviewMappingRequest) (*mapperv1.PreviewMappingResponse, error) {
@@ -231,8 +247,14 @@ func example(t *testing.T) string {
 	return string(data)
 }
 
-// refused requires an error of a class and reason, and answers it.
-func refused(t *testing.T, err error, c fault.Class, r fault.Reason) *fault.Error {
+// refused requires an error of a class and reason.
+func refused(t *testing.T, err error, c fault.Class, r fault.Reason) {
+	t.Helper()
+	require.NotNil(t, refusal(t, err, c, r))
+}
+
+// refusal requires an error of a class and reason, and answers it.
+func refusal(t *testing.T, err error, c fault.Class, r fault.Reason) *fault.Error {
 	t.Helper()
 	require.Error(t, err)
 	e := fault.As(err)

@@ -75,7 +75,7 @@ func TestMasksAreStrict(t *testing.T) {
 		f := h.createFeed(t, feed("crm"))
 		for name, m := range map[string]*fieldmaskpb.FieldMask{"none": nil, "unknown": mask("colour"), "uid": mask("meta.uid"), "id": mask("meta.id", "environment")} {
 			_, err := h.UpdateFeed(t.Context(), &configv1.UpdateFeedRequest{Feed: f, UpdateMask: m})
-			e := refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+			e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 			require.Equal(t, "update_mask", e.Violations[0].Field, name)
 		}
 		f.Meta.DisplayName, f.Meta.Labels, f.Meta.Uid = "CRM", map[string]string{"team": "growth"}, "forged"
@@ -86,7 +86,7 @@ func TestMasksAreStrict(t *testing.T) {
 		require.NotEqual(t, "forged", r.GetFeed().GetMeta().GetUid())
 		require.Equal(t, configv1.InputProtection_INPUT_PROTECTION_READ_ONLY, r.GetFeed().GetInputProtection())
 		_, err = h.UpdateFeed(t.Context(), &configv1.UpdateFeedRequest{Feed: feed("crm"), UpdateMask: mask("*")})
-		e := refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, "etag", e.Violations[0].Field)
 	})
 }
@@ -96,7 +96,7 @@ func TestViolationsComeAllAtOnce(t *testing.T) {
 		_, err := h.CreateSync(t.Context(), &configv1.CreateSyncRequest{Sync: &configv1.Sync{
 			Meta: &configv1.Meta{Id: "A B"}, Mode: 77, Lookback: "soon", Mapping: "no good", TriggerLimit: "x",
 		}})
-		e := refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		var fields []string
 		for _, v := range e.Violations {
 			fields = append(fields, v.Field)
@@ -107,7 +107,7 @@ func TestViolationsComeAllAtOnce(t *testing.T) {
 			Meta: &configv1.Meta{Id: "s"}, Mode: configv1.Mode_MODE_FULL, DataModel: "m", Mapping: "p", Feed: "f",
 			Schedule: &configv1.Schedule{When: &configv1.Schedule_After{After: &configv1.After{Syncs: []string{"t"}}}},
 		}})
-		e = refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e = refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, []string{
 			"Sync s data_model: there is no DataModel m; create it, or name another",
 			"Sync s feed: there is no Feed f; create it, or name another",
@@ -127,7 +127,7 @@ func TestDisplayNamesAreUniqueInAKind(t *testing.T) {
 		b := feed("b")
 		b.Meta.DisplayName = "Shop"
 		_, err := h.CreateFeed(t.Context(), &configv1.CreateFeedRequest{Feed: b})
-		e := refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, []string{`Feed b display_name: "Shop" is also that of a; choose another name`}, texts(e))
 		_, err = h.CreateFeed(t.Context(), &configv1.CreateFeedRequest{Workspace: "other", Feed: b})
 		require.NoError(t, err)
@@ -183,10 +183,10 @@ func TestWhatIsUsedIsNotDeleted(t *testing.T) {
 		h.mustApply(t, example(t))
 		ctx := t.Context()
 		_, err := h.DeleteConnection(ctx, &configv1.DeleteConnectionRequest{Id: "shop"})
-		e := refused(t, err, fault.Precondition, fault.ReasonInUse)
+		e := refusal(t, err, fault.Precondition, fault.ReasonInUse)
 		require.Contains(t, e.Message, "DataModel customers, DataModel orders")
 		_, err = h.DeleteFeed(ctx, &configv1.DeleteFeedRequest{Id: "crm"})
-		require.Contains(t, refused(t, err, fault.Precondition, fault.ReasonInUse).Message, "Sync customers, Sync orders")
+		require.Contains(t, refusal(t, err, fault.Precondition, fault.ReasonInUse).Message, "Sync customers, Sync orders")
 		_, err = h.DeleteDataModel(ctx, &configv1.DeleteDataModelRequest{Id: "orders"})
 		refused(t, err, fault.Precondition, fault.ReasonInUse)
 		_, err = h.DeleteMapping(ctx, &configv1.DeleteMappingRequest{Id: "orders"})
@@ -205,7 +205,7 @@ func TestSyncsThatWaitForEachOtherAreRefused(t *testing.T) {
 			return fmt.Sprintf("---\nkind: Sync\nid: %s\ndata_model: m\nmode: full\nschedule: {after: [%s]}\n", id, after)
 		}
 		_, err := h.apply(t, sync("a", "b")+sync("b", "d")+sync("d", "a")+sync("e", "a"))
-		e := refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Len(t, e.Violations, 3, e.Message)
 		require.Equal(t, "a.yaml:6:19 Sync a schedule.after: a would wait for itself; break the circle", e.Violations[0].String())
 	})
@@ -215,7 +215,7 @@ func TestTheNumberOfResourcesIsBounded(t *testing.T) {
 	h := start(t, "sqlite:"+filepath.Join(t.TempDir(), "control.db"), func(s *config.Settings) { s.MaxResources = 2 })
 	h.createFeed(t, feed("a"))
 	_, err := h.apply(t, "kind: Feed\nid: b\n---\nkind: Feed\nid: c\n")
-	e := refused(t, err, fault.Throttled, fault.ReasonLimitExceeded)
+	e := refusal(t, err, fault.Throttled, fault.ReasonLimitExceeded)
 	require.Contains(t, e.Message, "3 resources, and 2 are allowed")
 	h.createFeed(t, feed("b"))
 }

@@ -204,11 +204,11 @@ func TestASealedSecretIsNotTakenFromACaller(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
 		sealed := &configv1.Secret{Value: &configv1.Secret_Sealed{Sealed: []byte("x")}}
 		_, err := h.CreateConnection(t.Context(), &configv1.CreateConnectionRequest{Connection: postgres(sealed)})
-		e := refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, "postgres.password", e.Violations[0].Field)
 		kept := &configv1.Secret{Value: &configv1.Secret_Kept{Kept: true}}
 		_, err = h.CreateConnection(t.Context(), &configv1.CreateConnectionRequest{Connection: postgres(kept)})
-		e = refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e = refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, "Connection app_db postgres.password: nothing is stored that could be kept; give the secret", e.Violations[0].String())
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -22,6 +23,11 @@ import (
 type server struct {
 	configv1.UnimplementedConfigServiceServer
 	*Service
+}
+
+// Register adds the gRPC server.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	configv1.RegisterConfigServiceServer(r, &server{Service: s})
 }
 
 // actorKey is the metadata in which a caller names who asks.
@@ -107,7 +113,7 @@ func (k kindOf[M]) create(ctx context.Context, s *Service, req interface{ GetWor
 	}
 	at := keyOf(r)
 	var made resource.Resource
-	err = s.must(ctx, change{workspace: w, actor: actorOf(ctx), plan: func(ctx context.Context, v *view) ([]fault.Violation, error) {
+	_, err = s.must(ctx, change{workspace: w, actor: actorOf(ctx), plan: func(ctx context.Context, v *view) ([]fault.Violation, error) {
 		old, err := v.before(ctx, at)
 		if err != nil {
 			return nil, err
@@ -233,7 +239,7 @@ func (k kindOf[M]) update(ctx context.Context, s *Service, req interface{ GetWor
 		return none, err
 	}
 	var made resource.Resource
-	err = s.must(ctx, change{workspace: w, actor: actorOf(ctx), plan: func(ctx context.Context, v *view) ([]fault.Violation, error) {
+	_, err = s.must(ctx, change{workspace: w, actor: actorOf(ctx), plan: func(ctx context.Context, v *view) ([]fault.Violation, error) {
 		now, err := v.must(ctx, at)
 		if err != nil {
 			return nil, err
@@ -292,7 +298,7 @@ func (k kindOf[M]) remove(ctx context.Context, s *Service, req interface {
 		return err
 	}
 	at := key{k.kind, req.GetId()}
-	return s.must(ctx, change{workspace: w, actor: actorOf(ctx), checks: checkNone, plan: func(ctx context.Context, v *view) ([]fault.Violation, error) {
+	_, err = s.must(ctx, change{workspace: w, actor: actorOf(ctx), checks: checkNone, plan: func(ctx context.Context, v *view) ([]fault.Violation, error) {
 		r, err := v.must(ctx, at)
 		if err != nil {
 			return nil, err
@@ -313,4 +319,5 @@ func (k kindOf[M]) remove(ctx context.Context, s *Service, req interface {
 		v.remove(at)
 		return nil, nil
 	}})
+	return err
 }

@@ -82,7 +82,11 @@ func (s *server) PrintSetup(ctx context.Context, r *configv1.PrintSetupRequest) 
 	if err != nil {
 		return nil, err
 	}
-	return &configv1.PrintSetupResponse{Text: c.Setup()}, nil
+	got, err := s.peers.extractor.PrintSetup(ctx, &extractorv1.PrintSetupRequest{Connection: resourcepb.ToConnection(*c)})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // classified by the service
+	}
+	return &configv1.PrintSetupResponse{Text: got.GetText()}, nil
 }
 
 // ListTables answers what a connection can read.

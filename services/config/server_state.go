@@ -20,13 +20,13 @@ type named interface {
 }
 
 // turn changes a sync's state or status, as `to` says, after the checks that c asks for.
-func (s *server) turn(ctx context.Context, r named, c checks, to func(s *resource.Sync) error) (*configv1.Sync, error) {
+func (s *server) turn(ctx context.Context, r named, c checks, to func(s *resource.Sync) error) (*configv1.Sync, []string, error) {
 	w, err := workspaceOf(r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var made *resource.Sync
-	err = s.must(ctx, change{workspace: w, actor: actorOf(ctx), checks: c, plan: func(ctx context.Context, v *view) ([]fault.Violation, error) {
+	warnings, err := s.must(ctx, change{workspace: w, actor: actorOf(ctx), checks: c, plan: func(ctx context.Context, v *view) ([]fault.Violation, error) {
 		old, err := v.must(ctx, key{resource.KindSync, r.GetId()})
 		if err != nil {
 			return nil, err
@@ -38,14 +38,14 @@ func (s *server) turn(ctx context.Context, r named, c checks, to func(s *resourc
 		return nil, v.putState(ctx, made)
 	}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return syncKind().out(made), nil
+	return syncKind().out(made), warnings, nil
 }
 
 // ActivateSync checks a sync against its warehouse and makes it active and healthy. All faults are answered at once.
 func (s *server) ActivateSync(ctx context.Context, r *configv1.ActivateSyncRequest) (*configv1.ActivateSyncResponse, error) {
-	m, err := s.turn(ctx, r, checkAll, func(s *resource.Sync) error {
+	m, warnings, err := s.turn(ctx, r, checkAll, func(s *resource.Sync) error {
 		s.State = resource.Active
 		s.Status, s.Reason, s.NextStep = resource.Healthy, "", ""
 		return nil
@@ -53,12 +53,12 @@ func (s *server) ActivateSync(ctx context.Context, r *configv1.ActivateSyncReque
 	if err != nil {
 		return nil, err
 	}
-	return &configv1.ActivateSyncResponse{Sync: m}, nil
+	return &configv1.ActivateSyncResponse{Sync: m, Warnings: warnings}, nil
 }
 
 // PauseSync ends an active sync's schedule; an open run goes on.
 func (s *server) PauseSync(ctx context.Context, r *configv1.PauseSyncRequest) (*configv1.PauseSyncResponse, error) {
-	m, err := s.turn(ctx, r, checkNone, func(s *resource.Sync) error {
+	m, _, err := s.turn(ctx, r, checkNone, func(s *resource.Sync) error {
 		if s.State == resource.Draft {
 			return isDraft(s)
 		}
@@ -73,7 +73,7 @@ func (s *server) PauseSync(ctx context.Context, r *configv1.PauseSyncRequest) (*
 
 // ResumeSync makes a paused sync active again, and healthy where it was faulted.
 func (s *server) ResumeSync(ctx context.Context, r *configv1.ResumeSyncRequest) (*configv1.ResumeSyncResponse, error) {
-	m, err := s.turn(ctx, r, checkNone, func(s *resource.Sync) error {
+	m, _, err := s.turn(ctx, r, checkNone, func(s *resource.Sync) error {
 		if s.State == resource.Draft {
 			return isDraft(s)
 		}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	configv1 "millrace.dev/gen/millrace/config/v1"
+	extractorv1 "millrace.dev/gen/millrace/extractor/v1"
 	"millrace.dev/pkg/fault"
 )
 
@@ -40,7 +41,7 @@ func TestActivationChecksAndThenTurnsOn(t *testing.T) {
 		faults := []fault.Violation{{Field: "rules", Message: "leaves columns unused: x", Fix: "ignore it"}, {Field: "key_columns[0]", Message: `column "id" is not selected`, Fix: "select it"}}
 		h.warehouse.script(nil, fault.Of(fault.ReasonMappingInvalid, faults))
 		_, err := h.ActivateSync(t.Context(), &configv1.ActivateSyncRequest{Id: "customers"})
-		e := refused(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+		e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, []string{
 			"Mapping customers rules: leaves columns unused: x; ignore it", `DataModel customers key_columns[0]: column "id" is not selected; select it`,
 		}, texts(e))
@@ -58,6 +59,30 @@ func TestActivationChecksAndThenTurnsOn(t *testing.T) {
 		require.True(t, proto.Equal(r.GetSync(), h.sync(t, "customers")))
 		_, err = h.ActivateSync(t.Context(), &configv1.ActivateSyncRequest{Id: "nobody"})
 		refused(t, err, fault.NotFound, fault.ReasonNotFound)
+	})
+}
+
+func TestKeysAreProbedAtActivation(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *house) {
+		h.mustApply(t, drafts(t))
+		var asked []string
+		h.warehouse.probe = func(keys []string) (*extractorv1.CheckModelResponse, error) {
+			asked = keys
+			return &extractorv1.CheckModelResponse{NullKeys: 2, RepeatedKeys: 3, NullIterator: 4}, nil
+		}
+		r, err := h.ActivateSync(t.Context(), &configv1.ActivateSyncRequest{Id: "customers"})
+		require.NoError(t, err)
+		require.Equal(t, []string{"id"}, asked)
+		require.Equal(t, []string{
+			"Sync customers: 2 rows have a NULL among the key columns id; such rows cannot be told apart",
+			"Sync customers: 3 key values of id stand in more than one row; only the newest of such rows counts",
+			"Sync customers: 4 rows have a NULL in the iterator updated_at; they are counted and not read",
+		}, r.GetWarnings())
+		h.warehouse.probe = func([]string) (*extractorv1.CheckModelResponse, error) {
+			return nil, fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "the query took too long; try again")
+		}
+		a := h.mustApply(t, example(t))
+		require.Equal(t, []string{"Sync orders: keys not probed: the query took too long; try again"}, a.GetWarnings())
 	})
 }
 
@@ -240,6 +265,6 @@ func TestPreviewsGoThroughTheMeshAndWriteNothing(t *testing.T) {
 		require.Equal(t, "x_orders", l.GetTables()[0].GetName())
 		s, err := h.PrintSetup(t.Context(), &configv1.PrintSetupRequest{Id: "app_db"})
 		require.NoError(t, err)
-		require.Contains(t, s.GetText(), `CREATE ROLE "millrace"`)
+		require.Equal(t, "CREATE ROLE millrace", s.GetText())
 	})
 }

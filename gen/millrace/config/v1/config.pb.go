@@ -3548,8 +3548,10 @@ func (x *ActivateSyncRequest) GetId() string {
 }
 
 type ActivateSyncResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sync          *Sync                  `protobuf:"bytes,1,opt,name=sync,proto3" json:"sync,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Sync  *Sync                  `protobuf:"bytes,1,opt,name=sync,proto3" json:"sync,omitempty"`
+	// Such as rows whose keys are NULL or repeated, counted in the warehouse.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3587,6 +3589,13 @@ func (*ActivateSyncResponse) Descriptor() ([]byte, []int) {
 func (x *ActivateSyncResponse) GetSync() *Sync {
 	if x != nil {
 		return x.Sync
+	}
+	return nil
+}
+
+func (x *ActivateSyncResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -4836,9 +4845,10 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x04rows\x18\x01 \x03(\v2 .millrace.config.v1.PreviewedRowR\x04rows\"C\n" +
 	"\x13ActivateSyncRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"D\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"`\n" +
 	"\x14ActivateSyncResponse\x12,\n" +
-	"\x04sync\x18\x01 \x01(\v2\x18.millrace.config.v1.SyncR\x04sync\"@\n" +
+	"\x04sync\x18\x01 \x01(\v2\x18.millrace.config.v1.SyncR\x04sync\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"@\n" +
 	"\x10PauseSyncRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"A\n" +
