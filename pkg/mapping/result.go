@@ -51,16 +51,18 @@ func (e *expression) eval(c *call) arrow.Array {
 		view.columns[u.at] = col
 	}
 	out := e.put(c, e.round, c.n)
+	seen := e.known(view)
 	for i := range c.n {
 		view.i, view.lost = i, false
-		e.evalRow(c, view, out)
+		v, err := seen.of(view, e.program)
+		e.take(c, view, out, v, err)
 	}
 	return out.array()
 }
 
-func (e *expression) evalRow(c *call, view *rowView, out sink) {
+// take puts a result, or makes the row a reject.
+func (e *expression) take(c *call, view *rowView, out sink, v ref.Val, err error) {
 	i := view.i
-	v, _, err := e.program.Eval(view)
 	switch {
 	case err != nil:
 		out.null(i)
@@ -78,6 +80,49 @@ func (e *expression) evalRow(c *call, view *rowView, out sink) {
 		}
 		out.put(i, v)
 	}
+}
+
+// known keeps the results of an expression of one text column by the column's value: expressions are pure, and such
+// columns often have few values. Without such a column it keeps nothing.
+type known struct {
+	texts  *array.String
+	values map[string]result
+}
+
+type result struct {
+	v   ref.Val
+	err error
+}
+
+// maxRemembered bounds a known.
+const maxRemembered = 1024
+
+func (e *expression) known(view *rowView) known {
+	if len(e.uses) != 1 {
+		return known{}
+	}
+	s, ok := view.columns[e.uses[0].at].(*array.String)
+	if !ok {
+		return known{}
+	}
+	return known{texts: s, values: map[string]result{}}
+}
+
+// of answers the result for the row of the view.
+func (m known) of(view *rowView, p cel.Program) (ref.Val, error) {
+	if m.texts == nil || m.texts.IsNull(view.i) {
+		v, _, err := p.Eval(view)
+		return v, err //nolint:wrapcheck // only its kind is looked at
+	}
+	key := m.texts.Value(view.i)
+	if r, ok := m.values[key]; ok {
+		return r.v, r.err
+	}
+	v, _, err := p.Eval(view)
+	if len(m.values) < maxRemembered {
+		m.values[key] = result{v, err}
+	}
+	return v, err //nolint:wrapcheck // only its kind is looked at
 }
 
 // metNull says whether an evaluation failed because a function met NULL, or a member that JSON does not have, which is

@@ -153,16 +153,16 @@ func transform(names []string) op {
 func trim(dst []byte, start int) []byte {
 	end := len(dst)
 	for end > start {
-		r, n := utf8.DecodeLastRune(dst[start:end])
-		if !unicode.IsSpace(r) {
+		n := spaceBefore(dst[start:end])
+		if n == 0 {
 			break
 		}
 		end -= n
 	}
 	from := start
 	for from < end {
-		r, n := utf8.DecodeRune(dst[from:end])
-		if !unicode.IsSpace(r) {
+		n := spaceAt(dst[from:end])
+		if n == 0 {
 			break
 		}
 		from += n
@@ -171,6 +171,30 @@ func trim(dst []byte, start int) []byte {
 		copy(dst[start:], dst[from:end])
 	}
 	return dst[:start+end-from]
+}
+
+// spaceAt answers the length of the white space that b begins with, 0 for none.
+func spaceAt(b []byte) int {
+	if b[0] > ' ' && b[0] < utf8.RuneSelf {
+		return 0
+	}
+	r, n := utf8.DecodeRune(b)
+	if !unicode.IsSpace(r) {
+		return 0
+	}
+	return n
+}
+
+// spaceBefore answers the length of the white space that b ends with, 0 for none.
+func spaceBefore(b []byte) int {
+	if c := b[len(b)-1]; c > ' ' && c < utf8.RuneSelf {
+		return 0
+	}
+	r, n := utf8.DecodeLastRune(b)
+	if !unicode.IsSpace(r) {
+		return 0
+	}
+	return n
 }
 
 func lower(dst []byte, start int) []byte { return fold(dst, start, 'A', 'Z', unicode.ToLower) }
