@@ -70,8 +70,7 @@ func (c *applyCmd) Run(ctx context.Context, s *session) error {
 	return s.answer(done, line(summary(done)))
 }
 
-// applyAll calls the service and adds what the client could not read to its violations, at the same place instead of
-// the service's own.
+// applyAll calls the service, and answers the violations of files that could not be read together with its own.
 func applyAll(ctx context.Context, cc configv1.ConfigServiceClient, req *configv1.ApplyRequest, bad []fault.Violation) (*configv1.ApplyResponse, error) {
 	if len(bad) > 0 && len(req.GetDocuments()) == 0 {
 		return nil, fault.Of(fault.ReasonInvalidArgument, bad) //nolint:wrapcheck // born here
@@ -84,21 +83,10 @@ func applyAll(ctx context.Context, cc configv1.ConfigServiceClient, req *configv
 	if err != nil && (!errors.As(err, &e) || len(e.Violations) == 0) {
 		return nil, err //nolint:wrapcheck // classified by the service
 	}
-	all := slices.Clone(bad)
 	if e != nil {
-		for _, v := range e.Violations {
-			if !slices.ContainsFunc(bad, func(b fault.Violation) bool { return b.File == v.File && b.Line == v.Line }) {
-				all = append(all, v)
-			}
-		}
+		bad = slices.Concat(bad, e.Violations)
 	}
-	slices.SortStableFunc(all, func(a, b fault.Violation) int {
-		if c := strings.Compare(a.File, b.File); c != 0 {
-			return c
-		}
-		return a.Line - b.Line
-	})
-	return nil, fault.Of(fault.ReasonInvalidArgument, all) //nolint:wrapcheck // born here
+	return nil, fault.Of(fault.ReasonInvalidArgument, bad) //nolint:wrapcheck // born here
 }
 
 // slug is the form of a set's name.

@@ -13,6 +13,11 @@ type demoCmd struct {
 	Customers int64  `help:"Rows of customers." default:"200000" placeholder:"N"`
 	Orders    int64  `help:"Rows of order history." default:"1000000" placeholder:"N"`
 	Seed      int64  `help:"Equal seeds give equal rows." default:"1" placeholder:"S"`
+
+	Play bool   `name:"run" help:"Start everything in this process, sync the sample and show what came of it." hidden:""`
+	Keep bool   `help:"With --run: go on serving afterwards." hidden:"" env:"KEEP"`
+	GRPC string `name:"grpc" help:"With --run: address of the gRPC services." default:"127.0.0.1:0" hidden:""`
+	HTTP string `name:"http" help:"With --run: address of health and metrics." default:"none" hidden:""`
 }
 
 // sampled is the document that answers a demo.
@@ -23,16 +28,14 @@ type sampled struct {
 	Orders    int64    `json:"orders"`
 }
 
-// Run writes the warehouse and its documents.
+// Run writes the warehouse and its documents; with --run it then plays the demonstration.
 func (c *demoCmd) Run(ctx context.Context, s *session) error {
-	return c.write(ctx, s)
-}
-
-func (c *demoCmd) write(ctx context.Context, s *session) error {
-	s.notef("writing %s customers and %s rows of order history to %s", number(c.Customers), number(c.Orders), c.Dir)
-	files, err := sample.Write(ctx, c.Dir, sample.Options{Customers: c.Customers, Orders: c.Orders, Seed: c.Seed})
+	if c.Play {
+		return c.play(ctx, s)
+	}
+	files, err := c.write(ctx, s)
 	if err != nil {
-		return err //nolint:wrapcheck // classified where it was born
+		return err
 	}
 	return s.say(sampled{Dir: c.Dir, Files: files, Customers: c.Customers, Orders: c.Orders}, func(w io.Writer) error {
 		for _, f := range files {
@@ -43,4 +46,9 @@ func (c *demoCmd) write(ctx context.Context, s *session) error {
 		_, err := fmt.Fprintf(w, "next: millrace apply -f %s\n", c.Dir)
 		return written(err)
 	})
+}
+
+func (c *demoCmd) write(ctx context.Context, s *session) ([]string, error) {
+	s.notef("writing %s customers and %s rows of order history to %s", number(c.Customers), number(c.Orders), c.Dir)
+	return sample.Write(ctx, c.Dir, sample.Options{Customers: c.Customers, Orders: c.Orders, Seed: c.Seed}) //nolint:wrapcheck // classified where it was born
 }

@@ -1,13 +1,11 @@
 package millrace
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -24,8 +22,8 @@ const (
 )
 
 // readDocuments reads the YAML files that paths name, files of a folder in the order of their names, with the secrets
-// that they refer to. What could not be read is answered as violations, all of them; the documents are usable all the
-// same.
+// that they refer to. Files that could not be read are answered as violations, all of them; the documents are usable all
+// the same.
 func readDocuments(stdio IO, paths []string) ([]*configv1.Document, []fault.Violation) {
 	var (
 		docs  []*configv1.Document
@@ -121,8 +119,8 @@ func readDocument(stdio IO, path string) (*configv1.Document, []fault.Violation)
 		return nil, unreadable(name, err)
 	}
 	doc := &configv1.Document{File: name, Content: string(data), BaseDir: base}
-	bad := addSecrets(stdio, doc)
-	return doc, bad
+	addSecrets(stdio, doc)
+	return doc, nil
 }
 
 // errTooLarge says that a file is above its bound.
@@ -145,107 +143,78 @@ func readBounded(r io.Reader, limit int64) ([]byte, error) {
 	return data, err //nolint:wrapcheck // turned into a violation
 }
 
-// addSecrets reads the secrets that the connections of a document refer to. YAML that does not parse is left for the
-// server to complain about.
-func addSecrets(stdio IO, doc *configv1.Document) []fault.Violation {
-	var bad []fault.Violation
-	dec := yaml.NewDecoder(bytes.NewReader([]byte(doc.GetContent())))
+// addSecrets reads the secrets that the connections of a document refer to. One that cannot be read stays away, which
+// the service answers as a violation at its place, as it does for YAML that does not parse.
+func addSecrets(stdio IO, doc *configv1.Document) {
+	dec := yaml.NewDecoder(strings.NewReader(doc.GetContent()))
 	for {
 		var root yaml.Node
 		if err := dec.Decode(&root); err != nil {
-			return bad
+			return
 		}
-		if len(root.Content) == 0 || value(root.Content[0], "kind") != "Connection" {
-			continue
+		if len(root.Content) > 0 && kindOf(root.Content[0]) == "Connection" {
+			r := secretReader{stdio: stdio, doc: doc}
+			r.walk(root.Content[0])
 		}
-		r := secretReader{stdio: stdio, doc: doc, id: value(root.Content[0], "id")}
-		r.walk(root.Content[0], nil)
-		bad = append(bad, r.bad...)
 	}
 }
 
-// value answers the text of a key of a map, empty where there is none.
-func value(n *yaml.Node, key string) string {
+// kindOf answers the kind of a resource, empty where it has none.
+func kindOf(n *yaml.Node) string {
 	if n.Kind != yaml.MappingNode {
 		return ""
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key && n.Content[i+1].Kind == yaml.ScalarNode {
+		if n.Content[i].Value == "kind" {
 			return n.Content[i+1].Value
 		}
 	}
 	return ""
 }
 
-// secretReader reads the secrets of one connection.
+// secretReader reads the secrets of one document.
 type secretReader struct {
 	stdio IO
 	doc   *configv1.Document
-	id    string
-	bad   []fault.Violation
 }
 
 // walk looks for {env: NAME} and {file: PATH}. Aliases are not followed: what they name is met where it stands.
-func (r *secretReader) walk(n *yaml.Node, path []string) {
+func (r *secretReader) walk(n *yaml.Node) {
 	if n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[1].Kind == yaml.ScalarNode {
+		name := n.Content[1].Value
 		switch n.Content[0].Value {
 		case "env":
-			r.env(n, path)
+			text, _ := r.stdio.Environ(name)
+			r.add("env:"+name, text)
 			return
 		case "file":
-			r.file(n, path)
+			r.add("file:"+name, r.file(name))
 			return
 		}
 	}
-	if n.Kind == yaml.SequenceNode {
-		for _, c := range n.Content {
-			r.walk(c, path)
-		}
-		return
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		r.walk(n.Content[i+1], append(slices.Clip(path), n.Content[i].Value))
+	for _, c := range n.Content {
+		r.walk(c)
 	}
 }
 
-func (r *secretReader) env(n *yaml.Node, path []string) {
-	name := n.Content[1].Value
-	text, ok := r.stdio.Environ(name)
-	if !ok || text == "" {
-		r.fault(n, path, "environment variable "+name+" is not set", "set it where apply runs")
-		return
+// file answers what a file holds, empty where it cannot be read.
+func (r *secretReader) file(path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(r.doc.GetBaseDir(), path)
 	}
-	r.add("env:"+name, text)
-}
-
-func (r *secretReader) file(n *yaml.Node, path []string) {
-	name := n.Content[1].Value
-	full := name
-	if !filepath.IsAbs(full) {
-		full = filepath.Join(r.doc.GetBaseDir(), full)
+	data, err := readFile(path, secretBytes)
+	if err != nil {
+		return ""
 	}
-	data, err := readFile(full, secretBytes)
-	switch {
-	case err != nil:
-		r.fault(n, path, "file "+name+" cannot be read: "+cause(err), "check the path, which is relative to the document's folder")
-		return
-	case len(bytes.TrimSpace(data)) == 0:
-		r.fault(n, path, "file "+name+" is empty", "put the secret into it")
-		return
-	}
-	r.add("file:"+name, strings.TrimRight(string(data), "\r\n"))
+	return string(data)
 }
 
 func (r *secretReader) add(reference, text string) {
+	if text == "" {
+		return
+	}
 	if r.doc.Secrets == nil {
 		r.doc.Secrets = map[string]string{}
 	}
 	r.doc.Secrets[reference] = text
-}
-
-func (r *secretReader) fault(n *yaml.Node, path []string, message, fix string) {
-	r.bad = append(r.bad, fault.Violation{
-		File: r.doc.GetFile(), Line: n.Line, Column: n.Column, Kind: "Connection", ID: r.id,
-		Field: strings.Join(path, "."), Message: message, Fix: fix,
-	})
 }

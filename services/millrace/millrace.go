@@ -36,7 +36,7 @@ type globals struct {
 type commands struct {
 	globals `group:"Everywhere"`
 
-	Up          upCmd          `cmd:"" help:"Run every service in this process."`
+	Up          upCmd          `cmd:"" passthrough:"" help:"Run every service in this process."`
 	Demo        demoCmd        `cmd:"" help:"Write a sample DuckDB warehouse and the documents that sync it."`
 	Apply       applyCmd       `cmd:"" help:"Show what YAML documents would change, and change it."`
 	Export      exportCmd      `cmd:"" help:"Write what is stored as the documents that apply takes."`

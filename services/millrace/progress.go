@@ -155,7 +155,9 @@ func speed(rate float64) string {
 	return number(int64(rate)) + " rows/s"
 }
 
-func title(r *schedulerv1.Run) string { return fmt.Sprintf("%s #%d", r.GetSync(), r.GetRunNo()) }
+func title(r *schedulerv1.Run) string {
+	return fmt.Sprintf("%s #%d", oneLine(r.GetSync()), r.GetRunNo())
+}
 
 // plainLine is progress as a line of a log.
 func plainLine(r *schedulerv1.Run, rate float64) string {
@@ -169,7 +171,7 @@ func plainLine(r *schedulerv1.Run, rate float64) string {
 			parts = append(parts, text)
 		}
 	}
-	return oneLine(title(r) + ": " + strings.Join(parts, ", "))
+	return title(r) + ": " + strings.Join(parts, ", ")
 }
 
 // bar is progress as a line of at most width columns; what does not fit is left out.
@@ -189,7 +191,7 @@ func bar(r *schedulerv1.Run, rate float64, width int) string {
 			parts = append(parts, text)
 		}
 	}
-	line := []rune(visible(strings.Join(parts, "  ")))
+	line := []rune(strings.Join(parts, "  "))
 	return string(line[:min(len(line), max(width, 0))])
 }
 

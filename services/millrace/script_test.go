@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -40,7 +39,7 @@ func serve(t *testing.T, files map[string]string) (*script, string) {
 	s := &script{files: files, calls: map[string]int{}, asked: map[string]proto.Message{}}
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	options := append(rpc.ServerOptions(slog.New(slog.NewTextHandler(io.Discard, nil)), t.Context(), otelgrpc.NewServerHandler()),
+	options := append(rpc.ServerOptions(slog.New(slog.DiscardHandler), t.Context(), otelgrpc.NewServerHandler()),
 		grpc.UnknownServiceHandler(s.handle))
 	server := grpc.NewServer(options...)
 	done := make(chan error, 1)

@@ -68,8 +68,9 @@ func TestEqualOptionsGiveEqualRows(t *testing.T) {
 		require.NoError(t, err)
 		return ask(t, paths[0], fingerprint, 2)
 	}
-	require.Equal(t, write(7), write(7))
-	require.NotEqual(t, write(7), write(8))
+	first, second := write(7), write(7)
+	require.Equal(t, first, second)
+	require.NotEqual(t, first, write(8))
 }
 
 func TestEmailsAreOnePersonsOwn(t *testing.T) {
