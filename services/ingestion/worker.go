@@ -145,10 +145,20 @@ func rejectsOf(run id.Run) string { return "rejects/" + run.String() }
 func (w *worker) report(ctx context.Context, r profile.Result) (err error) {
 	ctx, span := w.tracer.Start(ctx, telemetry.SpanReport)
 	defer func() { telemetry.End(span, err) }()
-	if err := w.peers.report(ctx, r); err != nil {
-		return fmt.Errorf("report batch %s: %w", r.Batch, err)
+	return w.told(ctx, "report batch", r.Batch, w.peers.report(ctx, r))
+}
+
+// told judges the answer to a report. A run that the account does not have can not be told anything, ever: that is said
+// in the log, and the batch is done with.
+func (w *worker) told(ctx context.Context, doing string, b id.Batch, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case fault.ClassOf(err) == fault.NotFound:
+		w.log.WarnContext(ctx, "the scheduler does not know the run of a batch", "doing", doing, "batch", b.String())
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s %s: %w", doing, b, err)
 }
 
 // Quarantined reports a batch that was given up. It is known by its message id, since its body may be what is wrong.
@@ -159,8 +169,5 @@ func (w *worker) Quarantined(ctx context.Context, d bus.Delivery, cause error) e
 		w.log.ErrorContext(ctx, "a message without a batch's id is in quarantine", "message_id", d.ID, "error", err)
 		return nil
 	}
-	if err := w.peers.quarantined(ctx, b, cause); err != nil {
-		return fmt.Errorf("report that batch %s was given up: %w", b, err)
-	}
-	return nil
+	return w.told(ctx, "report the end of batch", b, w.peers.quarantined(ctx, b, cause))
 }

@@ -42,6 +42,22 @@ func TestABatchBecomesProfilesAndAReport(t *testing.T) {
 	require.Equal(t, m.ID, from.GetBatch())
 }
 
+func TestTheStagesStandInTheBatchsTrace(t *testing.T) {
+	w := newWorld(t, nil)
+	m := w.users(user{"1", "a@example.com", "Ann", 100})
+	m.Header = map[string]string{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+	require.NoError(t, w.handle(m))
+	var names []string
+	for _, s := range w.spans.Ended() {
+		require.Equal(t, "0af7651916cd43dd8448eb211c80319c", s.SpanContext().TraceID().String())
+		names = append(names, s.Name())
+		for _, a := range s.Attributes() {
+			require.NotContains(t, a.Value.Emit(), "Ann")
+		}
+	}
+	require.Equal(t, []string{"commit", "report", "ingest"}, names)
+}
+
 func TestASecondDeliveryReportsTheSameAndChangesNothing(t *testing.T) {
 	w := newWorld(t, nil)
 	m := w.users(user{"1", "a@example.com", "Ann", 100})
@@ -81,6 +97,9 @@ func TestAReportThatNobodyWantsEndsQuietly(t *testing.T) {
 	w := newWorld(t, nil)
 	w.peers.answer = fault.New(fault.Conflict, fault.ReasonFenced, "the part has moved on")
 	require.NoError(t, w.handle(w.users(user{"1", "a@example.com", "Ann", 100})))
+
+	w.peers.answer = fault.New(fault.NotFound, fault.ReasonNotFound, "the run is not known")
+	require.NoError(t, w.handle(w.users(user{"3", "c@example.com", "Cid", 100})))
 
 	w.peers.answer = fault.New(fault.Unavailable, fault.ReasonServiceUnavailable, "the scheduler restarts")
 	m := w.users(user{"2", "b@example.com", "Bob", 100})

@@ -18,7 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/zeebo/xxh3"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
-	"go.opentelemetry.io/otel/trace/noop"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
@@ -35,10 +36,11 @@ import (
 	"millrace.dev/pkg/rpc"
 	"millrace.dev/pkg/store"
 	"millrace.dev/pkg/store/pebble"
+	"millrace.dev/pkg/testenv"
 	"millrace.dev/pkg/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testenv.Leaks()...) }
 
 // world is the service over a Pebble store in memory, with its peers and its own API on an in-memory transport.
 type world struct {
@@ -49,6 +51,7 @@ type world struct {
 	sync   id.Sync
 	run    id.Run
 	seq    uint32
+	spans  *tracetest.SpanRecorder
 }
 
 // fakePeers stand for config and scheduler: they know one sync, and remember what is reported.
@@ -119,7 +122,7 @@ func newWorld(t *testing.T, wrap func(store.Store) store.Store) *world {
 		used = wrap(st)
 	}
 
-	w := &world{t: t, sync: id.NewSync(), run: id.NewRun()}
+	w := &world{t: t, sync: id.NewSync(), run: id.NewRun(), spans: tracetest.NewSpanRecorder()}
 	w.peers = &fakePeers{
 		reported: make(chan *schedulerv1.IngestResult, 1000),
 		snapshot: &configv1.SyncSnapshot{Version: 1, Sync: &configv1.Sync{Meta: &configv1.Meta{Id: "customers", Uid: w.sync.String()}}},
@@ -135,7 +138,7 @@ func newWorld(t *testing.T, wrap func(store.Store) store.Store) *world {
 		func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }))...)
 	require.NoError(t, err)
 	env := &app.Env{
-		Name: Name, Log: log, Tracer: noop.NewTracerProvider().Tracer("test"), Metrics: prometheus.NewRegistry(),
+		Name: Name, Log: log, Tracer: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(w.spans)).Tracer("test"), Metrics: prometheus.NewRegistry(),
 		Shared: app.Shared{Keys: "file:" + filepath.Join(t.TempDir(), "keys.json")},
 		Dial:   func(string) (grpc.ClientConnInterface, error) { return conn, nil },
 	}
