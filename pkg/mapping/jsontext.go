@@ -6,8 +6,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-
-	"millrace.dev/pkg/record"
 )
 
 const (
@@ -160,17 +158,17 @@ func (j *canon) object(dst []byte, depth int) ([]byte, bool) {
 			dst = append(dst, ',')
 		}
 		m := member{from: len(dst)}
-		name, ok := j.name()
+		raw, ok := j.name()
 		if !ok {
 			return dst, false
 		}
-		m.name = name
-		dst = append(record.AppendString(dst, name), ':')
+		m.name = unescape(raw)
+		dst = append(append(dst, raw...), ':')
 		if dst, ok = j.value(dst, depth+1); !ok {
 			return dst, false
 		}
 		m.to = len(dst)
-		if n := len(j.members); n > first && j.members[n-1].name >= name {
+		if n := len(j.members); n > first && j.members[n-1].name >= m.name {
 			inOrder = false
 		}
 		j.members = append(j.members, m)
@@ -189,7 +187,7 @@ func (j *canon) object(dst []byte, depth int) ([]byte, bool) {
 	return append(dst, '}'), true
 }
 
-// name reads a member's name, the colon and the space after it.
+// name reads a member's name, the colon and the space after it, and answers the name as text answers it.
 func (j *canon) name() (string, bool) {
 	if j.pos >= len(j.src) || j.src[j.pos] != '"' {
 		return "", false
@@ -203,7 +201,7 @@ func (j *canon) name() (string, bool) {
 		return "", false
 	}
 	j.space()
-	return unescape(raw), true
+	return raw, true
 }
 
 // sort writes the members from `first` on again, in order, the last one of a name.
