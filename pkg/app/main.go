@@ -62,8 +62,8 @@ type Command struct {
 	Name    string   // of the program, in its help
 	Args    []string // without the program's name
 	Modules []Module
-	// Defaults of settings that neither flags, environment nor file give; zero fields have those of Settings. For a
-	// boolean, true can be taken back by its negated flag.
+	// Defaults of GRPC, HTTP, Data, LogLevel, LogFormat and Reflection where neither flags, environment nor file give them;
+	// zero fields have those of Settings.
 	Defaults Settings
 	// FilesAnywhere goes to Shared.
 	FilesAnywhere  bool
@@ -94,7 +94,7 @@ func Run(ctx context.Context, c Command) error {
 		}
 		return err //nolint:wrapcheck // a UsageError as it is
 	}
-	p, err := Start(ctx, Options{Modules: c.Modules, Settings: s, FilesAnywhere: c.FilesAnywhere, LogTo: c.Stderr})
+	p, err := Start(ctx, Options{Modules: c.Modules, Settings: s, loaded: true, FilesAnywhere: c.FilesAnywhere, LogTo: c.Stderr})
 	if err != nil {
 		return err
 	}

@@ -14,15 +14,18 @@ import (
 
 	"millrace.dev/pkg/bus"
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/settings"
 	"millrace.dev/pkg/telemetry"
 )
 
 // Options is a process to be started.
 type Options struct {
 	Modules []Module
-	// Settings of the process; zero fields have their defaults, GRPC and HTTP may be "none", ports may be 0. The modules'
-	// own settings are taken as they are.
+	// Settings of the process; zero fields have their defaults, GRPC and HTTP may be "none", ports may be 0. Zero fields of
+	// the modules' own settings have the defaults of their tags.
 	Settings Settings
+	// loaded says that the modules' settings have their defaults already, so that a zero in them was meant.
+	loaded bool
 	// FilesAnywhere goes to Shared.
 	FilesAnywhere bool
 	// Log takes the process's log; nil: a logger by Settings on LogTo.
@@ -105,6 +108,11 @@ func (p *Process) build(ctx context.Context, o Options) error {
 	p.net = newNetwork(p, o.Modules)
 	p.undo = append(p.undo, p.net.close)
 	for _, m := range o.Modules {
+		if m.Settings != nil && !o.loaded {
+			if err := settings.Defaults(m.Settings); err != nil {
+				return fmt.Errorf("settings of %s: %w", m.Name, err)
+			}
+		}
 		env := &Env{
 			Name: m.Name, Log: p.log.With("service", m.Name), Tracer: tel.Tracer(m.Name), Metrics: tel.Registry(),
 			Shared: p.settings.shared(o.FilesAnywhere), Dial: p.net.dialer(m.Name),

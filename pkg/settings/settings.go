@@ -76,6 +76,15 @@ func Load(in Input, groups ...Group) error {
 	return nil
 }
 
+// Defaults gives the zero fields of a struct with kong tags the defaults of their tags, for settings that Load does not
+// fill.
+func Defaults(into any) error {
+	if err := kong.ApplyDefaults(into); err != nil {
+		return &UsageError{Err: err}
+	}
+	return nil
+}
+
 // loader is one Load.
 type loader struct {
 	in      Input
