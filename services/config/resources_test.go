@@ -3,6 +3,7 @@ package config_test
 import (
 	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -218,4 +219,51 @@ func TestTheNumberOfResourcesIsBounded(t *testing.T) {
 	e := refusal(t, err, fault.Throttled, fault.ReasonLimitExceeded)
 	require.Contains(t, e.Message, "3 resources, and 2 are allowed")
 	h.createFeed(t, feed("b"))
+}
+
+func TestOfTwoUpdatesAtOnceOneIsStale(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *house) {
+		f := h.createFeed(t, feed("crm"))
+		errs := make([]error, 4)
+		var wg sync.WaitGroup
+		for i := range errs {
+			change := proto.CloneOf(f)
+			change.Meta.DisplayName = fmt.Sprintf("CRM %d", i)
+			wg.Go(func() {
+				_, errs[i] = h.UpdateFeed(t.Context(), &configv1.UpdateFeedRequest{Feed: change, UpdateMask: mask("meta.display_name")})
+			})
+		}
+		wg.Wait()
+		won := 0
+		for _, err := range errs {
+			if err == nil {
+				won++
+				continue
+			}
+			refused(t, err, fault.Conflict, fault.ReasonStaleEtag)
+		}
+		require.Equal(t, 1, won)
+	})
+}
+
+func TestChangesAtOnceMakeVersionsWithoutGaps(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *house) {
+		h.mustApply(t, example(t))
+		errs := make([]error, 6)
+		var wg sync.WaitGroup
+		for i := range errs {
+			wg.Go(func() {
+				_, errs[i] = h.apply(t, fmt.Sprintf("kind: Connection\nid: shop\nduckdb: {path: /shop%d.duckdb}\n", i))
+			})
+		}
+		wg.Wait()
+		for _, err := range errs {
+			require.NoError(t, err)
+		}
+		last := h.sync(t, "customers").GetVersion()
+		require.EqualValues(t, 7, last)
+		for v := int64(1); v <= last; v++ {
+			require.Equal(t, v, h.snapshot(t, "customers", v).GetVersion())
+		}
+	})
 }
