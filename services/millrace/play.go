@@ -17,6 +17,7 @@ import (
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/app"
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/settings"
 	"millrace.dev/services/millrace/sample"
 )
 
@@ -47,8 +48,12 @@ func (c *demoCmd) play(ctx context.Context, s *session) (err error) {
 		return unwritable(c.Dir, err)
 	}
 	defer log.Close() //nolint:errcheck // a log
+	hosted, err := defaults(modules())
+	if err != nil {
+		return err
+	}
 	process, err := app.Start(ctx, app.Options{
-		Modules: modules(), FilesAnywhere: true, LogTo: log,
+		Modules: hosted, FilesAnywhere: true, LogTo: log,
 		Settings: app.Settings{Data: filepath.Join(c.Dir, playData), GRPC: c.GRPC, HTTP: c.HTTP, Reflection: true},
 	})
 	if err != nil {
@@ -72,6 +77,20 @@ func (c *demoCmd) play(ctx context.Context, s *session) (err error) {
 	}
 	s.notef("serving until Ctrl-C; the log is %s", log.Name())
 	return process.Wait() //nolint:wrapcheck // classified
+}
+
+// defaults gives the settings of modules their defaults, whatever the environment says: a demonstration is the same
+// everywhere and touches nothing outside its folder.
+func defaults(modules []app.Module) ([]app.Module, error) {
+	var groups []settings.Group
+	for _, m := range modules {
+		groups = append(groups, settings.Group{Name: m.Name, Into: m.Settings})
+	}
+	unset := func(string) (string, bool) { return "", false }
+	if err := settings.Load(settings.Input{Name: "millrace demo", Getenv: unset}, groups...); err != nil {
+		return nil, fmt.Errorf("settle the services' settings: %w", err)
+	}
+	return modules, nil
 }
 
 // clear makes the folder and takes away what an earlier demonstration left. A folder that none has made keeps its data.
