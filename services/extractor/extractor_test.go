@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,15 +36,16 @@ import (
 	"millrace.dev/pkg/resource/resourcepb"
 	"millrace.dev/pkg/row"
 	"millrace.dev/pkg/rpc"
+	"millrace.dev/pkg/testenv"
 	"millrace.dev/pkg/wire"
 	"millrace.dev/services/extractor"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testenv.Leaks()...) }
 
 // mesh is an extractor at work, with a broker and with a scheduler and a config that say what the test says.
 type mesh struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	bus   *bus.Bus
 	spans *tracetest.SpanRecorder
@@ -62,6 +64,8 @@ type scheduler struct {
 	leases   chan *schedulerv1.PartLease
 	done     chan *schedulerv1.CompletePartRequest
 
+	state    atomic.Int32 // of the run
+	asked    atomic.Int32 // how often
 	mu       sync.Mutex
 	plan     *schedulerv1.RunPlan
 	reports  map[string]*schedulerv1.ReportExtractedRequest
@@ -109,15 +113,20 @@ func (s *scheduler) CompletePart(_ context.Context, r *schedulerv1.CompletePartR
 	return &schedulerv1.CompletePartResponse{}, nil
 }
 
+func (s *scheduler) GetRun(context.Context, *schedulerv1.GetRunRequest) (*schedulerv1.GetRunResponse, error) {
+	defer s.asked.Add(1)
+	return &schedulerv1.GetRunResponse{Run: &schedulerv1.Run{State: schedulerv1.RunState(s.state.Load())}}, nil
+}
+
 func (s *scheduler) GetSyncSnapshot(context.Context, *configv1.GetSyncSnapshotRequest) (*configv1.GetSyncSnapshotResponse, error) {
 	return &configv1.GetSyncSnapshotResponse{Snapshot: resourcepb.ToSnapshot(s.snapshot)}, nil
 }
 
 var run = id.NewRun()
 
-func newMesh(t *testing.T, change ...func(*app.Env, *extractor.Settings)) *mesh {
+func newMesh(t testing.TB, change ...func(*app.Env, *extractor.Settings)) *mesh {
 	dir := t.TempDir()
-	b, err := bus.Open(t.Context(), bus.Settings{Dir: filepath.Join(dir, "nats"), MaxBytes: 128 << 20, LazySync: true})
+	b, err := bus.Open(t.Context(), bus.Settings{Dir: filepath.Join(dir, "nats"), MaxBytes: 256 << 20, LazySync: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	m := &mesh{t: t, dir: dir, bus: b, spans: tracetest.NewSpanRecorder(), ended: make(chan struct{})}

@@ -28,16 +28,16 @@ func (p *part) gather(batches iter.Seq2[arrow.RecordBatch, error]) iter.Seq2[gat
 				yield(gathered{}, err)
 				return
 			}
-			for from := int64(0); from < b.NumRows(); {
-				room := p.rowsPerBatch() - g.rows
-				if room <= 0 || g.bytes >= rawLimit {
+			for from, each := int64(0), 1+util.TotalRecordSize(b)/max(1, b.NumRows()); from < b.NumRows(); {
+				room := min(p.rowsPerBatch()-g.rows, (rawLimit-g.bytes)/each)
+				if room <= 0 && g.rows > 0 {
 					if !g.flush(yield) {
 						return
 					}
 					continue
 				}
-				to := min(b.NumRows(), from+room)
-				g.add(b, from, to)
+				to := min(b.NumRows(), from+max(1, room))
+				g.add(b, from, to, each)
 				from = to
 			}
 		}
@@ -64,17 +64,16 @@ type gathering struct {
 	since time.Time
 }
 
-func (g *gathering) add(b arrow.RecordBatch, from, to int64) {
-	size := util.TotalRecordSize(b)
+// add takes rows of b, which have about `each` bytes.
+func (g *gathering) add(b arrow.RecordBatch, from, to, each int64) {
 	if from == 0 && to == b.NumRows() {
 		b.Retain()
 		g.parts = append(g.parts, b)
 	} else {
 		g.parts = append(g.parts, b.NewSlice(from, to))
-		size = size * (to - from) / b.NumRows()
 	}
 	g.rows += to - from
-	g.bytes += size
+	g.bytes += (to - from) * each
 }
 
 // flush joins what there is and hands it on; false: no more is wanted.

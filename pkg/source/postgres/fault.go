@@ -122,6 +122,7 @@ func stageOf(err error) stage {
 	var verify *tls.CertificateVerificationError
 	var unknown x509.UnknownAuthorityError
 	var alert tls.AlertError
+	var op *net.OpError
 	switch {
 	case err == nil:
 		return connected
@@ -133,8 +134,10 @@ func stageOf(err error) stage {
 		return authenticating
 	case errors.As(err, &record), errors.As(err, &verify), errors.As(err, &unknown), errors.As(err, &alert), strings.Contains(err.Error(), "refused TLS"):
 		return securing
+	case errors.As(err, &op) && op.Op == "dial", pgconn.Timeout(err):
+		return connecting
 	}
-	return connecting
+	return authenticating
 }
 
 // connectFault classifies why there is no connection.

@@ -118,7 +118,7 @@ func TestTypesOfPostgreSQL(t *testing.T) {
 		"4294967295::oid":                              "4294967295",
 		"'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
 		"'2026-01-01 00:00:00.000001 America/New_York'::timestamptz": "2026-01-01T05:00:00.000001Z",
-		"NULL":                                                       "(null)",
+		"NULL": "(null)",
 	} {
 		require.Equal(t, []string{want}, values(t, s, model("SELECT "+expr+" AS v")), expr)
 	}
