@@ -2,6 +2,7 @@ package mapper
 
 import (
 	"context"
+	_ "time/tzdata" // zones of iterators, on machines that have none
 
 	"millrace.dev/pkg/app"
 )
