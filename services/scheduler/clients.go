@@ -39,7 +39,7 @@ func newPeers(dial func(string) (grpc.ClientConnInterface, error)) (*peers, erro
 func (p *peers) snapshot(ctx context.Context, w id.Workspace, sync string) (resource.Snapshot, error) {
 	resp, err := p.config.GetSyncSnapshot(ctx, &configv1.GetSyncSnapshotRequest{Workspace: string(w), Sync: sync})
 	if err != nil {
-		return resource.Snapshot{}, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+		return resource.Snapshot{}, fault.FromStatus(err)
 	}
 	return resourcepb.OfSnapshot(resp.GetSnapshot()), nil
 }
@@ -53,7 +53,7 @@ func (p *peers) schedules(ctx context.Context) ([]scheduledSync, error) {
 	for {
 		resp, err := p.config.ListSchedules(ctx, &configv1.ListSchedulesRequest{PageSize: schedulePage, PageToken: token})
 		if err != nil {
-			return nil, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+			return nil, fault.FromStatus(err)
 		}
 		for _, y := range resp.GetSyncs() {
 			out = append(out, ofScheduled(y))
@@ -77,7 +77,7 @@ func (p *peers) setStatus(ctx context.Context, st statusRow) error {
 func (p *peers) fence(ctx context.Context, name id.Part, epoch uint32) ([]profile.Result, error) {
 	resp, err := p.ingestion.Fence(ctx, &ingestionv1.FenceRequest{Run: name.Run.String(), Part: name.Part, Epoch: epoch})
 	if err != nil {
-		return nil, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+		return nil, fault.FromStatus(err)
 	}
 	out := make([]profile.Result, 0, len(resp.GetApplied()))
 	for _, a := range resp.GetApplied() {

@@ -24,9 +24,12 @@ type combiner struct {
 	busy  bool
 }
 
-// write is one caller's part of a transaction.
+// step is one caller's part of a transaction; `now` is the database's clock.
+type step func(ctx context.Context, tx *sqldb.Tx, now time.Time) error
+
+// write is a caller that waits for its step.
 type write struct {
-	f    func(ctx context.Context, tx *sqldb.Tx) error
+	f    step
 	done chan error    // has room for the one answer
 	lead chan struct{} // closed: this caller writes next
 }
@@ -48,7 +51,7 @@ func refuse(err error) error {
 
 // do runs f in a transaction, perhaps together with others, and answers once it is durable. f may run several times.
 // When ctx ends first, f may still take effect.
-func (c *combiner) do(ctx context.Context, f func(ctx context.Context, tx *sqldb.Tx) error) error {
+func (c *combiner) do(ctx context.Context, f step) error {
 	w := &write{f: f, done: make(chan error, 1), lead: make(chan struct{})}
 	c.mu.Lock()
 	c.queue = append(c.queue, w)
@@ -116,8 +119,12 @@ func (c *combiner) write(ctx context.Context) {
 func (c *combiner) together(ctx context.Context, batch []*write) error {
 	answers := make([]error, len(batch))
 	err := c.db.Tx(ctx, func(tx *sqldb.Tx) error {
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return err
+		}
 		for i, w := range batch {
-			answers[i] = w.f(ctx, tx)
+			answers[i] = w.f(ctx, tx, now)
 			var r refusal
 			if answers[i] != nil && !errors.As(answers[i], &r) {
 				return answers[i]
@@ -126,7 +133,7 @@ func (c *combiner) together(ctx context.Context, batch []*write) error {
 		return nil
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // classified by sqldb
+		return err
 	}
 	for i, w := range batch {
 		w.done <- answers[i]
@@ -141,7 +148,13 @@ func (c *combiner) apart(ctx context.Context, batch []*write, cause error) {
 		return
 	}
 	for _, w := range batch {
-		w.done <- c.db.Tx(ctx, func(tx *sqldb.Tx) error { return w.f(ctx, tx) })
+		w.done <- c.db.Tx(ctx, func(tx *sqldb.Tx) error {
+			now, err := tx.Now(ctx)
+			if err != nil {
+				return err
+			}
+			return w.f(ctx, tx, now)
+		})
 	}
 }
 

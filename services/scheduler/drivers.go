@@ -15,7 +15,7 @@ func openLimits(setting string) (quota.Limiter, error) {
 	case setting == "" || setting == "memory":
 		return memory.New(), nil
 	case strings.HasPrefix(setting, "redis://"), strings.HasPrefix(setting, "rediss://"):
-		return redis.Open(setting) //nolint:wrapcheck // classified by redis
+		return redis.Open(setting)
 	}
 	return nil, fault.New(fault.Invalid, fault.ReasonInvalidArgument, "the quota's address is neither memory nor redis://…; correct --quota")
 }

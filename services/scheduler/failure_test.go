@@ -32,7 +32,7 @@ func (m *mesh) fails(l *schedulerv1.PartLease, permanent bool, reason fault.Reas
 func TestALostLeaseIsFencedBeforeTheNextAndItsZombieChangesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, sql string) {
 		set := quick()
-		set.Lease = 400 * time.Millisecond
+		set.Lease = 3 * time.Second
 		m := start(t, sql, set)
 		r, l := m.running("10")
 		require.NoError(t, m.published(l, 0, 3))
@@ -82,20 +82,24 @@ func TestALostLeaseIsFencedBeforeTheNextAndItsZombieChangesNothing(t *testing.T)
 
 func TestHeartbeatsKeepALease(t *testing.T) {
 	set := quick()
-	set.Lease = 300 * time.Millisecond
+	set.Lease = 3 * time.Second
 	m := start(t, "sqlite:"+t.TempDir()+"/c.db", set)
-	r, l := m.running("10")
-	beat := time.NewTicker(30 * time.Millisecond)
-	defer beat.Stop()
-	for range 30 { // three leases long
-		<-beat.C
+	r := m.trigger(&schedulerv1.TriggerRunRequest{})
+	m.plan("20", "10", "20")
+	silent, l := m.lease(), m.lease()
+	m.until("the silent lease is lost", func() bool {
 		resp, err := m.work.HeartbeatPart(t.Context(), &schedulerv1.HeartbeatPartRequest{Run: l.GetRun(), Part: l.GetPart(), Epoch: l.GetEpoch()})
 		require.NoError(t, err)
 		require.False(t, resp.GetCancel())
-	}
+		return m.part(r.GetId(), silent.GetPart()).GetState() == schedulerv1.PartState_PART_STATE_WAITING
+	})
 	m.whole(l, 1)
+	again := m.lease()
+	require.Equal(t, silent.GetPart(), again.GetPart())
+	m.whole(again, 1)
 	m.reaches(r.GetId(), schedulerv1.RunState_RUN_STATE_SUCCEEDED)
-	require.EqualValues(t, 1, m.part(r.GetId(), 1).GetEpoch())
+	require.EqualValues(t, 1, m.part(r.GetId(), l.GetPart()).GetEpoch())
+	require.EqualValues(t, 2, m.part(r.GetId(), again.GetPart()).GetEpoch())
 }
 
 func TestALostBatchMakesItsPartBeReadAgain(t *testing.T) {

@@ -68,9 +68,9 @@ func (k *keeper) failed(ctx context.Context, doing string, err error) bool {
 	}
 	switch was := k.troubled[doing]; {
 	case err != nil && !was:
-		k.log.WarnContext(ctx, "cannot "+doing+"; it is tried again", "error", err)
+		k.log.WarnContext(ctx, "a step fails; it is tried again", "step", doing, "error", err)
 	case err == nil && was:
-		k.log.InfoContext(ctx, "can "+doing+" again")
+		k.log.InfoContext(ctx, "a step works again", "step", doing)
 	}
 	k.troubled[doing] = err != nil
 	return err != nil
@@ -84,14 +84,14 @@ func (k *keeper) reap(ctx context.Context, now time.Time) error {
 	}
 	for _, l := range lost {
 		gone := false
-		err := k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		err := k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx, _ time.Time) error {
 			gone = false
 			p, err := getPart(ctx, tx, l.Run, l.Part)
 			if err != nil || p.State != run.Leased || !p.LeaseTime.Before(now) {
 				return err
 			}
 			if p.State, err = run.NextPart(p.State, run.LeaseLost); err != nil {
-				return err //nolint:wrapcheck // classified by run
+				return err
 			}
 			gone = true
 			return updatePart(ctx, tx, p)
@@ -152,14 +152,14 @@ func (k *keeper) idle(ctx context.Context, now time.Time) bool {
 // putBack makes a part wait for a new lease because batches of it were lost. It is no try.
 func (k *keeper) putBack(ctx context.Context, l partRow) error {
 	lost := false
-	err := k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+	err := k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx, _ time.Time) error {
 		lost = false
 		p, err := getPart(ctx, tx, l.Run, l.Part)
 		if err != nil || p.State != run.Extracted || p.Epoch != l.Epoch || p.Progress.After(l.Progress) {
 			return err
 		}
 		if p.State, err = run.NextPart(p.State, run.BatchesLost); err != nil {
-			return err //nolint:wrapcheck // classified by run
+			return err
 		}
 		lost = true
 		return updatePart(ctx, tx, p)
@@ -204,7 +204,7 @@ func (k *keeper) fenceAll(ctx context.Context) (bool, error) {
 	err = g.Wait()
 	k.work.ring()
 	k.changed.ring()
-	return true, err //nolint:wrapcheck // classified
+	return true, err
 }
 
 // fence asks ingestion to let nothing of p's last lease have an effect any more, and folds what has had one into the
@@ -218,28 +218,28 @@ func (k *keeper) fence(ctx context.Context, p partRow) error {
 		return fmt.Errorf("part %d of run %s: %w", p.Part, p.Run, err)
 	}
 	k.metrics.fences.Inc()
-	return k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		r, now, err := runAndPart(ctx, tx, id.Part{Run: p.Run, Part: p.Part})
-		if err != nil || now.Epoch != p.Epoch || now.Fence > p.Epoch {
+	return k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx, now time.Time) error {
+		have, err := getPart(ctx, tx, p.Run, p.Part)
+		if err != nil || have.Epoch != p.Epoch || have.Fence > p.Epoch {
 			return err
 		}
-		if now.State != run.Complete {
-			if err := k.foldAll(ctx, tx, &now, applied); err != nil {
+		if have.State != run.Complete {
+			if err := k.foldAll(ctx, tx, now, &have, applied); err != nil {
 				return err
 			}
 		}
-		now.Fence = above
-		return k.judge(ctx, tx, r, &now)
+		have.Fence = above
+		return k.judge(ctx, tx, now, &have)
 	})
 }
 
 // foldAll adds what a fence found to the account of the part's epoch.
-func (k *keeper) foldAll(ctx context.Context, tx *sqldb.Tx, p *partRow, applied []profile.Result) error {
+func (k *keeper) foldAll(ctx context.Context, tx *sqldb.Tx, now time.Time, p *partRow, applied []profile.Result) error {
 	for _, a := range applied {
 		if a.Batch.Epoch != p.Epoch {
 			continue
 		}
-		if _, err := k.fold(ctx, tx, p, a); err != nil {
+		if _, err := k.fold(ctx, tx, now, p, a); err != nil {
 			return err
 		}
 	}
@@ -290,7 +290,7 @@ func (k *keeper) close(ctx context.Context, tx *sqldb.Tx, runID id.Run) (runRow,
 	}
 	now, err := tx.Now(ctx)
 	if err != nil {
-		return r, false, err //nolint:wrapcheck // classified by sqldb
+		return r, false, err
 	}
 	r.Totals = total(r, have)
 	event := map[run.State]run.Event{run.Failed: run.GivenUp, run.Cancelled: run.CancelAsked}[r.Closing]
@@ -302,14 +302,14 @@ func (k *keeper) close(ctx context.Context, tx *sqldb.Tx, runID id.Run) (runRow,
 		}
 	}
 	if r.State, err = run.Next(r.State, event); err != nil {
-		return r, false, err //nolint:wrapcheck // classified by run
+		return r, false, err
 	}
 	r.Open, r.EndTime = false, now
 	if err := updateRun(ctx, tx, r); err != nil {
 		return r, false, err
 	}
 	if _, err := tx.Exec(ctx, "UPDATE scheduler_parts SET state = 'failed' WHERE run_id = ? AND state IN ('waiting', 'leased', 'extracted')", r.ID.String()); err != nil {
-		return r, false, err //nolint:wrapcheck // classified by sqldb
+		return r, false, err
 	}
 	if err := k.settleSync(ctx, tx, r); err != nil {
 		return r, false, err
@@ -356,7 +356,7 @@ func (k *keeper) prune(ctx context.Context, now time.Time) error {
 	k.pruned = now
 	_, err := k.db.Exec(ctx, "DELETE FROM scheduler_batches WHERE run_id < ? AND run_id NOT IN (SELECT id FROM scheduler_runs WHERE is_open = 1)",
 		firstRunAt(now.Add(-k.settings.KeepBatches)))
-	return err //nolint:wrapcheck // classified by sqldb
+	return err
 }
 
 // firstRunAt answers the text that orders before the ids of all runs created at t or later: a UUIDv7 begins with

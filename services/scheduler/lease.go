@@ -59,40 +59,40 @@ func (s *Service) lease(ctx context.Context, worker string, wait time.Duration) 
 	}
 }
 
-// tryLease takes the next part that is ready, if there is one. It asks before it begins a transaction, so that idle
+// tryLease takes the next part that is ready, if there is one. It looks before it begins a transaction, so that idle
 // workers keep nobody from writing.
 func (s *Service) tryLease(ctx context.Context, worker string) (grant, bool, error) {
-	now, err := s.db.Now(ctx)
-	if err != nil {
-		return grant{}, false, err //nolint:wrapcheck // classified by sqldb
-	}
-	if _, ok, err := found(next(ctx, s.db, now)); !ok || err != nil {
-		return grant{}, false, err
-	}
-	select {
-	case <-s.stopping:
-		return grant{}, false, nil
-	default:
-	}
-	var (
-		g  grant
-		ok bool
-	)
-	err = s.db.Tx(ctx, func(tx *sqldb.Tx) error {
-		p, has, err := found(next(ctx, tx, now))
-		if ok = has; !ok || err != nil {
-			return err
+	for {
+		now, err := s.db.Now(ctx)
+		if err != nil {
+			return grant{}, false, err
 		}
-		g, err = s.take(ctx, tx, p, worker)
-		return err
-	})
-	if !ok || err != nil {
-		return grant{}, false, err //nolint:wrapcheck // classified
+		name, ok, err := found(next(ctx, s.db, now))
+		if !ok || err != nil {
+			return grant{}, false, err
+		}
+		select {
+		case <-s.stopping:
+			return grant{}, false, nil
+		default:
+		}
+		var g grant
+		err = s.db.Tx(ctx, func(tx *sqldb.Tx) error {
+			var err error
+			g, ok, err = s.take(ctx, tx, name, worker)
+			return err
+		})
+		if err != nil {
+			return grant{}, false, err
+		}
+		if !ok {
+			continue // another worker took it first
+		}
+		s.metrics.leases.Inc()
+		s.log.DebugContext(ctx, "part leased", "run", g.Run.ID.String(), "part", g.Part.Part, "epoch", g.Part.Epoch, "worker", worker)
+		s.changed.ring()
+		return g, true, nil
 	}
-	s.metrics.leases.Inc()
-	s.log.DebugContext(ctx, "part leased", "run", g.Run.ID.String(), "part", g.Part.Part, "epoch", g.Part.Epoch, "worker", worker)
-	s.changed.ring()
-	return g, true, nil
 }
 
 func next(ctx context.Context, q sqldb.Querier, now time.Time) (id.Part, error) {
@@ -101,7 +101,7 @@ func next(ctx context.Context, q sqldb.Querier, now time.Time) (id.Part, error) 
 		text string
 	)
 	if err := q.QueryRow(ctx, ready, sqldb.Micros(now)).Scan(&text, &p.Part); err != nil {
-		return p, err //nolint:wrapcheck // classified by sqldb
+		return p, err
 	}
 	var err error
 	if p.Run, err = id.ParseRun(text); err != nil {
@@ -110,38 +110,40 @@ func next(ctx context.Context, q sqldb.Querier, now time.Time) (id.Part, error) 
 	return p, nil
 }
 
-// take leases a part under its next epoch, with a fresh account.
-func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker string) (grant, error) {
+// take leases a part under its next epoch, with a fresh account. It answers false where the part is not ready any more.
+func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker string) (grant, bool, error) {
 	r, p, err := runAndPart(ctx, tx, name)
-	if err != nil {
-		return grant{}, err
+	if err != nil || !r.Open || r.Closing != "" || p.State != run.Waiting || !p.fenced() {
+		return grant{}, false, err
 	}
 	now, err := tx.Now(ctx)
 	if err != nil {
-		return grant{}, err //nolint:wrapcheck // classified by sqldb
+		return grant{}, false, err
 	}
 	if p.State, err = run.NextPart(p.State, run.Lease); err != nil {
-		return grant{}, err //nolint:wrapcheck // classified by run
+		return grant{}, false, err
 	}
 	p.Epoch = max(p.Epoch+1, p.Fence)
 	p.Worker, p.LeaseTime, p.NotBefore, p.Progress = worker, now.Add(s.settings.Lease), time.Time{}, now
 	p.Settled, p.Account, p.Issue = 0, run.Account{}, issue{}
 	if err := updatePart(ctx, tx, p); err != nil {
-		return grant{}, err
+		return grant{}, false, err
 	}
 	if p.Part == 0 {
 		if r.State, err = run.Next(r.State, run.PlanLeased); err != nil {
-			return grant{}, err //nolint:wrapcheck // classified by run
+			return grant{}, false, err
 		}
 	}
 	if r.StartTime.IsZero() {
 		r.StartTime = now
 	}
-	if err := updateRun(ctx, tx, r); err != nil {
-		return grant{}, err
+	if p.Part == 0 || r.StartTime.Equal(now) {
+		if err := updateRun(ctx, tx, r); err != nil {
+			return grant{}, false, err
+		}
 	}
 	retried, err := retriedBy(ctx, tx, r)
-	return grant{Run: r, Part: p, Retried: retried}, err
+	return grant{Run: r, Part: p, Retried: retried}, err == nil, err
 }
 
 // retriedBy answers the runs that r retries, each with the parts that r adopted of it and still holds.
@@ -184,53 +186,43 @@ func errFenced(name id.Part, epoch uint32) error {
 	return refuse(fault.New(fault.Conflict, fault.ReasonFenced, "epoch %d of part %s is over; drop what is left of it", epoch, name))
 }
 
-// current answers the run and part that a report is about, or FENCED where its epoch is no longer the part's.
-func current(ctx context.Context, tx *sqldb.Tx, name id.Part, epoch uint32) (runRow, partRow, error) {
-	r, p, err := runAndPart(ctx, tx, name)
+// current answers the part that a report is about, or FENCED where its epoch is no longer the part's.
+func current(ctx context.Context, tx *sqldb.Tx, name id.Part, epoch uint32) (openPart, error) {
+	p, ok, err := found(getOpenPart(ctx, tx, name))
 	switch {
-	case fault.ReasonOf(err) == fault.ReasonNotFound:
-		return r, p, errFenced(name, epoch)
 	case err != nil:
-		return r, p, err
-	case !r.Open || p.Epoch != epoch || epoch == 0 || p.Fence > epoch || p.State == run.Replaced || p.State == run.PartFailed:
-		return r, p, errFenced(name, epoch)
+		return p, err
+	case !ok, !p.RunOpen, p.Epoch != epoch, epoch == 0, p.Fence > epoch, p.State == run.Replaced, p.State == run.PartFailed:
+		return p, errFenced(name, epoch)
 	}
-	return r, p, nil
+	return p, nil
 }
 
 // held is current for the worker that holds the part's lease, or has completed it.
-func held(ctx context.Context, tx *sqldb.Tx, name id.Part, epoch uint32) (runRow, partRow, error) {
-	r, p, err := current(ctx, tx, name, epoch)
-	if err == nil && (p.State == run.Waiting || r.Closing != "") {
+func held(ctx context.Context, tx *sqldb.Tx, name id.Part, epoch uint32) (openPart, error) {
+	p, err := current(ctx, tx, name, epoch)
+	if err == nil && (p.State == run.Waiting || p.RunClosing != "") {
 		err = errFenced(name, epoch)
 	}
-	return r, p, err
+	return p, err
 }
 
 // heartbeat prolongs a lease. It answers true where the worker is to stop because its run is closed or about to be.
 func (s *Service) heartbeat(ctx context.Context, name id.Part, epoch uint32) (cancel bool, err error) {
-	err = s.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		r, err := getRun(ctx, tx, name.Run)
-		if fault.ReasonOf(err) == fault.ReasonNotFound {
-			return errFenced(name, epoch)
-		}
+	err = s.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx, now time.Time) error {
+		p, ok, err := found(getOpenPart(ctx, tx, name))
 		if err != nil {
 			return err
 		}
-		if cancel = !r.Open || r.Closing != ""; cancel {
+		if cancel = ok && (!p.RunOpen || p.RunClosing != ""); cancel {
 			return nil
 		}
-		_, p, err := held(ctx, tx, name, epoch)
-		if err != nil || p.State != run.Leased {
+		if p, err = held(ctx, tx, name, epoch); err != nil || p.State != run.Leased {
 			return err
-		}
-		now, err := tx.Now(ctx)
-		if err != nil {
-			return err //nolint:wrapcheck // classified by sqldb
 		}
 		_, err = tx.Exec(ctx, "UPDATE scheduler_parts SET lease_time = ? WHERE run_id = ? AND part = ?",
 			sqldb.Micros(now.Add(s.settings.Lease)), name.Run.String(), int64(name.Part))
-		return err //nolint:wrapcheck // classified by sqldb
+		return err
 	})
 	return cancel, err
 }

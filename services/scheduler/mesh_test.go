@@ -52,7 +52,7 @@ func onBoth(t *testing.T, f func(t *testing.T, sql string)) {
 
 // mesh is a scheduler among a config service and an ingestion service that the test plays.
 type mesh struct {
-	t      *testing.T
+	t      testing.TB
 	sql    string
 	config *configService
 	store  *ingestionService
@@ -66,7 +66,7 @@ func quick() scheduler.Settings {
 	return scheduler.Settings{Tick: 20 * time.Millisecond, RetryBackoff: time.Millisecond, Lease: time.Minute}
 }
 
-func start(t *testing.T, sql string, set scheduler.Settings) *mesh {
+func start(t testing.TB, sql string, set scheduler.Settings) *mesh {
 	t.Helper()
 	m := &mesh{t: t, sql: sql, config: &configService{}, store: &ingestionService{fences: map[id.Part]uint32{}, applied: map[id.Part][]*schedulerv1.IngestResult{}}}
 	m.config.put(sync1("orders"))
@@ -121,7 +121,27 @@ func (m *mesh) up(set scheduler.Settings) {
 // until waits for an event: it asks until the answer is yes.
 func (m *mesh) until(what string, yes func() bool) {
 	m.t.Helper()
-	require.Eventually(m.t, yes, soon, 5*time.Millisecond, what)
+	deadline, again := time.NewTimer(soon), time.NewTicker(5*time.Millisecond)
+	defer deadline.Stop()
+	defer again.Stop()
+	for !yes() {
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			require.Fail(m.t, "it never happened", what)
+		}
+	}
+}
+
+// never holds for some rounds of the ticker.
+func (m *mesh) never(what string, yes func() bool) {
+	m.t.Helper()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for range 15 {
+		require.False(m.t, yes(), what)
+		<-again.C
+	}
 }
 
 func (m *mesh) trigger(req *schedulerv1.TriggerRunRequest) *schedulerv1.Run {

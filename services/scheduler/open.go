@@ -59,7 +59,7 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 	})
 	if err != nil || out.ID != r.ID {
 		s.spans.drop(r.ID)
-		return out, err //nolint:wrapcheck // classified
+		return out, err
 	}
 	s.created(ctx, out)
 	return out, nil
@@ -70,7 +70,7 @@ func (s *Service) standing(ctx context.Context, q sqldb.Querier, r runRow, t tri
 	if t.Key != "" {
 		now, err := q.Now(ctx)
 		if err != nil {
-			return runRow{}, false, err //nolint:wrapcheck // classified by sqldb
+			return runRow{}, false, err
 		}
 		have, ok, err := found(scanRun(q.QueryRow(ctx, "SELECT "+runColumns+` FROM scheduler_runs WHERE id =
 			(SELECT run_id FROM scheduler_triggers WHERE sync_uid = ? AND idempotency_key = ? AND create_time > ?)`,
@@ -102,7 +102,7 @@ func (s *Service) charge(ctx context.Context, sync resource.Sync) error {
 	}
 	fits, wait, err := s.limits.Take(ctx, "trigger/"+sync.UID, limit.N, limit.Per)
 	if err != nil {
-		return err //nolint:wrapcheck // classified by quota
+		return err
 	}
 	if !fits {
 		return fault.New(fault.Throttled, fault.ReasonLimitExceeded,
@@ -117,11 +117,11 @@ func (s *Service) remember(ctx context.Context, tx *sqldb.Tx, r runRow, key stri
 		return nil
 	}
 	if _, err := tx.Exec(ctx, "DELETE FROM scheduler_triggers WHERE create_time <= ?", sqldb.Micros(r.CreateTime.Add(-keyLife))); err != nil {
-		return err //nolint:wrapcheck // classified by sqldb
+		return err
 	}
 	_, err := tx.Exec(ctx, "INSERT INTO scheduler_triggers (sync_uid, idempotency_key, run_id, create_time) VALUES (?, ?, ?, ?)",
 		r.SyncUID, key, r.ID.String(), sqldb.Micros(r.CreateTime))
-	return err //nolint:wrapcheck // classified by sqldb
+	return err
 }
 
 // create stores a queued run with its next ordinal and its part 0. `tick` is the tick of the schedule that it takes;
@@ -134,7 +134,7 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r runRow, tick time.
 	}
 	now, err := tx.Now(ctx)
 	if err != nil {
-		return runRow{}, err //nolint:wrapcheck // classified by sqldb
+		return runRow{}, err
 	}
 	y, err := getSync(ctx, tx, r.SyncUID)
 	if err != nil {
@@ -209,7 +209,7 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 	})
 	if err != nil {
 		s.spans.drop(r.ID)
-		return runRow{}, err //nolint:wrapcheck // classified
+		return runRow{}, err
 	}
 	s.created(ctx, out)
 	s.keep.ring()
@@ -255,7 +255,7 @@ func (s *Service) adopt(ctx context.Context, tx *sqldb.Tx, r, old runRow) (runRo
 		}
 	}
 	if r.State, err = run.Next(r.State, run.Planned); err != nil {
-		return r, err //nolint:wrapcheck // classified by run
+		return r, err
 	}
 	r.Plan, r.PlanTime = old.Plan, r.CreateTime
 	return r, updateRun(ctx, tx, r)

@@ -13,32 +13,31 @@ import (
 // lease it changes nothing.
 func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl plan, slices []slice) error {
 	name := id.Part{Run: runID}
-	var r runRow
 	err := s.db.Tx(ctx, func(tx *sqldb.Tx) error {
-		var (
-			p   partRow
-			err error
-		)
-		r, p, err = held(ctx, tx, name, epoch)
+		p, err := held(ctx, tx, name, epoch)
 		if err != nil || p.State == run.Complete {
+			return err
+		}
+		r, err := getRun(ctx, tx, runID)
+		if err != nil {
 			return err
 		}
 		now, err := tx.Now(ctx)
 		if err != nil {
-			return err //nolint:wrapcheck // classified by sqldb
+			return err
 		}
 		if p.State, err = run.NextPart(p.State, run.PlanStored); err != nil {
-			return err //nolint:wrapcheck // classified by run
+			return err
 		}
 		p.Progress = now
-		if err := updatePart(ctx, tx, p); err != nil {
+		if err := updatePart(ctx, tx, p.partRow); err != nil {
 			return err
 		}
 		if err := addParts(ctx, tx, runID, slices, now); err != nil {
 			return err
 		}
 		if r.State, err = run.Next(r.State, run.Planned); err != nil {
-			return err //nolint:wrapcheck // classified by run
+			return err
 		}
 		r.Plan, r.PlanTime = pl, now
 		return updateRun(ctx, tx, r)
@@ -56,7 +55,7 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 func addParts(ctx context.Context, tx *sqldb.Tx, runID id.Run, slices []slice, now time.Time) error {
 	var last uint32
 	if err := tx.QueryRow(ctx, "SELECT MAX(part) FROM scheduler_parts WHERE run_id = ?", runID.String()).Scan(&last); err != nil {
-		return err //nolint:wrapcheck // classified by sqldb
+		return err
 	}
 	for _, x := range slices {
 		last++
@@ -69,8 +68,12 @@ func addParts(ctx context.Context, tx *sqldb.Tx, runID id.Run, slices []slice, n
 
 // planAgain withdraws the plan of a run: its parts are replaced, finished and adopted ones too, and part 0 is leased
 // anew once they are fenced. It counts as a try of part 0, so that a source that never stands still ends the run.
-func (s *Service) planAgain(ctx context.Context, tx *sqldb.Tx, r runRow, why issue) error {
-	have, err := partsOf(ctx, tx, r.ID)
+func (s *Service) planAgain(ctx context.Context, tx *sqldb.Tx, now time.Time, runID id.Run, why issue) error {
+	r, err := getRun(ctx, tx, runID)
+	if err != nil {
+		return err
+	}
+	have, err := partsOf(ctx, tx, runID)
 	if err != nil {
 		return err
 	}
@@ -79,7 +82,7 @@ func (s *Service) planAgain(ctx context.Context, tx *sqldb.Tx, r runRow, why iss
 			continue
 		}
 		if p.State, err = run.NextPart(p.State, run.Replace); err != nil {
-			return err //nolint:wrapcheck // classified by run
+			return err
 		}
 		if err := updatePart(ctx, tx, p); err != nil {
 			return err
@@ -87,21 +90,17 @@ func (s *Service) planAgain(ctx context.Context, tx *sqldb.Tx, r runRow, why iss
 	}
 	p := have[0]
 	if p.Tries++; p.Tries >= run.MaxTries {
-		return s.giveUp(ctx, tx, r, why, false)
-	}
-	now, err := tx.Now(ctx)
-	if err != nil {
-		return err //nolint:wrapcheck // classified by sqldb
+		return s.giveUp(ctx, tx, runID, why, false)
 	}
 	if p.State, err = run.NextPart(p.State, run.Replan); err != nil {
-		return err //nolint:wrapcheck // classified by run
+		return err
 	}
 	p.NotBefore, p.Issue, p.Progress = now.Add(s.backoff(p.Tries)), why, now
 	if err := updatePart(ctx, tx, p); err != nil {
 		return err
 	}
 	if r.State, err = run.Next(r.State, run.PlanWithdrawn); err != nil {
-		return err //nolint:wrapcheck // classified by run
+		return err
 	}
 	r.Plan, r.PlanTime = plan{}, time.Time{}
 	return updateRun(ctx, tx, r)

@@ -57,8 +57,8 @@ func since(before run.PartState, p partRow) news {
 
 // publish accounts for a batch that the broker holds.
 func (s *Service) publish(ctx context.Context, b published) error {
-	return s.report(ctx, partOf(b.Batch), func(ctx context.Context, tx *sqldb.Tx) (news, error) {
-		r, p, err := held(ctx, tx, partOf(b.Batch), b.Batch.Epoch)
+	return s.report(ctx, partOf(b.Batch), func(ctx context.Context, tx *sqldb.Tx, now time.Time) (news, error) {
+		p, err := held(ctx, tx, partOf(b.Batch), b.Batch.Epoch)
 		if err != nil || p.State == run.Complete {
 			return nothing, err
 		}
@@ -73,33 +73,33 @@ func (s *Service) publish(ctx context.Context, b published) error {
 		before := p.State
 		have.TraceID = b.TraceID
 		p.Account = p.Account.Add(run.Account{Batches: 1, Rows: b.Rows, Bytes: b.Bytes, Read: b.Digest})
-		if err := s.settle(ctx, tx, &p, have, after); err != nil {
+		if err := s.settle(ctx, tx, now, &p.partRow, have, after); err != nil {
 			return nothing, err
 		}
-		err = s.judge(ctx, tx, r, &p)
-		return since(before, p), err
+		err = s.judge(ctx, tx, now, &p.partRow)
+		return since(before, p.partRow), err
 	})
 }
 
 // ingest accounts for a fragment that the store holds.
 func (s *Service) ingest(ctx context.Context, res profile.Result) error {
-	return s.report(ctx, partOf(res.Batch), func(ctx context.Context, tx *sqldb.Tx) (news, error) {
-		r, p, err := current(ctx, tx, partOf(res.Batch), res.Batch.Epoch)
+	return s.report(ctx, partOf(res.Batch), func(ctx context.Context, tx *sqldb.Tx, now time.Time) (news, error) {
+		p, err := current(ctx, tx, partOf(res.Batch), res.Batch.Epoch)
 		if err != nil || p.State == run.Complete {
 			return nothing, err
 		}
 		before := p.State
-		fresh, err := s.fold(ctx, tx, &p, res)
+		fresh, err := s.fold(ctx, tx, now, &p.partRow, res)
 		if err != nil || !fresh {
 			return nothing, err
 		}
-		err = s.judge(ctx, tx, r, &p)
-		return since(before, p), err
+		err = s.judge(ctx, tx, now, &p.partRow)
+		return since(before, p.partRow), err
 	})
 }
 
 // fold adds a fragment to the account of its part, and answers false where it is there already.
-func (s *Service) fold(ctx context.Context, tx *sqldb.Tx, p *partRow, res profile.Result) (bool, error) {
+func (s *Service) fold(ctx context.Context, tx *sqldb.Tx, now time.Time, p *partRow, res profile.Result) (bool, error) {
 	have, err := getBatch(ctx, tx, res.Batch)
 	if err != nil {
 		return false, err
@@ -111,11 +111,11 @@ func (s *Service) fold(ctx context.Context, tx *sqldb.Tx, p *partRow, res profil
 		return false, nil
 	}
 	p.Account = p.Account.Add(run.Account{Accounted: res.Digest, Ingested: res.Rows, Counts: res.Counts})
-	return true, s.settle(ctx, tx, p, have, after)
+	return true, s.settle(ctx, tx, now, p, have, after)
 }
 
 // settle stores a batch as it has become, and counts it in its part once nothing more is to come for it.
-func (s *Service) settle(ctx context.Context, tx *sqldb.Tx, p *partRow, have batchRow, after run.Batch) error {
+func (s *Service) settle(ctx context.Context, tx *sqldb.Tx, now time.Time, p *partRow, have batchRow, after run.Batch) error {
 	if !have.Batch.Settled() && after.Settled() {
 		p.Settled++
 	}
@@ -123,17 +123,13 @@ func (s *Service) settle(ctx context.Context, tx *sqldb.Tx, p *partRow, have bat
 	if err := putBatch(ctx, tx, have); err != nil {
 		return err
 	}
-	now, err := tx.Now(ctx)
-	if err != nil {
-		return err //nolint:wrapcheck // classified by sqldb
-	}
 	p.Progress = now
 	return nil
 }
 
 // judge stores a part, and makes it complete where it is read to its end and its account closes. An account that can not
 // close although every batch is settled is a failed try.
-func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, r runRow, p *partRow) error {
+func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, now time.Time, p *partRow) error {
 	if p.ReadEpoch != p.Epoch || p.Settled < p.ReadBatches || (p.State != run.Extracted && p.State != run.Waiting) {
 		return updatePart(ctx, tx, *p)
 	}
@@ -149,38 +145,35 @@ func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, r runRow, p *partRow)
 	switch {
 	case verdict.Closes():
 		if p.State, err = run.NextPart(p.State, run.AccountFull); err != nil {
-			return err //nolint:wrapcheck // classified by run
+			return err
 		}
 		p.Account, p.Issue = verdict.Account, issue{}
 		return updatePart(ctx, tx, *p)
 	case len(verdict.Missing) > 0 || p.State == run.Waiting:
 		return updatePart(ctx, tx, *p)
 	}
-	return s.failTry(ctx, tx, r, p, issue{
+	return s.failTry(ctx, tx, now, p, issue{
 		Reason:  fault.ReasonAccountUnbalanced.Word(),
 		Message: fmt.Sprintf("part %d does not balance: %s", p.Part, strings.Join(verdict.Faults, "; ")),
 	})
 }
 
 // failTry counts a try of a part's epoch and puts the part back, or gives the run up after the last one.
-func (s *Service) failTry(ctx context.Context, tx *sqldb.Tx, r runRow, p *partRow, why issue) error {
-	now, err := tx.Now(ctx)
-	if err != nil {
-		return err //nolint:wrapcheck // classified by sqldb
-	}
+func (s *Service) failTry(ctx context.Context, tx *sqldb.Tx, now time.Time, p *partRow, why issue) error {
+	var err error
 	p.Tries, p.FailedEpoch, p.Issue, p.Progress = p.Tries+1, p.Epoch, why, now
 	if p.Tries >= run.MaxTries {
 		if p.State, err = run.NextPart(p.State, run.PartGivenUp); err != nil {
-			return err //nolint:wrapcheck // classified by run
+			return err
 		}
 		if err := updatePart(ctx, tx, *p); err != nil {
 			return err
 		}
 		why.Message = fmt.Sprintf("part %d failed %d times, the last time so: %s", p.Part, p.Tries, why.Message)
-		return s.giveUp(ctx, tx, r, why, false)
+		return s.giveUp(ctx, tx, p.Run, why, false)
 	}
 	if p.State, err = run.NextPart(p.State, run.TryFailed); err != nil {
-		return err //nolint:wrapcheck // classified by run
+		return err
 	}
 	p.NotBefore = now.Add(s.backoff(p.Tries))
 	return updatePart(ctx, tx, *p)
@@ -199,12 +192,13 @@ func (s *Service) backoff(n int64) time.Duration {
 }
 
 // giveUp asks for a run to be closed as failed once its parts are fenced. The first reason stands.
-func (s *Service) giveUp(ctx context.Context, tx *sqldb.Tx, r runRow, why issue, faultsSync bool) error {
-	if r.Closing != "" {
-		return nil
+func (s *Service) giveUp(ctx context.Context, tx *sqldb.Tx, runID id.Run, why issue, faultsSync bool) error {
+	r, err := getRun(ctx, tx, runID)
+	if err != nil || r.Closing != "" {
+		return err
 	}
 	if _, err := run.Next(r.State, run.GivenUp); err != nil {
-		return err //nolint:wrapcheck // classified by run
+		return err
 	}
 	r.Closing, r.Issue, r.FaultsSync = run.Failed, why, faultsSync
 	return updateRun(ctx, tx, r)
@@ -212,8 +206,8 @@ func (s *Service) giveUp(ctx context.Context, tx *sqldb.Tx, r runRow, why issue,
 
 // quarantine accounts for a batch that was given up: its part is tried under the next epoch.
 func (s *Service) quarantine(ctx context.Context, b id.Batch, why issue) error {
-	return s.report(ctx, partOf(b), func(ctx context.Context, tx *sqldb.Tx) (news, error) {
-		r, p, err := current(ctx, tx, partOf(b), b.Epoch)
+	return s.report(ctx, partOf(b), func(ctx context.Context, tx *sqldb.Tx, now time.Time) (news, error) {
+		p, err := current(ctx, tx, partOf(b), b.Epoch)
 		if err != nil || p.State == run.Complete {
 			return nothing, err
 		}
@@ -228,7 +222,7 @@ func (s *Service) quarantine(ctx context.Context, b id.Batch, why issue) error {
 		if p.FailedEpoch == p.Epoch || p.State == run.Waiting {
 			return progress, nil
 		}
-		return turn, s.failTry(ctx, tx, r, &p, issue{
+		return turn, s.failTry(ctx, tx, now, &p.partRow, issue{
 			Reason:  fault.ReasonBatchQuarantined.Word(),
 			Message: fmt.Sprintf("batch %s was given up (%s): %s", b, why.Reason, why.Message),
 		})
@@ -237,56 +231,52 @@ func (s *Service) quarantine(ctx context.Context, b id.Batch, why issue) error {
 
 // complete accounts for the end of a worker's attempt.
 func (s *Service) complete(ctx context.Context, c completed) error {
-	return s.report(ctx, c.Part, func(ctx context.Context, tx *sqldb.Tx) (news, error) {
-		r, p, err := held(ctx, tx, c.Part, c.Epoch)
+	return s.report(ctx, c.Part, func(ctx context.Context, tx *sqldb.Tx, now time.Time) (news, error) {
+		p, err := held(ctx, tx, c.Part, c.Epoch)
 		if err != nil || p.State != run.Leased {
 			return nothing, err // told again
 		}
 		switch {
-		case c.Replan && p.Part > 0:
+		case c.Replan:
 			if c.Issue.Reason == "" {
 				c.Issue = issue{Reason: fault.ReasonSourceChanged.Word(), Message: "the source changed while it was read"}
 			}
-			return turn, s.planAgain(ctx, tx, r, c.Issue)
+			if p.Part > 0 {
+				return turn, s.planAgain(ctx, tx, now, p.Run, c.Issue)
+			}
+			return turn, s.failTry(ctx, tx, now, &p.partRow, c.Issue)
 		case c.Released:
 			if p.State, err = run.NextPart(p.State, run.Released); err != nil {
-				return nothing, err //nolint:wrapcheck // classified by run
+				return nothing, err
 			}
-			return turn, updatePart(ctx, tx, p)
+			return turn, updatePart(ctx, tx, p.partRow)
 		case c.Issue.Reason != "" && c.Permanent:
 			p.Issue = c.Issue
 			if p.State, err = run.NextPart(p.State, run.PartGivenUp); err != nil {
-				return nothing, err //nolint:wrapcheck // classified by run
-			}
-			if err := updatePart(ctx, tx, p); err != nil {
 				return nothing, err
 			}
-			return turn, s.giveUp(ctx, tx, r, c.Issue, true)
-		case c.Issue.Reason != "" || c.Replan:
-			if c.Issue.Reason == "" {
-				c.Issue = issue{Reason: fault.ReasonSourceChanged.Word(), Message: "the source changed while it was planned"}
+			if err := updatePart(ctx, tx, p.partRow); err != nil {
+				return nothing, err
 			}
-			return turn, s.failTry(ctx, tx, r, &p, c.Issue)
+			return turn, s.giveUp(ctx, tx, p.Run, c.Issue, true)
+		case c.Issue.Reason != "":
+			return turn, s.failTry(ctx, tx, now, &p.partRow, c.Issue)
 		case p.Part == 0:
 			return nothing, nil // the plan is what completes it
 		}
 		if p.State, err = run.NextPart(p.State, run.ReadToEnd); err != nil {
-			return nothing, err //nolint:wrapcheck // classified by run
-		}
-		now, err := tx.Now(ctx)
-		if err != nil {
-			return nothing, err //nolint:wrapcheck // classified by sqldb
+			return nothing, err
 		}
 		p.ReadEpoch, p.ReadBatches, p.ReadRows, p.Progress = p.Epoch, c.Batches, c.Rows, now
-		return turn, s.judge(ctx, tx, r, &p)
+		return turn, s.judge(ctx, tx, now, &p.partRow)
 	})
 }
 
 // report runs f with the reports of others and tells of what it changed.
-func (s *Service) report(ctx context.Context, name id.Part, f func(ctx context.Context, tx *sqldb.Tx) (news, error)) error {
+func (s *Service) report(ctx context.Context, name id.Part, f func(ctx context.Context, tx *sqldb.Tx, now time.Time) (news, error)) error {
 	what := nothing
-	err := s.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx) (err error) {
-		what, err = f(ctx, tx)
+	err := s.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx, now time.Time) (err error) {
+		what, err = f(ctx, tx, now)
 		return err
 	})
 	if err != nil {

@@ -44,7 +44,7 @@ type Service struct {
 func New(ctx context.Context, env *app.Env, set Settings) (*Service, error) {
 	db, err := sqldb.Open(ctx, env.Shared.SQL)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // classified by sqldb
+		return nil, err
 	}
 	s, err := build(ctx, env, set, db)
 	if err != nil {
@@ -60,7 +60,7 @@ func build(ctx context.Context, env *app.Env, set Settings, db *sqldb.DB) (*Serv
 		return nil, err
 	}
 	if err := db.Migrate(ctx, sub, Name); err != nil {
-		return nil, err //nolint:wrapcheck // says which migration
+		return nil, err
 	}
 	p, err := newPeers(env.Dial)
 	if err != nil {
@@ -93,7 +93,7 @@ func (s *Service) Run(soft, hard context.Context) error {
 	g.Go(func() error { s.every(soft, &s.keep, func() { k.round(hard) }); return nil })
 	err := g.Wait()
 	s.drain()
-	return err //nolint:wrapcheck // always nil
+	return err
 }
 
 // drain ends long polls and watches, so that servers can stop. Reports are taken until they have.

@@ -53,7 +53,7 @@ func (s *server) TriggerRun(ctx context.Context, req *schedulerv1.TriggerRunRequ
 		vs = append(vs, fault.Violation{Field: "idempotency_key", Message: "is longer than 255 bytes", Fix: "pass a shorter one"})
 	}
 	if err := fault.Of(fault.ReasonInvalidArgument, vs); err != nil {
-		return nil, err //nolint:wrapcheck // classified
+		return nil, err
 	}
 	r, err := s.trigger(ctx, trigger{
 		Workspace: id.Workspace(req.GetWorkspace()).Or(), Sync: req.GetSync(), Key: req.GetIdempotencyKey(),
@@ -103,15 +103,15 @@ func (s *server) ListRuns(ctx context.Context, req *schedulerv1.ListRunsRequest)
 	w := id.Workspace(req.GetWorkspace()).Or()
 	page, err := rpc.NewPage(req.GetPageSize(), req.GetPageToken(), string(w), req.GetSync(), req.GetFilter(), req.GetOrderBy())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // classified by rpc
+		return nil, err
 	}
 	filter, err := rpc.ParseFilter(req.GetFilter(), "state", "lane", "reason")
 	if err != nil {
-		return nil, err //nolint:wrapcheck // classified by rpc
+		return nil, err
 	}
 	order, err := rpc.ParseOrderBy(req.GetOrderBy(), "create_time")
 	if err != nil {
-		return nil, err //nolint:wrapcheck // classified by rpc
+		return nil, err
 	}
 	where, args := "WHERE workspace = ?", []any{string(w)}
 	add := func(cond string, arg any) { where, args = where+" AND "+cond, append(args, arg) }
@@ -164,7 +164,7 @@ func (s *server) WatchRun(req *schedulerv1.WatchRunRequest, stream grpc.ServerSt
 		}
 		if last == nil || time.Since(sent) >= watchSilent || !proto.Equal(last, now) {
 			if err := stream.Send(&schedulerv1.WatchRunResponse{Run: now}); err != nil {
-				return false, err //nolint:wrapcheck // a status already
+				return false, err
 			}
 			last, sent = now, time.Now()
 		}
@@ -247,7 +247,7 @@ func (s *Service) cancel(ctx context.Context, runID id.Run) error {
 		return updateRun(ctx, tx, r)
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // classified
+		return err
 	}
 	s.keep.ring()
 	s.changed.ring()
@@ -286,7 +286,7 @@ func (s *server) ListParts(ctx context.Context, req *schedulerv1.ListPartsReques
 	}
 	page, err := rpc.NewPage(req.GetPageSize(), req.GetPageToken(), r.ID.String())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // classified by rpc
+		return nil, err
 	}
 	from := int64(-1)
 	if page.After != "" {
@@ -317,7 +317,7 @@ func (s *server) ListBatches(ctx context.Context, req *schedulerv1.ListBatchesRe
 	}
 	page, err := rpc.NewPage(req.GetPageSize(), req.GetPageToken(), r.ID.String())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // classified by rpc
+		return nil, err
 	}
 	after := [2]int64{-1, -1}
 	if page.After != "" {

@@ -55,7 +55,7 @@ func (a *account) ReportExtracted(ctx context.Context, req *schedulerv1.ReportEx
 	}
 	digest, err := recordpb.OfDigest(req.GetDigest())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // classified by recordpb
+		return nil, err
 	}
 	if req.GetRows() < 0 || req.GetBytes() < 0 {
 		return nil, fault.Of(fault.ReasonInvalidArgument, []fault.Violation{{Field: "rows", Message: "is negative", Fix: "report what the batch has"}})
@@ -67,7 +67,7 @@ func (a *account) ReportExtracted(ctx context.Context, req *schedulerv1.ReportEx
 func (a *account) ReportIngested(ctx context.Context, req *schedulerv1.ReportIngestedRequest) (*schedulerv1.ReportIngestedResponse, error) {
 	r, err := recordpb.OfResult(req.GetResult())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // classified by recordpb
+		return nil, err
 	}
 	return &schedulerv1.ReportIngestedResponse{}, a.ingest(ctx, r)
 }
@@ -94,5 +94,5 @@ func (a *account) CompletePart(ctx context.Context, req *schedulerv1.CompletePar
 
 func ofBatch(b *schedulerv1.BatchRef) (id.Batch, error) {
 	out, err := recordpb.OfBatch(b)
-	return out, err //nolint:wrapcheck // classified by recordpb
+	return out, err
 }

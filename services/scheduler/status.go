@@ -3,12 +3,24 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/run"
 	"millrace.dev/pkg/sqldb"
 )
+
+// maxStatusText is what config takes of a reason, with some room left.
+const maxStatusText = 4000
+
+// shorten cuts a text for people at maxStatusText bytes.
+func shorten(s string) string {
+	if len(s) <= maxStatusText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxStatusText], "") + " …"
+}
 
 // statusAfter answers what a closed run means for the status of its sync, and whether it means anything.
 //
@@ -19,7 +31,7 @@ func statusAfter(r runRow) (statusRow, bool) {
 	switch {
 	case r.State == run.Failed && r.Lane == history:
 		st.Status = string(resource.Healthy)
-		st.Reason = fmt.Sprintf("history run %s failed: %s: %s", r.ID, r.Issue.Reason, r.Issue.Message)
+		st.Reason = shorten(fmt.Sprintf("history run %s failed: %s: %s", r.ID, r.Issue.Reason, r.Issue.Message))
 		st.NextStep = fmt.Sprintf("retry it: millrace runs retry %s", r.ID)
 		if r.FaultsSync {
 			st.Status = string(resource.Faulted)
@@ -27,7 +39,7 @@ func statusAfter(r runRow) (statusRow, bool) {
 		return st, true
 	case r.State == run.Failed && r.FaultsSync:
 		st.Status = string(resource.Faulted)
-		st.Reason = r.Issue.Reason + ": " + r.Issue.Message
+		st.Reason = shorten(r.Issue.Reason + ": " + r.Issue.Message)
 		st.NextStep = nextStep(fault.ParseReason(r.Issue.Reason), r)
 		return st, true
 	case r.State.Done() && r.Reason.byHand():
@@ -63,11 +75,15 @@ func (k *keeper) tellStatuses(ctx context.Context) error {
 	}
 	for _, st := range pending {
 		err := k.peers.setStatus(ctx, st)
-		if err != nil && fault.ClassOf(err) != fault.NotFound {
+		switch {
+		case err == nil || fault.ClassOf(err) == fault.NotFound: // told, or the sync is gone
+		case fault.ClassOf(err).Permanent():
+			k.log.ErrorContext(ctx, "config refuses a sync's status", "sync", st.SyncID, "status", st.Status, "error", err)
+		default:
 			return fmt.Errorf("sync %s: %w", st.SyncID, err)
 		}
 		if _, err := k.db.Exec(ctx, "DELETE FROM scheduler_statuses WHERE sync_uid = ? AND create_time = ?", st.SyncUID, sqldb.Micros(st.Time)); err != nil {
-			return err //nolint:wrapcheck // classified by sqldb
+			return err
 		}
 	}
 	return nil

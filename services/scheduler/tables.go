@@ -123,7 +123,7 @@ func scanRun(row sqldb.Row) (runRow, error) {
 		&r.Plan.Text, &r.Plan.Watermark, &r.Plan.LowEdge, &r.Plan.Snapshot, &r.Plan.EstimatedRows, &r.Plan.NullIterator,
 		&account, &r.Issue.Reason, &r.Issue.Message)
 	if err != nil {
-		return runRow{}, err //nolint:wrapcheck // classified by sqldb
+		return runRow{}, err
 	}
 	r.Open, r.FaultsSync, r.Full, r.Incremental = open == 1, faults == 1, full == 1, increm == 1
 	r.CreateTime, r.StartTime, r.PlanTime, r.EndTime = sqldb.Time(created), sqldb.Time(started), sqldb.Time(planned), sqldb.Time(e)
@@ -151,7 +151,7 @@ func (r runRow) values() []any {
 
 func insertRun(ctx context.Context, q sqldb.Querier, r runRow) error {
 	_, err := q.Exec(ctx, "INSERT INTO scheduler_runs ("+runColumns+") VALUES ("+marks(30)+")", r.values()...)
-	return err //nolint:wrapcheck // classified by sqldb
+	return err
 }
 
 // updateRun writes what changes in the life of a run.
@@ -162,7 +162,7 @@ func updateRun(ctx context.Context, q sqldb.Querier, r runRow) error {
 		string(r.Lane), string(r.State), bit(r.Open), string(r.Closing), bit(r.FaultsSync), sqldb.Micros(r.StartTime), sqldb.Micros(r.PlanTime),
 		sqldb.Micros(r.EndTime), r.Plan.Text, r.Plan.Watermark, r.Plan.LowEdge, r.Plan.Snapshot, r.Plan.EstimatedRows, r.Plan.NullIterator,
 		encode(r.Totals), r.Issue.Reason, r.Issue.Message, r.ID.String())
-	return err //nolint:wrapcheck // classified by sqldb
+	return err
 }
 
 // getRun answers a run by its id, in whatever workspace.
@@ -187,7 +187,7 @@ func runs(ctx context.Context, q sqldb.Querier, where string, args ...any) ([]ru
 		out = append(out, r)
 		return err
 	}, "SELECT "+runColumns+" FROM scheduler_runs "+where, args...)
-	return out, err //nolint:wrapcheck // classified by sqldb
+	return out, err
 }
 
 // syncRow is what goes on from run to run of a sync.
@@ -210,7 +210,7 @@ func scanSync(row sqldb.Row) (syncRow, error) {
 	)
 	err := row.Scan(&s.UID, &s.LastRunNo, &s.Checkpoint, &s.LiveStart, &tick, &ran, &success)
 	s.TickTime, s.RunTime, s.SuccessTime = sqldb.Time(tick), sqldb.Time(ran), sqldb.Time(success)
-	return s, err //nolint:wrapcheck // classified by sqldb
+	return s, err
 }
 
 // getSync answers what is known of a sync; the zero row with its uid where it had no run yet.
@@ -227,7 +227,7 @@ func putSync(ctx context.Context, q sqldb.Querier, s syncRow) error {
 		ON CONFLICT (sync_uid) DO UPDATE SET last_run_no = excluded.last_run_no, checkpoint = excluded.checkpoint,
 		live_start = excluded.live_start, tick_time = excluded.tick_time, run_time = excluded.run_time, success_time = excluded.success_time`,
 		s.UID, s.LastRunNo, s.Checkpoint, s.LiveStart, sqldb.Micros(s.TickTime), sqldb.Micros(s.RunTime), sqldb.Micros(s.SuccessTime))
-	return err //nolint:wrapcheck // classified by sqldb
+	return err
 }
 
 // found tells a row that is not there from an error.

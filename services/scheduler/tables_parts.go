@@ -39,17 +39,41 @@ func (p partRow) fenced() bool { return p.Epoch == 0 || p.Fence > p.Epoch }
 const partColumns = `run_id, part, state, epoch, fence, tries, failed_epoch, worker, lease_time, not_before, slice, label, origin,
 	read_epoch, read_batches, read_rows, settled, account, progress_time, error_reason, error_message`
 
-func scanPart(row sqldb.Row) (partRow, error) {
+// openPart is a part with what decides whether reports on it count.
+type openPart struct {
+	partRow
+	RunOpen    bool
+	RunClosing run.State
+}
+
+// getOpenPart answers a part with the state of its run. NotFound where there is none.
+func getOpenPart(ctx context.Context, q sqldb.Querier, name id.Part) (openPart, error) {
+	var (
+		out  openPart
+		open int64
+		err  error
+	)
+	out.partRow, err = scanPart(q.QueryRow(ctx, "SELECT "+partColumns+`, (SELECT is_open FROM scheduler_runs WHERE id = run_id),
+		(SELECT closing FROM scheduler_runs WHERE id = run_id) FROM scheduler_parts WHERE run_id = ? AND part = ?`,
+		name.Run.String(), int64(name.Part)), &open, &out.RunClosing)
+	out.RunOpen = open == 1
+	return out, err
+}
+
+// scanPart reads partColumns and what the query adds to them.
+func scanPart(row sqldb.Row, more ...any) (partRow, error) {
 	var (
 		p                          partRow
 		runID, account             string
 		leased, notBefore, touched int64
 	)
-	err := row.Scan(&runID, &p.Part, &p.State, &p.Epoch, &p.Fence, &p.Tries, &p.FailedEpoch, &p.Worker, &leased, &notBefore,
+	err := row.Scan(append([]any{
+		&runID, &p.Part, &p.State, &p.Epoch, &p.Fence, &p.Tries, &p.FailedEpoch, &p.Worker, &leased, &notBefore,
 		&p.Slice.Text, &p.Slice.Label, &p.Origin, &p.ReadEpoch, &p.ReadBatches, &p.ReadRows, &p.Settled, &account, &touched,
-		&p.Issue.Reason, &p.Issue.Message)
+		&p.Issue.Reason, &p.Issue.Message,
+	}, more...)...)
 	if err != nil {
-		return partRow{}, err //nolint:wrapcheck // classified by sqldb
+		return partRow{}, err
 	}
 	p.LeaseTime, p.NotBefore, p.Progress = sqldb.Time(leased), sqldb.Time(notBefore), sqldb.Time(touched)
 	if p.Run, err = id.ParseRun(runID); err != nil {
@@ -66,7 +90,7 @@ func insertPart(ctx context.Context, q sqldb.Querier, p partRow) error {
 		p.Run.String(), int64(p.Part), string(p.State), int64(p.Epoch), int64(p.Fence), p.Tries, int64(p.FailedEpoch), p.Worker,
 		sqldb.Micros(p.LeaseTime), sqldb.Micros(p.NotBefore), p.Slice.Text, p.Slice.Label, p.Origin, int64(p.ReadEpoch), int64(p.ReadBatches),
 		p.ReadRows, int64(p.Settled), encode(p.Account), sqldb.Micros(p.Progress), p.Issue.Reason, p.Issue.Message)
-	return err //nolint:wrapcheck // classified by sqldb
+	return err
 }
 
 // updatePart writes what changes in the life of a part.
@@ -77,7 +101,7 @@ func updatePart(ctx context.Context, q sqldb.Querier, p partRow) error {
 		string(p.State), int64(p.Epoch), int64(p.Fence), p.Tries, int64(p.FailedEpoch), p.Worker, sqldb.Micros(p.LeaseTime),
 		sqldb.Micros(p.NotBefore), int64(p.ReadEpoch), int64(p.ReadBatches), p.ReadRows, int64(p.Settled), encode(p.Account),
 		sqldb.Micros(p.Progress), p.Issue.Reason, p.Issue.Message, p.Run.String(), int64(p.Part))
-	return err //nolint:wrapcheck // classified by sqldb
+	return err
 }
 
 func getPart(ctx context.Context, q sqldb.Querier, runID id.Run, part uint32) (partRow, error) {
@@ -101,7 +125,7 @@ func parts(ctx context.Context, q sqldb.Querier, where string, args ...any) ([]p
 		out = append(out, p)
 		return err
 	}, "SELECT "+partColumns+" FROM scheduler_parts "+where, args...)
-	return out, err //nolint:wrapcheck // classified by sqldb
+	return out, err
 }
 
 // batchRow is a batch as stored.
@@ -128,7 +152,7 @@ func scanBatch(row sqldb.Row) (batchRow, error) {
 		seq         uint32
 	)
 	if err := row.Scan(&runID, &b.Part, &b.Epoch, &seq, &text, &b.TraceID, &b.Quarantined); err != nil {
-		return batchRow{}, err //nolint:wrapcheck // classified by sqldb
+		return batchRow{}, err
 	}
 	var err error
 	if b.Run, err = id.ParseRun(runID); err != nil {
@@ -155,7 +179,7 @@ func putBatch(ctx context.Context, q sqldb.Querier, b batchRow) error {
 	_, err := q.Exec(ctx, "INSERT INTO scheduler_batches ("+batchColumns+") VALUES ("+marks(7)+`)
 		ON CONFLICT (run_id, part, epoch, seq) DO UPDATE SET batch = excluded.batch, trace_id = excluded.trace_id, quarantined = excluded.quarantined`,
 		b.Run.String(), int64(b.Part), int64(b.Epoch), int64(b.Batch.Seq), encode(b.Batch), b.TraceID, b.Quarantined)
-	return err //nolint:wrapcheck // classified by sqldb
+	return err
 }
 
 // batches answers batches by a condition.
@@ -166,7 +190,7 @@ func batches(ctx context.Context, q sqldb.Querier, where string, args ...any) ([
 		out = append(out, b)
 		return err
 	}, "SELECT "+batchColumns+" FROM scheduler_batches "+where, args...)
-	return out, err //nolint:wrapcheck // classified by sqldb
+	return out, err
 }
 
 // statusRow is a sync status that config is still to be told.
@@ -184,7 +208,7 @@ func putStatus(ctx context.Context, q sqldb.Querier, s statusRow) error {
 	_, err := q.Exec(ctx, `INSERT INTO scheduler_statuses (sync_uid, workspace, sync_id, status, reason, next_step, create_time) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (sync_uid) DO UPDATE SET status = excluded.status, reason = excluded.reason, next_step = excluded.next_step, create_time = excluded.create_time`,
 		s.SyncUID, string(s.Workspace), s.SyncID, s.Status, s.Reason, s.NextStep, sqldb.Micros(s.Time))
-	return err //nolint:wrapcheck // classified by sqldb
+	return err
 }
 
 // statuses answers what config is still to be told, oldest first.
@@ -198,7 +222,7 @@ func statuses(ctx context.Context, q sqldb.Querier) ([]statusRow, error) {
 		err := row.Scan(&s.SyncUID, &s.Workspace, &s.SyncID, &s.Status, &s.Reason, &s.NextStep, &at)
 		s.Time = sqldb.Time(at)
 		out = append(out, s)
-		return err //nolint:wrapcheck // classified by sqldb
+		return err
 	}, "SELECT sync_uid, workspace, sync_id, status, reason, next_step, create_time FROM scheduler_statuses ORDER BY create_time LIMIT 100")
-	return out, err //nolint:wrapcheck // classified by sqldb
+	return out, err
 }

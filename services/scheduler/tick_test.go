@@ -49,12 +49,6 @@ func TestMissedTicksCollapseIntoOneRun(t *testing.T) {
 	})
 }
 
-// never holds for some rounds of the ticker.
-func (m *mesh) never(what string, yes func() bool) {
-	m.t.Helper()
-	require.Never(m.t, yes, 300*time.Millisecond, 20*time.Millisecond, what)
-}
-
 func TestTicksBeforeActivationAreNotMissed(t *testing.T) {
 	m := start(t, "sqlite:"+t.TempDir()+"/c.db", quick())
 	m.scheduleIt("orders", func(y *configv1.ScheduledSync) {

@@ -59,7 +59,7 @@ func (s *Service) tickAll(ctx context.Context) error {
 	}
 	now, err := s.db.Now(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // classified by sqldb
+		return err
 	}
 	uids := map[[2]string]string{}
 	for _, y := range syncs {
@@ -117,9 +117,9 @@ func latest(a, b time.Time) time.Time {
 func parseSchedule(s resource.Schedule) (schedule.Schedule, error) {
 	switch {
 	case s.Every != "":
-		return schedule.Every(s.Every, s.Start) //nolint:wrapcheck // says what to write
+		return schedule.Every(s.Every, s.Start)
 	case s.Cron != "":
-		return schedule.Cron(s.Cron, s.TimeZone) //nolint:wrapcheck // says what to write
+		return schedule.Cron(s.Cron, s.TimeZone)
 	case !s.Once.IsZero():
 		return schedule.Once(s.Once), nil
 	case len(s.After) > 0:
@@ -136,7 +136,7 @@ func knownSyncs(ctx context.Context, q sqldb.Querier) (map[string]syncRow, error
 		out[y.UID] = y
 		return err
 	}, "SELECT "+syncColumns+" FROM scheduler_syncs")
-	return out, err //nolint:wrapcheck // classified by sqldb
+	return out, err
 }
 
 // takeTick starts the run of a tick, unless the lane is taken; then the tick waits.
@@ -177,7 +177,7 @@ func (s *Service) takeTick(ctx context.Context, y scheduledSync, due time.Time) 
 		if fault.ReasonOf(err) == fault.ReasonRunOpen {
 			return nil
 		}
-		return err //nolint:wrapcheck // classified
+		return err
 	}
 	s.created(ctx, out)
 	return nil
