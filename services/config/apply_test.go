@@ -201,6 +201,10 @@ func TestAnActiveSyncIsCheckedAgainstItsWarehouse(t *testing.T) {
 		e = refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
 		require.Equal(t, []string{"a.yaml:1:1 Connection shop: the warehouse refuses the user; grant it the right to read"}, texts(e))
 
+		h.warehouse.script(fault.New(fault.NotFound, fault.ReasonFileNotFound, "no file matches; correct the path"), nil)
+		_, err = h.apply(t, example(t))
+		require.Equal(t, []string{"a.yaml:4:16 Connection shop duckdb.path: no file matches; correct the path"}, texts(refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)))
+
 		h.warehouse.script(fault.New(fault.Unavailable, fault.ReasonWarehouseLocked, "the file is locked by another process; close it"), nil)
 		r := h.mustApply(t, example(t))
 		require.True(t, r.GetApplied())

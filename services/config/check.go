@@ -41,7 +41,7 @@ func (s *Service) checkAll(ctx context.Context, c change, active []resource.Snap
 				warned[i] = []string{fmt.Sprintf("Sync %s: not checked against its warehouse: %s", snap.Sync.ID, fault.As(err).Message)}
 				return ctx.Err()
 			}
-			found[i] = asViolations(err, key{resource.KindConnection, snap.Connection.ID}, "")
+			found[i] = asViolations(err, key{resource.KindConnection, snap.Connection.ID}, addressField(err))
 			return nil
 		})
 	}
@@ -61,6 +61,16 @@ func (s *Service) checkAll(ctx context.Context, c change, active []resource.Snap
 		warnings = append(warnings, warned[i]...)
 	}
 	return out, warnings, nil
+}
+
+// addressField answers the field of a connection that an error of a driver is about, "" where it is about all of it.
+func addressField(err error) string {
+	switch fault.ReasonOf(err) {
+	case fault.ReasonFileNotFound, fault.ReasonPathForbidden:
+		return "duckdb.path"
+	default:
+		return ""
+	}
 }
 
 // touches says whether a snapshot has a part among bad.
