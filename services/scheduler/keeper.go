@@ -78,7 +78,8 @@ func (k *keeper) failed(ctx context.Context, doing string, err error) bool {
 
 // reap takes leases back whose worker has been silent for too long.
 func (k *keeper) reap(ctx context.Context, now time.Time) error {
-	lost, err := parts(ctx, k.db, "WHERE state = 'leased' AND lease_time < ? LIMIT 1000", sqldb.Micros(now))
+	lost, err := parts(ctx, k.db, "WHERE state = 'leased' AND lease_time < ? AND run_id IN (SELECT id FROM scheduler_runs WHERE is_open = 1) LIMIT 1000",
+		sqldb.Micros(now))
 	if err != nil || len(lost) == 0 {
 		return err
 	}
@@ -110,18 +111,21 @@ func (k *keeper) reap(ctx context.Context, now time.Time) error {
 
 // findLost puts parts back that are read to their end and whose batches have not been accounted for in time.
 func (k *keeper) findLost(ctx context.Context, now time.Time) error {
-	late, err := parts(ctx, k.db, `WHERE state = 'extracted' AND progress_time < ? AND run_id IN
-		(SELECT id FROM scheduler_runs WHERE is_open = 1 AND closing = '') LIMIT 1000`, sqldb.Micros(now.Add(-k.settings.LossWindow)))
-	if err != nil || len(late) == 0 {
+	open, err := parts(ctx, k.db, `WHERE state = 'extracted' AND run_id IN
+		(SELECT id FROM scheduler_runs WHERE is_open = 1 AND closing = '') ORDER BY progress_time LIMIT 1000`)
+	if err != nil || len(open) == 0 {
 		k.idleSince = time.Time{}
 		return err
 	}
-	idle := k.idle(ctx, now)
-	for _, l := range late {
-		if !idle && now.Sub(l.Progress) < k.settings.LossLimit {
-			continue
+	allowed := k.settings.LossLimit
+	if k.idle(ctx, now) {
+		allowed = k.settings.LossWindow
+	}
+	for _, p := range open {
+		if now.Sub(p.Progress) < allowed {
+			break // the others have moved since
 		}
-		if err := k.putBack(ctx, l); err != nil {
+		if err := k.putBack(ctx, p); err != nil {
 			return err
 		}
 	}

@@ -52,7 +52,7 @@ func (s *Service) lease(ctx context.Context, worker string, wait time.Duration) 
 		case <-deadline.C:
 			return grant{}, false, nil
 		case <-s.stopping:
-			return grant{}, false, nil
+			return grant{}, false, errStopping()
 		case <-ctx.Done():
 			return grant{}, false, fault.As(ctx.Err())
 		}
@@ -73,7 +73,7 @@ func (s *Service) tryLease(ctx context.Context, worker string) (grant, bool, err
 		}
 		select {
 		case <-s.stopping:
-			return grant{}, false, nil
+			return grant{}, false, errStopping()
 		default:
 		}
 		var g grant

@@ -57,6 +57,7 @@ CREATE TABLE scheduler_runs (
 CREATE UNIQUE INDEX scheduler_runs_open ON scheduler_runs (sync_uid, lane) WHERE is_open = 1;
 CREATE UNIQUE INDEX scheduler_runs_no ON scheduler_runs (sync_uid, run_no);
 CREATE INDEX scheduler_runs_sync ON scheduler_runs (workspace, sync_id, id);
+CREATE INDEX scheduler_runs_all ON scheduler_runs (workspace, id);
 CREATE INDEX scheduler_runs_work ON scheduler_runs (is_open, id);
 
 CREATE TABLE scheduler_parts (

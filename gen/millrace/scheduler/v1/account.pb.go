@@ -336,7 +336,7 @@ type PartLease struct {
 	Epoch uint32 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The checkpoint to plan from; empty on a first or full run.
 	Checkpoint string `protobuf:"bytes,9,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
-	// Set for parts above 0.
+	// Set for parts above 0; without its parts.
 	Plan  *RunPlan   `protobuf:"bytes,10,opt,name=plan,proto3" json:"plan,omitempty"`
 	Range *PartRange `protobuf:"bytes,11,opt,name=range,proto3" json:"range,omitempty"`
 	Lane  Lane       `protobuf:"varint,13,opt,name=lane,proto3,enum=millrace.scheduler.v1.Lane" json:"lane,omitempty"`

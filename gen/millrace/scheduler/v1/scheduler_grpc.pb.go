@@ -36,15 +36,17 @@ const (
 //
 // SchedulerService starts runs and answers for them.
 type SchedulerServiceClient interface {
-	// Starts a run by hand. While a run of the sync's live lane is open: FAILED_PRECONDITION RUN_OPEN with its id.
+	// Starts a run by hand, also of a paused or faulted sync, not of a draft. While a run of the sync's live lane is open: FAILED_PRECONDITION RUN_OPEN with its id.
 	TriggerRun(ctx context.Context, in *TriggerRunRequest, opts ...grpc.CallOption) (*TriggerRunResponse, error)
 	GetRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error)
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
 	// Sends the run now, after each change, and at least every 10 s; ends after its last state.
 	WatchRun(ctx context.Context, in *WatchRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunResponse], error)
-	// Stops reading; what is accounted stands, checkpoint and schedule stay. Idempotent.
+	// Stops reading; what is accounted stands, checkpoint and schedule stay. Idempotent. Answers the run once its parts are
+	// fenced and it is cancelled, or as it is after 10 s; it is cancelled then as soon as ingestion can be reached.
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
-	// A new run (retry_of) that adopts the plan and the finished parts of a failed or cancelled one.
+	// A new run (retry_of) in the lane of a failed or cancelled one. It adopts its plan and finished parts while the sync is
+	// still at the same version, and plans anew otherwise; what the old run applied is recognised either way.
 	RetryRun(ctx context.Context, in *RetryRunRequest, opts ...grpc.CallOption) (*RetryRunResponse, error)
 	GetRunCertificate(ctx context.Context, in *GetRunCertificateRequest, opts ...grpc.CallOption) (*GetRunCertificateResponse, error)
 	ListParts(ctx context.Context, in *ListPartsRequest, opts ...grpc.CallOption) (*ListPartsResponse, error)
@@ -164,15 +166,17 @@ func (c *schedulerServiceClient) ListBatches(ctx context.Context, in *ListBatche
 //
 // SchedulerService starts runs and answers for them.
 type SchedulerServiceServer interface {
-	// Starts a run by hand. While a run of the sync's live lane is open: FAILED_PRECONDITION RUN_OPEN with its id.
+	// Starts a run by hand, also of a paused or faulted sync, not of a draft. While a run of the sync's live lane is open: FAILED_PRECONDITION RUN_OPEN with its id.
 	TriggerRun(context.Context, *TriggerRunRequest) (*TriggerRunResponse, error)
 	GetRun(context.Context, *GetRunRequest) (*GetRunResponse, error)
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
 	// Sends the run now, after each change, and at least every 10 s; ends after its last state.
 	WatchRun(*WatchRunRequest, grpc.ServerStreamingServer[WatchRunResponse]) error
-	// Stops reading; what is accounted stands, checkpoint and schedule stay. Idempotent.
+	// Stops reading; what is accounted stands, checkpoint and schedule stay. Idempotent. Answers the run once its parts are
+	// fenced and it is cancelled, or as it is after 10 s; it is cancelled then as soon as ingestion can be reached.
 	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
-	// A new run (retry_of) that adopts the plan and the finished parts of a failed or cancelled one.
+	// A new run (retry_of) in the lane of a failed or cancelled one. It adopts its plan and finished parts while the sync is
+	// still at the same version, and plans anew otherwise; what the old run applied is recognised either way.
 	RetryRun(context.Context, *RetryRunRequest) (*RetryRunResponse, error)
 	GetRunCertificate(context.Context, *GetRunCertificateRequest) (*GetRunCertificateResponse, error)
 	ListParts(context.Context, *ListPartsRequest) (*ListPartsResponse, error)
