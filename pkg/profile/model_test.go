@@ -1,6 +1,7 @@
 package profile_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -125,11 +126,17 @@ func (m *model) apply(t require.TestingT, b record.Batch, o record.Origin, r pro
 	return e
 }
 
-// folded answers all documents in their canonical form.
-func (m *model) folded() map[id.Profile]string {
+// content answers what profiles hold, without where it came from.
+func (m *model) content(t require.TestingT) map[id.Profile]string {
 	out := map[id.Profile]string{}
 	for p, doc := range m.docs {
-		out[p] = string(profile.Fold(doc))
+		d, err := profile.Decode(doc)
+		require.NoError(t, err)
+		s := fmt.Sprint(d.Identities)
+		for _, a := range d.Attributes {
+			s += fmt.Sprintf(" %s=%s at %d", a.Name, a.Value.AppendJSON(nil), a.From.Version.Time)
+		}
+		out[p] = s
 	}
 	return out
 }

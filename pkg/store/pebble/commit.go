@@ -1,11 +1,9 @@
 package pebble
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -151,7 +149,7 @@ type writing struct {
 	touched touched
 	scope   uint32
 	sync    uint32
-	todo    []wanted
+	ord     order
 }
 
 func (w *writing) all() (err error) {
@@ -172,13 +170,13 @@ func (w *writing) all() (err error) {
 
 func (w *writing) entries() error {
 	es := w.e.Entries
-	w.todo = w.todo[:0]
+	w.ord.reset()
 	for i := range es {
-		w.todo = append(w.todo, wanted{binary.BigEndian.Uint64(es[i].Row[:]), int32(i)}) //nolint:gosec // positions of a batch are int32
+		w.ord.add(binary.BigEndian.Uint64(es[i].Row[:]), i)
 	}
-	sortWanted(w.todo)
+	w.ord.sort()
 	var v [entryMax]byte
-	for _, t := range w.todo {
+	for _, t := range w.ord.todo {
 		x := &es[t.at]
 		n := putEntry(v[:], &x.Entry)
 		op := w.b.SetDeferred(rowKeyLen, n)
@@ -192,28 +190,27 @@ func (w *writing) entries() error {
 	return nil
 }
 
+// identities binds identities, type by type.
 func (w *writing) identities() error {
 	is := w.e.Identities
-	types := map[string]uint32{}
-	w.todo = w.todo[:0]
+	var types []string
 	for i := range is {
 		x := &is[i]
-		if _, ok := types[x.Type]; !ok {
-			n, err := w.dict.number(wordType, x.Type)
-			if err != nil {
-				return err
-			}
-			types[x.Type] = n
-		}
-		w.todo = append(w.todo, wanted{prefixOf(x.Value), int32(i)}) //nolint:gosec // positions of a batch are int32
 		first, p := profile.Derive(w.e.Keys.Scope, x.Type, x.Value, 0), profileHash(w.scope, x.Profile)
 		w.touched.add(identityHash(first))
 		w.filter.add(p)
 		if first == x.Profile { // so that the profile is new: no two commits make one of the same id
 			w.touched.add(p)
 		}
+		if !slices.Contains(types, x.Type) {
+			types = append(types, x.Type)
+		}
 	}
-	for typ, n := range types {
+	for _, typ := range types {
+		n, err := w.dict.number(wordType, typ)
+		if err != nil {
+			return err
+		}
 		if err := w.identitiesOf(typ, identityPrefix(nil, w.scope, n)); err != nil {
 			return err
 		}
@@ -223,19 +220,14 @@ func (w *writing) identities() error {
 
 func (w *writing) identitiesOf(typ string, prefix []byte) error {
 	is := w.e.Identities
-	own := make([]wanted, 0, len(w.todo))
-	for _, t := range w.todo {
-		if is[t.at].Type == typ {
-			own = append(own, t)
+	w.ord.reset()
+	for i := range is {
+		if is[i].Type == typ {
+			w.ord.add(prefixOf(is[i].Value), i)
 		}
 	}
-	slices.SortFunc(own, func(a, b wanted) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
-		}
-		return strings.Compare(is[a.at].Value, is[b.at].Value)
-	})
-	for _, t := range own {
+	w.ord.sortText(func(at int32) string { return is[at].Value })
+	for _, t := range w.ord.todo {
 		x := &is[t.at]
 		op := w.b.SetDeferred(len(prefix)+len(x.Value), 8)
 		copy(op.Key, prefix)
@@ -251,21 +243,21 @@ func (w *writing) identitiesOf(typ string, prefix []byte) error {
 // contributions merges documents into profiles; those of one profile go in as one operand.
 func (w *writing) contributions() error {
 	cs := w.e.Contributions
-	w.todo = w.todo[:0]
+	w.ord.reset()
 	for i := range cs {
-		w.todo = append(w.todo, wanted{uint64(cs[i].Profile), int32(i)}) //nolint:gosec // positions of a batch are int32
+		w.ord.add(uint64(cs[i].Profile), i)
 	}
-	sortWanted(w.todo)
-	for i := 0; i < len(w.todo); {
+	w.ord.sort()
+	for i := 0; i < len(w.ord.todo); {
 		j, size := i, 0
-		for ; j < len(w.todo) && w.todo[j].prefix == w.todo[i].prefix; j++ {
-			size += len(cs[w.todo[j].at].Doc)
+		for ; j < len(w.ord.todo) && w.ord.todo[j].prefix == w.ord.todo[i].prefix; j++ {
+			size += len(cs[w.ord.todo[j].at].Doc)
 		}
 		op := w.b.MergeDeferred(profileKeyLen, size)
-		profileKey(op.Key[:0], w.scope, cs[w.todo[i].at].Profile)
+		profileKey(op.Key[:0], w.scope, cs[w.ord.todo[i].at].Profile)
 		v := op.Value[:0]
 		for ; i < j; i++ {
-			v = append(v, cs[w.todo[i].at].Doc...)
+			v = append(v, cs[w.ord.todo[i].at].Doc...)
 		}
 		if err := op.Finish(); err != nil {
 			return unavailable("commit", err)
@@ -282,12 +274,12 @@ func (w *writing) events() error {
 		}
 	}
 	es := w.e.Events
-	w.todo = w.todo[:0]
+	w.ord.reset()
 	for i := range es {
-		w.todo = append(w.todo, wanted{uint64(es[i].Key.Profile), int32(i)}) //nolint:gosec // positions of a batch are int32
+		w.ord.add(uint64(es[i].Key.Profile), i)
 	}
-	sortWanted(w.todo)
-	for _, t := range w.todo {
+	w.ord.sort()
+	for _, t := range w.ord.todo {
 		x := &es[t.at]
 		op := w.b.SetDeferred(eventKeyLen, len(x.Doc))
 		eventKey(op.Key[:0], w.scope, x.Key)

@@ -1,13 +1,10 @@
 package pebble
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
-	"slices"
-	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/cockroachdb/pebble/v2"
@@ -83,14 +80,8 @@ type looking struct {
 	k    profile.Keys
 	st   *profile.State
 	skip []bool // positions for which no profile is asked; nil: none
-	todo []wanted
+	ord  order
 	key  []byte
-}
-
-// wanted is a position to look up, with the first bytes of its key as a number.
-type wanted struct {
-	prefix uint64
-	at     int32
 }
 
 const checkEvery = 4096
@@ -102,22 +93,22 @@ func (l *looking) rows() error {
 		return nil
 	}
 	keys := values16(l.k.Rows)
-	l.todo = l.todo[:0]
+	l.ord.reset()
 	for i := range l.k.Len() {
 		if k := keys[16*i : 16*i+16]; !l.filter.absent(rowHash(sync, k)) {
-			l.todo = append(l.todo, wanted{binary.BigEndian.Uint64(k), int32(i)}) //nolint:gosec // positions of a batch are int32
+			l.ord.add(binary.BigEndian.Uint64(k), i)
 		}
 	}
-	if len(l.todo) == 0 {
+	if len(l.ord.todo) == 0 {
 		return nil
 	}
-	sortWanted(l.todo)
+	l.ord.sort()
 	it, err := l.iterator(kindRow)
 	if err != nil {
 		return err
 	}
 	hashes := values16(l.k.RecordHashes)
-	for n, w := range l.todo {
+	for n, w := range l.ord.todo {
 		if n%checkEvery == 0 && l.ctx.Err() != nil {
 			break
 		}
@@ -158,15 +149,11 @@ func values16(a *array.FixedSizeBinary) []byte {
 	return d.Buffers()[1].Bytes()[16*d.Offset() : 16*(d.Offset()+d.Len())]
 }
 
-func sortWanted(w []wanted) {
-	slices.SortFunc(w, func(a, b wanted) int { return cmp.Compare(a.prefix, b.prefix) })
-}
-
 // identities looks up what the identities are bound to. A position whose row has not changed is left out.
 func (l *looking) identities() error {
 	scope, known := l.dict.find(wordScope, scopeName(l.k.Scope))
 	if !known {
-		return nil
+		return nil // nor has it profiles; fresh derives what it needs
 	}
 	for c, col := range l.k.Identities {
 		if col.Type == identity.MPID {
@@ -188,33 +175,37 @@ func (l *looking) identities() error {
 
 func (l *looking) column(c int, col profile.IdentityColumn, scope, typ uint32) error {
 	values := col.Values
-	l.todo = l.todo[:0]
+	l.ord.reset()
 	for i := range l.k.Len() {
 		if (l.skip != nil && l.skip[i]) || values.IsNull(i) {
 			continue
 		}
 		v := values.Value(i)
-		if !l.filter.absent(identityHash(profile.Derive(l.k.Scope, col.Type, v, 0))) {
-			l.todo = append(l.todo, wanted{prefixOf(v), int32(i)}) //nolint:gosec // positions of a batch are int32
+		first := profile.Derive(l.k.Scope, col.Type, v, 0)
+		if l.st.Fresh[i] == 0 {
+			l.st.Fresh[i] = first // to be looked at again in fresh
+		}
+		if !l.filter.absent(identityHash(first)) {
+			l.ord.add(prefixOf(v), i)
 		}
 	}
-	if len(l.todo) == 0 {
+	if len(l.ord.todo) == 0 {
 		return nil
 	}
-	sortByValue(l.todo, values)
+	l.ord.sortText(func(at int32) string { return values.Value(int(at)) })
 	it, err := l.iterator(kindIdentity)
 	if err != nil {
 		return err
 	}
 	prefix := identityPrefix(nil, scope, typ)
 	found := l.st.Profiles[c]
-	for n, w := range l.todo {
+	for n, w := range l.ord.todo {
 		if n%checkEvery == 0 && l.ctx.Err() != nil {
 			break
 		}
 		v := values.Value(int(w.at))
 		if n > 0 {
-			if before := l.todo[n-1]; before.prefix == w.prefix && values.Value(int(before.at)) == v {
+			if before := l.ord.todo[n-1]; before.prefix == w.prefix && values.Value(int(before.at)) == v {
 				found[w.at] = found[before.at]
 				continue
 			}
@@ -233,31 +224,6 @@ func (l *looking) column(c int, col profile.IdentityColumn, scope, typ uint32) e
 		found[w.at] = id.Profile(binary.BigEndian.Uint64(b))
 	}
 	return cmp.Or(it.Close(), l.ctx.Err())
-}
-
-// prefixOf answers the first bytes of v as a number that orders as they do.
-func prefixOf(v string) uint64 {
-	if len(v) >= 8 {
-		return uint64(v[0])<<56 | uint64(v[1])<<48 | uint64(v[2])<<40 | uint64(v[3])<<32 |
-			uint64(v[4])<<24 | uint64(v[5])<<16 | uint64(v[6])<<8 | uint64(v[7])
-	}
-	var p uint64
-	for i := range 8 {
-		p <<= 8
-		if i < len(v) {
-			p |= uint64(v[i])
-		}
-	}
-	return p
-}
-
-func sortByValue(w []wanted, values *array.String) {
-	slices.SortFunc(w, func(a, b wanted) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
-		}
-		return strings.Compare(values.Value(int(a.at)), values.Value(int(b.at)))
-	})
 }
 
 // mpids finds the profiles that are named by their ids.
@@ -281,42 +247,49 @@ func (l *looking) mpids(c int, values *array.String, scope uint32) error {
 	return it.Close()
 }
 
-// fresh finds ids for the profiles that rows of unknown people would get.
+// fresh finds ids for the profiles that rows of unknown people would get. identities has left the first choices.
 func (l *looking) fresh() error {
 	scope, known := l.dict.find(wordScope, scopeName(l.k.Scope))
 	var it *pebble.Iterator
 	for i := range l.k.Len() {
-		if (l.skip != nil && l.skip[i]) || l.isBound(i) {
+		switch {
+		case l.skip != nil && l.skip[i]:
 			continue
-		}
-		c := l.first(i)
-		if c < 0 {
+		case l.isBound(i):
+			l.st.Fresh[i] = 0
 			continue
+		case l.st.Fresh[i] == 0:
+			l.st.Fresh[i] = l.choice(i, 0)
 		}
-		col := l.k.Identities[c]
-		for n := 0; ; n++ {
-			p := profile.Derive(l.k.Scope, col.Type, col.Values.Value(i), n)
-			if !known || l.filter.absent(profileHash(scope, p)) {
-				l.st.Fresh[i] = p
-				break
-			}
+		for n := 1; known && l.st.Fresh[i] != 0 && !l.filter.absent(profileHash(scope, l.st.Fresh[i])); n++ {
 			if it == nil {
 				var err error
 				if it, err = l.iterator(kindProfile); err != nil {
 					return err
 				}
 			}
-			l.key = profileKey(l.key[:0], scope, p)
-			if !it.SeekPrefixGE(l.key) || !bytes.Equal(it.Key(), l.key) {
-				l.st.Fresh[i] = p
+			l.key = profileKey(l.key[:0], scope, l.st.Fresh[i])
+			if !it.SeekPrefixGE(l.key) {
 				break
 			}
+			l.st.Fresh[i] = l.choice(i, n)
 		}
 	}
 	if it == nil {
 		return l.ctx.Err()
 	}
 	return cmp.Or(it.Close(), l.ctx.Err())
+}
+
+// choice answers the n-th choice of an id for a new profile of position i, 0 where it has no identity that ids are
+// derived from.
+func (l *looking) choice(i, n int) id.Profile {
+	for _, col := range l.k.Identities {
+		if col.Type != identity.MPID && !col.Values.IsNull(i) {
+			return profile.Derive(l.k.Scope, col.Type, col.Values.Value(i), n)
+		}
+	}
+	return 0
 }
 
 func (l *looking) isBound(i int) bool {
@@ -326,14 +299,4 @@ func (l *looking) isBound(i int) bool {
 		}
 	}
 	return false
-}
-
-// first answers the first identity column in which the position has a value that an id is derived from, or -1.
-func (l *looking) first(i int) int {
-	for c, col := range l.k.Identities {
-		if col.Type != identity.MPID && !col.Values.IsNull(i) {
-			return c
-		}
-	}
-	return -1
 }

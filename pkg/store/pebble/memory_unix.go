@@ -11,5 +11,6 @@ func allocate(n int) (b []byte, release func()) {
 	if err != nil {
 		return make([]byte, n), func() {}
 	}
+	hugePages(b)
 	return b, func() { _ = syscall.Munmap(b) } //nolint:errcheck // it was mapped above
 }

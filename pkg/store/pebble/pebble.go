@@ -118,9 +118,9 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                uint64(o.MemTable), //nolint:gosec // positive
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       8,
+		L0CompactionThreshold:       16,
 		L0CompactionFileThreshold:   1000,
-		L0StopWritesThreshold:       36,
+		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               512 << 20,
 		MaxOpenFiles:                1000,
 		BytesPerSync:                1 << 20,

@@ -1,0 +1,11 @@
+package pebble
+
+import "github.com/cockroachdb/pebble/v2"
+
+// Metrics answers what Pebble has counted.
+func (s *Store) Metrics() *pebble.Metrics { return s.db.Metrics() }
+
+// SetFormat signs the folder with another layout.
+func (s *Store) SetFormat(f string) error {
+	return s.db.Set(append([]byte{kindMeta}, "format"...), []byte(f), pebble.Sync)
+}
