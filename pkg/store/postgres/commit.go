@@ -288,8 +288,8 @@ func compareEvents(a, b profile.EventKey) int {
 // rejects puts the rejects, whose sources are sealed by now.
 func (w writing) rejects() error {
 	o := w.e.Keys.Origin
-	rows := newCopied(17, len(w.e.Rejects), 400)
-	for _, r := range w.e.Rejects {
+	rows := newCopied(18, len(w.e.Rejects), 400)
+	for n, r := range w.e.Rejects {
 		hash := r.Hash.Bytes()
 		rows.row()
 		rows.bytes(o.Batch.Run[:])
@@ -298,6 +298,7 @@ func (w writing) rejects() error {
 		rows.int8(int64(o.Batch.Seq))
 		rows.int8(int64(o.Batch.Fragment))
 		rows.int8(int64(r.Row))
+		rows.int8(int64(n))
 		rows.bytes(r.Key[:])
 		rows.bytes(hash[:])
 		rows.text(r.KeyValues)
@@ -310,6 +311,6 @@ func (w writing) rejects() error {
 		rows.bytes(o.Sync[:])
 		rows.text(o.SyncID)
 	}
-	return rows.send(w.ctx, w.c, `millrace_store.rejects (run, part, epoch, seq, fragment, row, key, hash, key_values,
+	return rows.send(w.ctx, w.c, `millrace_store.rejects (run, part, epoch, seq, fragment, row, n, key, hash, key_values,
 		column_name, stage, rule, reason, source, workspace, sync, sync_id)`)
 }

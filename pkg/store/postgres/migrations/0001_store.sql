@@ -73,6 +73,7 @@ CREATE TABLE millrace_store.fences (
     PRIMARY KEY (run, part)
 );
 
+-- `n` is the reject's place among those of its fragment.
 CREATE TABLE millrace_store.rejects (
     run         uuid   NOT NULL,
     part        bigint NOT NULL,
@@ -80,6 +81,7 @@ CREATE TABLE millrace_store.rejects (
     seq         bigint NOT NULL,
     fragment    bigint NOT NULL,
     row         bigint NOT NULL,
+    n           bigint NOT NULL,
     key         uuid   NOT NULL,
     hash        uuid   NOT NULL,
     key_values  bytea  NOT NULL,
@@ -92,5 +94,5 @@ CREATE TABLE millrace_store.rejects (
     sync        uuid   NOT NULL,
     sync_id     text   NOT NULL,
     create_time timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (run, part, epoch, seq, fragment, row)
+    PRIMARY KEY (run, part, epoch, seq, fragment, row, n)
 );
