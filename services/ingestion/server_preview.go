@@ -3,12 +3,15 @@ package ingestion
 import (
 	"context"
 	"fmt"
+	"math"
+	"time"
 
 	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/resource/resourcepb"
 	"millrace.dev/pkg/wire"
 )
@@ -28,7 +31,11 @@ func (s *server) PreviewRecords(ctx context.Context, r *ingestionv1.PreviewRecor
 		}})
 	}
 	o.Workspace = id.Workspace(r.GetWorkspace()).Or()
-	scope, rules := s.termsOf(o, resourcepb.OfSnapshot(r.GetSnapshot()))
+	snapshot := resourcepb.OfSnapshot(r.GetSnapshot())
+	if err := asNextRun(&o, snapshot); err != nil {
+		return nil, err
+	}
+	scope, rules := s.termsOf(o, snapshot)
 	keys := profile.KeysOf(b, o, scope, rules)
 	state, err := s.store.Look(ctx, keys)
 	if err != nil {
@@ -40,6 +47,22 @@ func (s *server) PreviewRecords(ctx context.Context, r *ingestionv1.PreviewRecor
 	}
 	p := &preview{server: s, scope: scope, keys: keys, state: state, effects: profile.Decide(b, keys, state, rules)}
 	return p.answer(ctx, b)
+}
+
+// asNextRun gives the origin of sample rows what a run of the sync would give it from now on: the sync, and a place after
+// every run before. Without a sync in the snapshot the origin stays as it is.
+func asNextRun(o *record.Origin, s resource.Snapshot) error {
+	if s.Sync.UID == "" {
+		return nil
+	}
+	uid, err := id.ParseSync(s.Sync.UID)
+	if err != nil {
+		return fault.Of(fault.ReasonInvalidArgument, []fault.Violation{{Field: "snapshot.sync.meta.uid", Message: err.Error()}})
+	}
+	o.Sync, o.SyncID, o.SyncVersion = uid, s.Sync.ID, s.Version
+	o.Full = s.Sync.Mode == resource.Full
+	o.RunNo, o.SnapshotTime = math.MaxInt64, time.Now()
+	return nil
 }
 
 // preview is a PreviewRecords under way.

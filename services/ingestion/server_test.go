@@ -11,6 +11,7 @@ import (
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/wire"
 )
 
@@ -140,6 +141,22 @@ func TestAPreviewSaysWhatWouldBeAndWritesNothing(t *testing.T) {
 	require.Equal(t, before, w.digest())
 	_, err = w.profile("customer_id", "3")
 	require.Equal(t, fault.NotFound, fault.ClassOf(err))
+	w.silent()
+}
+
+func TestAPreviewTakesTheSyncFromItsSnapshot(t *testing.T) {
+	w := newWorld(t, nil)
+	require.NoError(t, w.handle(w.users(user{"1", "a@example.com", "Ann", 100})))
+	w.report()
+	known := w.origin(0)
+	body, err := wire.EncodeRecords(record.Origin{Batch: id.Batch{Run: id.NewRun()}, Last: true}, usersBatch(user{"1", "a@example.com", "Ann", 100}, user{"2", "b@example.com", "Bob", 100}))
+	require.NoError(t, err)
+	r, err := w.client.PreviewRecords(t.Context(), &ingestionv1.PreviewRecordsRequest{Records: body, Snapshot: &configv1.SyncSnapshot{
+		Sync: &configv1.Sync{Meta: &configv1.Meta{Id: known.SyncID, Uid: known.Sync.String()}}, Feed: &configv1.Feed{},
+	}})
+	require.NoError(t, err)
+	require.Equal(t, "unchanged", r.GetRecords()[0].GetEffect(), "the row index of the sync knows the row")
+	require.Equal(t, "created", r.GetRecords()[1].GetEffect())
 	w.silent()
 }
 
