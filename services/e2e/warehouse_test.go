@@ -13,12 +13,12 @@ import (
 // warehouse is a DuckDB file that a scenario writes between runs.
 type warehouse struct{ path string }
 
-// newWarehouse answers a warehouse with n customers, one a second apart.
+// newWarehouse answers a warehouse with the customers 1 to n, one a second apart. Zero would be no usable identity.
 func newWarehouse(t *testing.T, n int) warehouse {
 	t.Helper()
 	w := warehouse{path: filepath.Join(t.TempDir(), "shop.duckdb")}
 	w.exec(t, `CREATE TABLE customers (id BIGINT, email TEXT, first_name TEXT, plan TEXT, visits INTEGER, updated_at TIMESTAMP, etl_batch INTEGER)`)
-	w.add(t, 0, n)
+	w.add(t, 1, n+1)
 	return w
 }
 

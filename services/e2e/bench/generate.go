@@ -18,7 +18,7 @@ import (
 const usersSelect = `SELECT i AS customer_id, 'user' || i || '@example.com' AS email, 'First' || (hash(i, %[2]d) %% 1000) AS first_name,
 	'Last' || (hash(i, %[2]d, 1) %% 5000) AS last_name, ['London','Paris','Berlin','Madrid','Rome'][1 + hash(i, 2) %% 5] AS city,
 	['free','pro','enterprise'][1 + hash(i, 3) %% 3] AS plan, (hash(i, %[2]d, 4) %% 100000) / 100.0::DOUBLE AS ltv, CAST(hash(i, 5) %% 500 AS INTEGER) AS visits,
-	TIMESTAMP '2024-01-01' + INTERVAL (i) SECOND AS updated_at, i %% 2 = 0 AS active FROM range(%[1]d) t(i)`
+	TIMESTAMP '2024-01-01' + INTERVAL (i) SECOND AS updated_at, i %% 2 = 0 AS active FROM range(1, %[1]d + 1) t(i)`
 
 // eventsSelect makes events of a hundred thousand customers: twelve columns.
 const eventsSelect = `SELECT i AS event_id, CAST(hash(i, %[2]d) %% 100000 AS BIGINT) AS customer_id, ['viewed','added','bought'][1 + hash(i, 1) %% 3] AS name,

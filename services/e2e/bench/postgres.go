@@ -58,7 +58,7 @@ func fillPostgres(ctx context.Context, source string, n, seed int64) (err error)
 		(ARRAY['London','Paris','Berlin','Madrid','Rome'])[1 + abs(hashint8extended(i, 2) %% 5)] AS city,
 		(ARRAY['free','pro','enterprise'])[1 + abs(hashint8extended(i, 3) %% 3)] AS plan,
 		(abs(hashint8extended(i, 4) %% 100000) / 100.0)::float8 AS ltv, abs(hashint8extended(i, 5) %% 500)::int AS visits,
-		timestamp '2024-01-01' + i * interval '1 second' AS updated_at, i %% 2 = 0 AS active FROM generate_series(0::bigint, %[1]d - 1) AS t(i)`
+		timestamp '2024-01-01' + i * interval '1 second' AS updated_at, i %% 2 = 0 AS active FROM generate_series(1::bigint, %[1]d) AS t(i)`
 	for _, statement := range []string{fmt.Sprintf(table, n, seed), "CREATE INDEX ON users (updated_at)", "ANALYZE users"} {
 		if _, err := conn.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("generate: %w", err)
