@@ -140,6 +140,8 @@ func TestALaptopFromSampleToProfiles(t *testing.T) {
 	require.Contains(t, l.do(0, "profiles events customer_id=1"), "TIME")
 	l.do(1, "profiles get customer_id=none-such")
 
+	require.Contains(t, l.do(0, "preview customers --limit 3"), "unchanged")
+
 	before := l.do(0, "store digest")
 	again := document[runDocument](l, 0, "run customers --wait --full")
 	require.Equal(t, "0", again.Counts["created"])

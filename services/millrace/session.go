@@ -62,7 +62,7 @@ func (s *session) fail(err error) int {
 		for _, v := range e.Violations {
 			s.notef("%s", v)
 		}
-		s.notef("%d violation(s); nothing was changed", len(e.Violations))
+		s.notef("%d violation(s)", len(e.Violations))
 		return exitFailed
 	}
 	if e.Reason == fault.ReasonServiceUnavailable {
