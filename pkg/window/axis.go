@@ -44,7 +44,7 @@ func NewAxis(it resource.Iterator, s *arrow.Schema) (Axis, error) {
 	if err != nil {
 		return Axis{}, err
 	}
-	if found != it.Type && !(found == resource.IteratorInteger && it.Type == resource.IteratorDecimal) {
+	if found != it.Type && (found != resource.IteratorInteger || it.Type != resource.IteratorDecimal) {
 		return Axis{}, fault.New(fault.Precondition, fault.ReasonIteratorInvalid, "the iterator %q is declared %s but the column is %s; declare what it is, or cast it in the query", it.Column, it.Type, found)
 	}
 	return a, nil
@@ -133,10 +133,10 @@ func integers(col arrow.Array) func(int) int64 {
 // Moment answers the moment of an instant or of a day's beginning; of two, the earlier; of a wall-clock time that the
 // zone leaves out, the moment as far behind the gap's beginning. Zero time for numbers.
 func (a Axis) Moment(v Value) time.Time {
-	switch {
-	case v.kind == number || v.kind == 0:
+	switch v.kind {
+	case number, 0:
 		return time.Time{}
-	case v.kind == day:
+	case day:
 		v = Value{kind: instant, sec: v.sec * 86400}
 	}
 	if v.zoned || a.zone() == time.UTC {

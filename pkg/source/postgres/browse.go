@@ -32,7 +32,7 @@ func (s *Source) tables(ctx context.Context, prefix string, each func(source.Tab
 	if err != nil {
 		return err
 	}
-	defer x.close()
+	defer x.close(ctx)
 	rows, err := x.conn.Query(ctx, columnsSQL, prefix)
 	if err != nil {
 		return classify(ctx, err, "", 0)
@@ -72,7 +72,7 @@ func (s *Source) CheckKeys(ctx context.Context, q source.Query) (source.KeyFault
 	if err != nil {
 		return out, err
 	}
-	defer x.close()
+	defer x.close(ctx)
 	d, err := x.describe(ctx, q)
 	if err != nil {
 		return out, err

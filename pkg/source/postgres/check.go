@@ -22,8 +22,8 @@ func (s *Source) Check(ctx context.Context) []source.CheckStep {
 	if err != nil {
 		return steps
 	}
-	x := &session{conn: conn}
-	defer x.close()
+	x := newSession(ctx, conn)
+	defer x.close(ctx)
 	writes := false
 	if err = x.begin(ctx, s.timeout(), ""); err == nil {
 		err = classify(ctx, x.conn.QueryRow(ctx, writesSQL).Scan(&writes), "", 0)

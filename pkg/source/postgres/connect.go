@@ -91,7 +91,14 @@ func chainOnly(roots *x509.CertPool) func(tls.ConnectionState) error {
 }
 
 // session is a connection in a READ ONLY, REPEATABLE READ transaction.
-type session struct{ conn *pgx.Conn }
+type session struct {
+	conn *pgx.Conn
+	life context.Context //nolint:containedctx // does not end: the connection is closed after its caller's context, too
+}
+
+func newSession(ctx context.Context, conn *pgx.Conn) *session {
+	return &session{conn: conn, life: context.WithoutCancel(ctx)}
+}
 
 // dial makes a connection under a label. The error is pgx's own.
 func (s *Source) dial(ctx context.Context, label string) (*pgx.Conn, error) {
@@ -109,9 +116,9 @@ func (s *Source) begin(ctx context.Context, label, snapshot string) (*session, e
 	if err != nil {
 		return nil, connectFault(ctx, err)
 	}
-	x := &session{conn: conn}
+	x := newSession(ctx, conn)
 	if err := x.begin(ctx, s.timeout(), snapshot); err != nil {
-		x.close()
+		x.close(ctx)
 		return nil, err
 	}
 	return x, nil
@@ -157,8 +164,8 @@ func (x *session) bind(ctx context.Context, name, value string) error {
 }
 
 // close ends the connection, and the statement that runs on it, and waits for that.
-func (x *session) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo,contextcheck // a connection ends after its caller's context, too
+func (x *session) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
 	defer cancel()
 	_ = x.conn.Close(ctx) // it is over either way
 	select {

@@ -28,7 +28,7 @@ func (s *Source) Plan(ctx context.Context, q source.Query, want int) (source.Pla
 	p := planner{s: s, x: x, q: q, want: want}
 	plan, err := p.plan(ctx)
 	if err != nil {
-		x.close()
+		x.close(ctx)
 		return source.Plan{}, err
 	}
 	s.hold(x)

@@ -95,7 +95,7 @@ func (s *Source) hold(x *session) {
 	s.exporter = x
 	s.mu.Unlock()
 	if old != nil {
-		old.close()
+		old.close(old.life)
 	}
 }
 

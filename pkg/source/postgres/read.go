@@ -21,7 +21,7 @@ func (s *Source) Describe(ctx context.Context, q source.Query) (*arrow.Schema, e
 	if err != nil {
 		return nil, err
 	}
-	defer x.close()
+	defer x.close(ctx)
 	d, err := x.describe(ctx, q)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (s *Source) read(ctx context.Context, q source.Query, each func(arrow.Recor
 	if err != nil {
 		return err
 	}
-	defer x.close()
+	defer x.close(ctx)
 	d, err := x.describe(ctx, q)
 	if err != nil {
 		return err

@@ -89,7 +89,7 @@ func parts(t *testing.T, h Harness) {
 	p := planOf(t, s, q, 4)
 	require.Greater(t, len(p.Parts), 2, "a large window is cut")
 	require.LessOrEqual(t, len(p.Parts), 5)
-	require.EqualValues(t, h.PartRows/2, p.NullIterator)
+	require.Equal(t, h.PartRows/2, p.NullIterator)
 	requireOnce(t, 5*h.PartRows, readPlan(t, s, q, p))
 	require.LessOrEqual(t, len(planOf(t, s, q, 1).Parts), 2)
 }
