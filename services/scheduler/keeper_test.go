@@ -18,7 +18,9 @@ type still struct {
 	err  error
 }
 
-func (s still) Stats(_ context.Context, name bus.Stream) (bus.Stats, error) { return s.held[name], s.err }
+func (s still) Stats(_ context.Context, name bus.Stream) (bus.Stats, error) {
+	return s.held[name], s.err
+}
 
 func TestStreamsAreIdleOnceNothingWasUnderWayForTheWindow(t *testing.T) {
 	at := func(second int) time.Time { return time.Unix(int64(second), 0) }
