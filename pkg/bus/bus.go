@@ -92,6 +92,7 @@ type Bus struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	maxBytes int64
+	link     *link
 
 	life    context.Context //nolint:containedctx // ends in Close, so that no publish or consume outlives the bus
 	end     context.CancelFunc
@@ -116,6 +117,7 @@ func Open(ctx context.Context, s Settings) (*Bus, error) {
 		b.settings.ConnectWait = 30 * time.Second
 	}
 	b.life, b.end = context.WithCancel(context.WithoutCancel(ctx))
+	b.link = newLink(b.life) //nolint:contextcheck // the life is the bus's own
 	if err := b.open(ctx); err != nil {
 		b.end()
 		b.shut()
@@ -164,6 +166,7 @@ func (b *Bus) connect(ctx context.Context, target string, opts []nats.Option) er
 		nats.MaxPingsOutstanding(3),
 		nats.Timeout(5*time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.link.lost()
 			if err != nil {
 				b.log.Warn("the connection to the broker is lost; reconnecting", "error", err)
 			}

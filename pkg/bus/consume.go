@@ -92,6 +92,7 @@ type consumer struct {
 	tries         *tries
 	quarantine    *Publisher
 	maxAckPending int
+	trouble       seldom
 
 	mu   sync.Mutex
 	cons jetstream.Consumer
@@ -125,8 +126,10 @@ func (c *consumer) work(soft, hard context.Context) {
 		if idle(err) || soft.Err() != nil {
 			continue
 		}
-		c.bus.log.Warn("pulling is disturbed; trying again", "stream", string(c.stream), "error", err)
-		if lost(err) && c.bus.reconcile(soft) == nil {
+		if c.trouble.now() {
+			c.bus.log.Warn("pulling is disturbed; trying again", "stream", string(c.stream), "error", err)
+		}
+		if lost(err) && c.bus.restore(soft) {
 			_ = c.reconcile(soft) // where it fails, the next pull finds the consumer missing again
 		}
 		wait(soft, pause.NextBackOff())
@@ -137,6 +140,8 @@ func (c *consumer) next(ctx context.Context) (jetstream.Msg, error) {
 	c.mu.Lock()
 	cons := c.cons
 	c.mu.Unlock()
+	ctx, end := c.bus.link.during(ctx)
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, pullFor)
 	defer cancel()
 	return cons.Next(jetstream.FetchContext(ctx)) //nolint:wrapcheck // told apart by idle and lost

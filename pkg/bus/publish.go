@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,7 +22,7 @@ type Publisher struct {
 	stream  Stream
 	window  int64
 	slots   *semaphore.Weighted
-	waiting atomic.Bool // an outage is going on and was logged
+	trouble seldom
 
 	mu    sync.Mutex
 	first error // since the last Flush
@@ -97,19 +96,16 @@ func (p *Publisher) send(ctx context.Context, m Message) error {
 	for {
 		err := p.once(ctx, msg, m.ID)
 		if err == nil {
-			if p.waiting.CompareAndSwap(true, false) {
-				p.bus.log.Info("the stream takes messages again", "stream", string(p.stream))
-			}
 			return nil
 		}
 		if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum) {
 			return fault.New(fault.Invalid, fault.ReasonLimitExceeded, "message %s is larger than the broker allows: %w", m.ID, err)
 		}
-		if ctx.Err() == nil && p.waiting.CompareAndSwap(false, true) {
+		if ctx.Err() == nil && p.trouble.now() {
 			p.bus.log.Warn("the stream takes no messages; waiting", "stream", string(p.stream), "error", err)
 		}
 		if lost(err) {
-			_ = p.bus.reconcile(ctx) // where it fails, the next try finds the stream missing again
+			p.bus.restore(ctx)
 		}
 		if !wait(ctx, pause.NextBackOff()) {
 			return unavailable("publish to "+string(p.stream), errors.Join(err, context.Cause(ctx)))
@@ -118,6 +114,8 @@ func (p *Publisher) send(ctx context.Context, m Message) error {
 }
 
 func (p *Publisher) once(ctx context.Context, msg *nats.Msg, id string) error {
+	ctx, end := p.bus.link.during(ctx)
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	_, err := p.bus.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(string(p.stream)), jetstream.WithRetryAttempts(0))

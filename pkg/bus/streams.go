@@ -20,6 +20,8 @@ const (
 	dedupeWindow = 2 * time.Minute
 	// quarantineAge is how long given-up messages are kept.
 	quarantineAge = 30 * 24 * time.Hour
+	// restoreDelay is how long after a stream was found missing it is made.
+	restoreDelay = time.Second
 	// smallest MaxBytes of a data stream.
 	minStream = 64 << 20
 )
@@ -65,6 +67,12 @@ func (b *Bus) reconcile(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// restore makes streams that are missing, and says whether that went well. It waits a little first: a stream that is made
+// while another connection's deletion of it is under way takes no messages afterwards.
+func (b *Bus) restore(ctx context.Context) bool {
+	return wait(ctx, restoreDelay) && b.reconcile(ctx) == nil // where it fails, the next try finds them missing again
 }
 
 // consumerConfig answers a durable consumer of a stream as it has to be.
