@@ -153,7 +153,9 @@ func TestGeneratedTypesStayAtTheEdge(t *testing.T) {
 			continue
 		}
 		for _, f := range importers(t, p) {
-			require.True(t, slices.ContainsFunc(edges, func(e string) bool { return strings.HasPrefix(f, e) }), "%s/%s touches generated types", p.ImportPath, f)
+			if !slices.ContainsFunc(edges, func(e string) bool { return strings.HasPrefix(f, e) }) {
+				t.Errorf("%s/%s touches generated types", p.ImportPath, f)
+			}
 		}
 	}
 }

@@ -17,9 +17,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
-	"google.golang.org/grpc"
 
-	extractorv1 "millrace.dev/gen/millrace/extractor/v1"
 	"millrace.dev/pkg/app"
 	"millrace.dev/pkg/bus"
 	"millrace.dev/pkg/fault"
@@ -81,11 +79,6 @@ func workerName() string {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), id.NewRun().String()[24:])
-}
-
-// Register adds the gRPC server.
-func (s *Service) Register(r grpc.ServiceRegistrar) {
-	extractorv1.RegisterExtractorServiceServer(r, &server{Service: s})
 }
 
 // Run leases and works on parts until soft ends; the batches in hand go by hard, and what is unfinished is given back.

@@ -5,6 +5,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"google.golang.org/grpc"
+
 	configv1 "millrace.dev/gen/millrace/config/v1"
 	extractorv1 "millrace.dev/gen/millrace/extractor/v1"
 	"millrace.dev/pkg/fault"
@@ -19,6 +21,11 @@ import (
 type server struct {
 	extractorv1.UnimplementedExtractorServiceServer
 	*Service
+}
+
+// Register adds the gRPC server.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	extractorv1.RegisterExtractorServiceServer(r, &server{Service: s})
 }
 
 // opened runs f with the source of a connection.

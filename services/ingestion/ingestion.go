@@ -9,9 +9,7 @@ import (
 	"log/slog"
 
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc"
 
-	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 	"millrace.dev/pkg/app"
 	"millrace.dev/pkg/bus"
 	"millrace.dev/pkg/fault"
@@ -71,11 +69,6 @@ func build(ctx context.Context, env *app.Env, s Settings, st store.Store) (*Serv
 		log: env.Log, tracer: env.Tracer, settings: s, rules: rules,
 		bus: env.Bus, store: st, keys: keys, peers: p, metrics: m,
 	}, nil
-}
-
-// Register adds the gRPC server.
-func (s *Service) Register(r grpc.ServiceRegistrar) {
-	ingestionv1.RegisterIngestionServiceServer(r, &server{Service: s})
 }
 
 // Run works on RECORDS until soft ends; batches in hand go by hard.

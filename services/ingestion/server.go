@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"google.golang.org/grpc"
+
 	configv1 "millrace.dev/gen/millrace/config/v1"
 	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
@@ -18,6 +20,11 @@ import (
 type server struct {
 	ingestionv1.UnimplementedIngestionServiceServer
 	*Service
+}
+
+// Register adds the gRPC server.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	ingestionv1.RegisterIngestionServiceServer(r, &server{Service: s})
 }
 
 // Fence raises the fence of a part and answers what of it is applied.
