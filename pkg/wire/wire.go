@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/util"
 	"github.com/zeebo/xxh3"
 
 	"millrace.dev/pkg/fault"
@@ -29,6 +30,8 @@ const (
 	kindEvents  = 3
 	headLength  = 12
 	maxSections = 4
+	// maxCapacity bounds the room that is made ahead; envelopes above it grow.
+	maxCapacity = 2 << 20
 )
 
 // EncodeRows answers the envelope of rows as read.
@@ -119,7 +122,7 @@ func encode(kind byte, o record.Origin, records ...arrow.RecordBatch) ([]byte, e
 	if err != nil {
 		return nil, fault.New(fault.Internal, fault.ReasonInternal, "encode the origin of a batch: %w", err)
 	}
-	out := make([]byte, headLength, 64<<10)
+	out := make([]byte, headLength, capacity(len(head), records))
 	copy(out, magic)
 	out[2], out[3] = version, kind
 	out = binary.BigEndian.AppendUint32(out, uint32(len(head)))
@@ -134,6 +137,17 @@ func encode(kind byte, o record.Origin, records ...arrow.RecordBatch) ([]byte, e
 	}
 	binary.BigEndian.PutUint64(out[4:], xxh3.Hash(out[headLength:]))
 	return out, nil
+}
+
+// capacity answers room for an envelope: what LZ4 leaves of such batches, seldom more than three quarters.
+func capacity(head int, records []arrow.RecordBatch) int {
+	n := int64(headLength + head + 4<<10)
+	for _, r := range records {
+		if r != nil {
+			n += util.TotalRecordSize(r) * 3 / 4
+		}
+	}
+	return int(min(n, maxCapacity))
 }
 
 // open checks an envelope's head and checksum and answers its sections.

@@ -25,10 +25,38 @@ type fragment struct {
 // row_too_large.
 func cut(o record.Origin, rows row.Batch, b record.Batch) ([]fragment, error) {
 	c := &cutter{origin: o, rows: rows, batch: b, total: rows.Record.NumRows()}
-	if err := c.cut(0, c.total); err != nil {
+	pieces, err := c.guess()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.split(0, c.total, pieces); err != nil {
 		return nil, err
 	}
 	return c.out, nil
+}
+
+const (
+	// sample is how many rows tell how large the others are.
+	sample = 512
+	// worthwhile is how many samples a batch must have for a guess to pay.
+	worthwhile = 8
+)
+
+// guess answers in how many pieces the batch is to be encoded at first, by the size of its first rows: encoding a whole
+// that is too large costs as much as encoding its pieces.
+func (c *cutter) guess() (int64, error) {
+	if c.total < sample*worthwhile {
+		return 1, nil
+	}
+	body, err := wire.EncodeRecords(c.next(0, sample), between(c.batch, 0, sample))
+	if err != nil {
+		return 0, err //nolint:wrapcheck // classified by wire
+	}
+	size := int64(len(body)) * c.total / sample
+	if size <= c.origin.PayloadCap {
+		return 1, nil
+	}
+	return (size+size/10)/c.origin.PayloadCap + 1, nil
 }
 
 type cutter struct {
@@ -55,11 +83,15 @@ func (c *cutter) cut(from, to int64) error {
 		return c.reject(o, from, to)
 	}
 	// Pieces are a tenth smaller than they might be: rows differ, and a piece that is cut again costs its encoding.
-	pieces := min(size+size/10, size*2)/o.PayloadCap + 1
-	step := max(1, (to-from+pieces-1)/pieces)
-	if step >= to-from {
-		step = (to - from + 1) / 2
+	return c.split(from, to, max(2, min(size+size/10, size*2)/o.PayloadCap+1))
+}
+
+// split cuts the rows [from, to) as that many pieces of equal numbers of rows.
+func (c *cutter) split(from, to, pieces int64) error {
+	if from == to {
+		return c.cut(from, to)
 	}
+	step := max(1, (to-from+pieces-1)/pieces)
 	for at := from; at < to; at += step {
 		if err := c.cut(at, min(at+step, to)); err != nil {
 			return err

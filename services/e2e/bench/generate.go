@@ -16,15 +16,15 @@ import (
 
 // usersSelect makes users from row numbers: ten columns, two of them identities.
 const usersSelect = `SELECT i AS customer_id, 'user' || i || '@example.com' AS email, 'First' || (hash(i, %[2]d) %% 1000) AS first_name,
-	'Last' || (hash(i, %[2]d, 1) %% 5000) AS last_name, ['London','Paris','Berlin','Madrid','Rome'][1 + hash(i, 2) %% 5] AS city,
-	['free','pro','enterprise'][1 + hash(i, 3) %% 3] AS plan, (hash(i, %[2]d, 4) %% 100000) / 100.0::DOUBLE AS ltv, CAST(hash(i, 5) %% 500 AS INTEGER) AS visits,
+	'Last' || (hash(i, %[2]d, 1) %% 5000) AS last_name, ['London','Paris','Berlin','Madrid','Rome'][CAST(1 + hash(i, 2) %% 5 AS INTEGER)] AS city,
+	['free','pro','enterprise'][CAST(1 + hash(i, 3) %% 3 AS INTEGER)] AS plan, (hash(i, %[2]d, 4) %% 100000) / 100.0::DOUBLE AS ltv, CAST(hash(i, 5) %% 500 AS INTEGER) AS visits,
 	TIMESTAMP '2024-01-01' + INTERVAL (i) SECOND AS updated_at, i %% 2 = 0 AS active FROM range(1, %[1]d + 1) t(i)`
 
 // eventsSelect makes events of a hundred thousand customers: twelve columns.
-const eventsSelect = `SELECT i AS event_id, CAST(hash(i, %[2]d) %% 100000 AS BIGINT) AS customer_id, ['viewed','added','bought'][1 + hash(i, 1) %% 3] AS name,
+const eventsSelect = `SELECT i AS event_id, CAST(hash(i, %[2]d) %% 100000 AS BIGINT) AS customer_id, ['viewed','added','bought'][CAST(1 + hash(i, 1) %% 3 AS INTEGER)] AS name,
 	TIMESTAMP '2024-01-01' + INTERVAL (i) SECOND AS at, TIMESTAMP '2024-01-01' + INTERVAL (i + 60) SECOND AS loaded_at,
-	CAST((hash(i, %[2]d, 2) %% 100000) / 100 AS DECIMAL(10, 2)) AS amount, ['EUR','GBP','USD'][1 + hash(i, 3) %% 3] AS currency,
-	'sku-' || (hash(i, 4) %% 20000) AS sku, CAST(hash(i, 5) %% 9 AS INTEGER) AS quantity, ['web','app'][1 + hash(i, 6) %% 2] AS channel,
+	CAST((hash(i, %[2]d, 2) %% 100000) / 100.0 AS DECIMAL(10, 2)) AS amount, ['EUR','GBP','USD'][CAST(1 + hash(i, 3) %% 3 AS INTEGER)] AS currency,
+	'sku-' || (hash(i, 4) %% 20000) AS sku, CAST(hash(i, 5) %% 9 AS INTEGER) AS quantity, ['web','app'][CAST(1 + hash(i, 6) %% 2 AS INTEGER)] AS channel,
 	'/page/' || (hash(i, 7) %% 500) AS page, hash(i, 8) %% 4 = 0 AS gift FROM range(%[1]d) t(i)`
 
 func makeUsers(ctx context.Context, path string, n, seed int64) error {

@@ -45,7 +45,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("make a folder: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	rep := report{Commit: commit(ctx), Cores: runtime.NumCPU(), Seed: o.seed}
 	say("Measuring the ceilings of this machine.")
 	before, err := ceilings(ctx, dir, o.seed)
