@@ -99,9 +99,9 @@ func filteredSchema() *arrow.Schema {
 
 func appendName(b *array.RecordBuilder, n int32, key id.Row, hash row.Hash) {
 	h := hash.Bytes()
-	b.Field(rejectRow).(*array.Int32Builder).Append(n)               
+	b.Field(rejectRow).(*array.Int32Builder).Append(n)
 	b.Field(rejectKey).(*array.FixedSizeBinaryBuilder).Append(key[:])
-	b.Field(rejectHash).(*array.FixedSizeBinaryBuilder).Append(h[:]) 
+	b.Field(rejectHash).(*array.FixedSizeBinaryBuilder).Append(h[:])
 }
 
 func rejectsRecord(rejects []record.Reject) arrow.RecordBatch {
@@ -179,9 +179,9 @@ func decodeSmall(data []byte, max int64, s *arrow.Schema) (arrow.RecordBatch, er
 }
 
 func name(rec arrow.RecordBatch, i int) (int32, id.Row, row.Hash) {
-	key := rec.Column(rejectKey).(*array.FixedSizeBinary)  
+	key := rec.Column(rejectKey).(*array.FixedSizeBinary)
 	hash := rec.Column(rejectHash).(*array.FixedSizeBinary)
-	n := rec.Column(rejectRow).(*array.Int32)              
+	n := rec.Column(rejectRow).(*array.Int32)
 	return n.Value(i), id.Row(key.Value(i)), row.FromBytes(hash.Value(i))
 }
 

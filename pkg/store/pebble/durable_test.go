@@ -1,7 +1,6 @@
 package pebble_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -229,7 +228,7 @@ func TestBrokenLog(t *testing.T) {
 	_, err = ingest(t, s, people(10, 20), 1)
 	require.Equal(t, fault.Unavailable, fault.ClassOf(err), "%v", err)
 	require.ErrorContains(t, err, "disk is full")
-	require.True(t, errors.Is(err, syscall.ENOSPC))
+	require.ErrorIs(t, err, syscall.ENOSPC)
 	_, err = s.Resolve(t.Context(), scope(), "customer_id", "c15")
 	require.Equal(t, fault.Unavailable, fault.ClassOf(err), "what is in memory is not on disk: %v", err)
 	broken = nil

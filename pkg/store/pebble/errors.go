@@ -31,9 +31,9 @@ func full(what string) string {
 
 // roomy answers Unavailable when the disk has less free space than the store keeps in hand for its own work.
 func (s *Store) roomy(what string) error {
-	u, err := s.fs.GetDiskUsage(s.dir)
-	if err != nil || u.AvailBytes >= s.free { // a file system that does not know has room
-		return nil
+	// A file system that does not know has room.
+	if u, err := s.fs.GetDiskUsage(s.dir); err != nil || u.AvailBytes >= s.free {
+		return nil //nolint:nilerr // as said
 	}
 	return &fault.Error{Class: fault.Unavailable, Reason: fault.ReasonStoreUnavailable, Message: full(what)}
 }
@@ -53,16 +53,16 @@ type logger struct {
 }
 
 func (l logger) Infof(format string, args ...any) {
-	l.log.Debug("pebble: " + fmt.Sprintf(format, args...))
+	l.log.Debug("pebble", "message", fmt.Sprintf(format, args...))
 }
 
 func (l logger) Errorf(format string, args ...any) {
-	l.log.Debug("pebble: " + fmt.Sprintf(format, args...))
+	l.log.Debug("pebble", "message", fmt.Sprintf(format, args...))
 }
 
 // Fatalf must not return: Pebble calls it where going on would harm the files. What is committed is safe in them.
 func (l logger) Fatalf(format string, args ...any) {
 	msg := fmt.Sprintf(format, args...)
-	l.log.Error("pebble: " + msg)
+	l.log.Error("pebble can not go on", "message", msg)
 	panic("store: pebble can not go on: " + msg) //nolint:forbidigo // Pebble's contract; ending is the safe thing
 }

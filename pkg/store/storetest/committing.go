@@ -236,7 +236,7 @@ func eightCommitters(t *testing.T, open func() store.Store) {
 		require.NoError(t, err)
 	}
 	docs := pages(t, 1000, func(after string) ([]store.ProfileDoc, string, error) { return h.Profiles(h.ctx, h.scope, after, 1000) })
-	require.Equal(t, people*2, len(docs))
+	require.Len(t, docs, people*2)
 	for who := range people * 2 {
 		p := h.resolve("customer_id", fmt.Sprint("c", who))
 		require.NotZero(t, p)

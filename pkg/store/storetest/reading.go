@@ -227,7 +227,8 @@ func everything(t *testing.T, open func() store.Store) {
 	require.Zero(t, n)
 	whole := Digest(t, h)
 	// Stopping early is fine.
-	for range h.Everything(h.ctx) {
+	for _, err := range h.Everything(h.ctx) {
+		require.NoError(t, err)
 		break
 	}
 	h.must(users(originOf("crm", 2, 1, 1, 0), user("1", day(1), map[string]any{"a": 1})))
