@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 func binary(t *testing.T, name string) string {
 	t.Helper()
 	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "millrace-e2e-"); built.err != nil {
+		if built.dir, built.err = os.MkdirTemp("", "millrace-e2e-"); built.err != nil { //nolint:usetesting // several tests share it
 			return
 		}
 		cmd := exec.CommandContext(context.Background(), "go", "build", "-tags", "duckdb_arrow", "-o", built.dir+"/",
