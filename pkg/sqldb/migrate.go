@@ -2,6 +2,8 @@ package sqldb
 
 import (
 	"context"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -24,14 +26,12 @@ func (d *DB) Migrate(ctx context.Context, fsys fs.FS, name string) error {
 		return fmt.Errorf("list migrations of %s: %w", name, err)
 	}
 	slices.Sort(files)
-	create := func(tx *Tx) error {
-		if err := tx.lockMigrations(ctx); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS schema_versions (name TEXT PRIMARY KEY, version BIGINT NOT NULL)")
-		return err
+	unlock, err := d.lockMigrations(ctx)
+	if err != nil {
+		return fmt.Errorf("prepare migrations of %s: %w", name, err)
 	}
-	if err := d.Tx(ctx, create); err != nil {
+	defer unlock()
+	if _, err := d.Exec(ctx, "CREATE TABLE IF NOT EXISTS schema_versions (name TEXT PRIMARY KEY, version BIGINT NOT NULL)"); err != nil {
 		return fmt.Errorf("prepare migrations of %s: %w", name, err)
 	}
 	for _, f := range files {
@@ -42,12 +42,26 @@ func (d *DB) Migrate(ctx context.Context, fsys fs.FS, name string) error {
 	return d.checkVersion(ctx, name, len(files))
 }
 
-func (t *Tx) lockMigrations(ctx context.Context) error {
-	if !t.postgres {
-		return nil // a SQLite transaction is the only writer from its begin on
+// lockMigrations holds the lock until the function it answers is called. It is a session's and not a transaction's: a
+// serializable transaction that waited for it would not see what the one before it has done.
+func (d *DB) lockMigrations(ctx context.Context) (func(), error) {
+	if !d.postgres {
+		return func() {}, nil // a SQLite transaction is the only writer from its begin on
 	}
-	_, err := t.Exec(ctx, "SELECT pg_advisory_xact_lock(?)", int64(migrationLock))
-	return err
+	conn, err := d.db.Conn(ctx)
+	if err != nil {
+		return nil, classify("migrate", err)
+	}
+	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+		return nil, errors.Join(classify("migrate", err), conn.Close())
+	}
+	return func() {
+		// Where the unlock fails the session is broken, and its end frees the lock.
+		if _, err := conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", int64(migrationLock)); err != nil {
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // takes it out of the pool
+		}
+		_ = conn.Close()
+	}, nil
 }
 
 func (t *Tx) migrate(ctx context.Context, fsys fs.FS, name, file string) error {
@@ -55,9 +69,6 @@ func (t *Tx) migrate(ctx context.Context, fsys fs.FS, name, file string) error {
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil {
 		return fault.New(fault.Internal, fault.ReasonInternal, "migration %s has no number", file)
-	}
-	if err := t.lockMigrations(ctx); err != nil {
-		return err
 	}
 	var have int64
 	if err := t.QueryRow(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_versions WHERE name = ?", name).Scan(&have); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/sqldb"
+	"millrace.dev/pkg/testenv"
 )
 
 func migrations() fstest.MapFS {
@@ -101,6 +102,10 @@ func suite(t *testing.T, url string) {
 
 func TestSQLite(t *testing.T) {
 	suite(t, "sqlite:"+filepath.Join(t.TempDir(), "sub", "control.db"))
+}
+
+func TestPostgreSQL(t *testing.T) {
+	suite(t, testenv.Postgres(t))
 }
 
 func TestAnAddressOfNoKnownFormIsRefused(t *testing.T) {
