@@ -3378,7 +3378,7 @@ type PreviewedRow struct {
 	Row     *structpb.Struct       `protobuf:"bytes,1,opt,name=row,proto3" json:"row,omitempty"`
 	Record  *structpb.Struct       `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
 	Rejects []string               `protobuf:"bytes,3,rep,name=rejects,proto3" json:"rejects,omitempty"`
-	// create, update, unchanged, protected or reject.
+	// created, updated, unchanged, protected, refused or rejected.
 	Effect string `protobuf:"bytes,4,opt,name=effect,proto3" json:"effect,omitempty"`
 	// The profile it would land on, as it would be.
 	Profile       *structpb.Struct `protobuf:"bytes,5,opt,name=profile,proto3" json:"profile,omitempty"`
