@@ -1,6 +1,7 @@
 package profile_test
 
 import (
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"testing"
@@ -159,7 +160,9 @@ func TestDeriveAndEventID(t *testing.T) {
 	require.Equal(t, id.Profile(9179162640027170022), profile.Derive(scope(), "customer_id", "1", 0))
 	require.NotEqual(t, profile.Derive(scope(), "customer_id", "1", 0), profile.Derive(scope(), "customer_id", "1", 1))
 	require.NotEqual(t, profile.Derive(scope(), "ab", "c", 0), profile.Derive(scope(), "a", "bc", 0))
-	require.NotEqual(t, profile.EventIDOf(syncOf("web"), id.Row{1}), profile.EventIDOf(syncOf("app"), id.Row{1}))
+	web := profile.EventIDOf(syncOf("web"), id.Row{1})
+	require.Equal(t, "ab98a73d9a2a85a77c25c1f795d55f5e", hex.EncodeToString(web[:]))
+	require.NotEqual(t, web, profile.EventIDOf(syncOf("app"), id.Row{1}))
 	rapid.Check(t, func(t *rapid.T) {
 		p := profile.Derive(scope(), rapid.String().Draw(t, "type"), rapid.String().Draw(t, "value"), rapid.IntRange(0, 3).Draw(t, "n"))
 		require.Positive(t, int64(p))

@@ -3,6 +3,7 @@ package pebble_test
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -128,12 +129,15 @@ func rss(b *testing.B) float64 {
 	return kib / 1024
 }
 
+func benchScope() profile.Scope {
+	return profile.Scope{Workspace: id.DefaultWorkspace, Environment: resource.Prod}
+}
+
 // load times Look, Decide and Commit of one batch an iteration. CPU is of the whole process, flushes and compactions
 // included, less what making the batches takes.
-func load(b *testing.B, s *pebble.Store, from int, run int64, version func(n int) uint64) {
+func load(b *testing.B, s *pebble.Store, run int64, batches int, version uint64) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	scope := profile.Scope{Workspace: id.DefaultWorkspace, Environment: resource.Prod}
 	c0 := cpu(syscall.RUSAGE_SELF)
 	for n := range 8 {
 		benchUsers(n, 0)
@@ -145,10 +149,10 @@ func load(b *testing.B, s *pebble.Store, from int, run int64, version func(n int
 	b.ResetTimer()
 	for b.Loop() {
 		b.StopTimer()
-		batch := benchUsers(from+n, version(n))
+		batch := benchUsers(n%batches, version*uint64(1+n/batches))
 		b.StartTimer()
 		t0 := cpu(ofThread)
-		k := profile.KeysOf(batch, benchOrigin(run, n), scope, profile.Rules{})
+		k := profile.KeysOf(batch, benchOrigin(run, n), benchScope(), profile.Rules{})
 		st, err := s.Look(b.Context(), k)
 		require.NoError(b, err)
 		t1 := cpu(ofThread)
@@ -184,24 +188,31 @@ func openBench(b *testing.B) *pebble.Store {
 
 // BenchmarkNewRows loads users that are all new; an iteration is a batch of 16,384 rows.
 func BenchmarkNewRows(b *testing.B) {
-	load(b, openBench(b), 0, 1, func(int) uint64 { return 0 })
+	load(b, openBench(b), 1, math.MaxInt32, 0)
 }
 
-// BenchmarkUnchangedRows ingests 262,144 rows again and again.
+// BenchmarkUnchangedRows ingests again, batch after batch, what a load of 1,048,576 rows has left: all of it is looked up
+// and nothing is written.
 func BenchmarkUnchangedRows(b *testing.B) {
 	s := openBench(b)
-	fill(b, s)
-	n := 0
-	run := int64(2)
-	load(b, s, 0, run, func(int) uint64 { n++; return 0 })
+	const batches = 64
+	fill(b, s, batches)
+	load(b, s, 2, batches, 0)
 }
 
-func fill(b *testing.B, s *pebble.Store) {
+// BenchmarkUpdatedRows ingests new versions of the same rows.
+func BenchmarkUpdatedRows(b *testing.B) {
+	s := openBench(b)
+	const batches = 64
+	fill(b, s, batches)
+	load(b, s, 2, batches, 1)
+}
+
+func fill(b *testing.B, s *pebble.Store, batches int) {
 	b.Helper()
-	scope := profile.Scope{Workspace: id.DefaultWorkspace, Environment: resource.Prod}
-	for n := range 16 {
+	for n := range batches {
 		batch := benchUsers(n, 0)
-		k := profile.KeysOf(batch, benchOrigin(1, n), scope, profile.Rules{})
+		k := profile.KeysOf(batch, benchOrigin(1, n), benchScope(), profile.Rules{})
 		st, err := s.Look(b.Context(), k)
 		require.NoError(b, err)
 		_, err = s.Commit(b.Context(), profile.Decide(batch, k, st, profile.Rules{}))

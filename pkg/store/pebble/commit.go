@@ -3,6 +3,7 @@ package pebble
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"time"
 
@@ -25,7 +26,7 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 	if err := s.roomy("commit"); err != nil {
 		return store.Outcome{}, err
 	}
-	b := s.db.NewBatchWithSize(sizeOf(e))
+	b := s.db.NewBatch(pebble.WithInitialSizeBytes(sizeOf(e)), pebble.WithMaxRetainedSizeBytes(maxRetained))
 	defer func() { _ = b.Close() }() //nolint:errcheck // frees memory only
 	w := writing{Store: s, b: b, e: &e}
 	if err := w.all(); err != nil {
@@ -74,11 +75,7 @@ func (s *Store) enter(ctx context.Context, since uint64, w *writing) (store.Outc
 		return store.Outcome{}, fault.New(fault.Conflict, fault.ReasonCommitConflict,
 			"store: commit: what was looked up has changed since; look and decide again")
 	}
-	for _, h := range w.touched.slots {
-		if h != 0 {
-			s.filter.add(h)
-		}
-	}
+	s.filter.addAll(w.touched.slots)
 	if err := s.apply(w.b); err != nil {
 		return store.Outcome{}, err
 	}
@@ -93,7 +90,7 @@ func (s *Store) enter(ctx context.Context, since uint64, w *writing) (store.Outc
 func (s *Store) apply(b *pebble.Batch) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = s.breakDown("commit", fault.New(fault.Internal, fault.ReasonInternal, "pebble: %v", p))
+			err = s.breakDown("commit", fmt.Errorf("pebble: %v", p)) //nolint:err113 // a cause for logs
 		}
 	}()
 	if err := s.db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
@@ -122,6 +119,9 @@ func (s *Store) synced() error {
 	}
 	return nil
 }
+
+// maxRetained bounds the memory of a batch that the next one uses again, in bytes.
+const maxRetained = 16 << 20
 
 // sizeOf estimates a batch's bytes, so that it is allocated once.
 func sizeOf(e profile.Effects) int {
@@ -198,9 +198,10 @@ func (w *writing) identities() error {
 		x := &is[i]
 		first, p := profile.Derive(w.e.Keys.Scope, x.Type, x.Value, 0), profileHash(w.scope, x.Profile)
 		w.touched.add(identityHash(first))
-		w.filter.add(p)
 		if first == x.Profile { // so that the profile is new: no two commits make one of the same id
 			w.touched.add(p)
+		} else {
+			w.filter.add(p)
 		}
 		if !slices.Contains(types, x.Type) {
 			types = append(types, x.Type)

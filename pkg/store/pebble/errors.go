@@ -19,11 +19,13 @@ func unavailable(what string, err error) *fault.Error {
 		Class: fault.Unavailable, Reason: fault.ReasonStoreUnavailable, Err: err,
 		Message: "store: " + what + ": the database's files can not be read or written; see the log for the cause",
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if noSpace(err) {
 		e.Message = full(what)
 	}
 	return e
 }
+
+func noSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 func full(what string) string {
 	return "store: " + what + ": the disk is full; free space, the work goes on by itself"
@@ -40,17 +42,19 @@ func (s *Store) roomy(what string) error {
 
 // breakDown makes every later call answer that the store must be opened again: what it has in memory may not be on disk.
 func (s *Store) breakDown(what string, err error) *fault.Error {
-	e := unavailable(what, err)
-	e.Message += "; the store must be opened again"
-	s.broken.CompareAndSwap(nil, e)
+	why := "its log can not be written"
+	if noSpace(err) {
+		why = "the disk is full"
+	}
+	s.broken.CompareAndSwap(nil, &fault.Error{
+		Class: fault.Unavailable, Reason: fault.ReasonStoreUnavailable, Err: err,
+		Message: "store: " + what + ": " + why + "; mend that and start this process again, what was answered is safe",
+	})
 	return s.broken.Load()
 }
 
-// logger leads what Pebble says to slog.
-type logger struct {
-	log *slog.Logger
-	s   *Store
-}
+// logger leads what Pebble says to slog, at level debug: it may hold keys.
+type logger struct{ log *slog.Logger }
 
 func (l logger) Infof(format string, args ...any) {
 	l.log.Debug("pebble", "message", fmt.Sprintf(format, args...))

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -41,12 +42,6 @@ func (f *filter) at(h uint64) (word *uint64, mask uint64) {
 	return &f.words[i], 1<<(h&63) | 1<<(h>>6&63) | 1<<(h>>12&63) | 1<<(h>>18&63)
 }
 
-// absent says whether no key of that hash is in the database.
-func (f *filter) absent(h uint64) bool {
-	word, mask := f.at(h)
-	return atomic.LoadUint64(word)&mask != mask && f.whole.Load()
-}
-
 func (f *filter) add(h uint64) {
 	word, mask := f.at(h)
 	if atomic.LoadUint64(word)&mask != mask {
@@ -54,18 +49,61 @@ func (f *filter) add(h uint64) {
 	}
 }
 
-// Hashes of keys, for the filter and for telling commits apart.
+// ahead is how many words are asked for before the first of them is needed: memory answers them side by side.
+const ahead = 64
+
+// touch asks for the words of some hashes.
+func (f *filter) touch(hs []uint64) {
+	for _, h := range hs {
+		word, _ := f.at(h)
+		_ = atomic.LoadUint64(word)
+	}
+}
+
+// addAll adds hashes; 0 is none.
+func (f *filter) addAll(hs []uint64) {
+	for near := range slices.Chunk(hs, ahead) {
+		f.touch(near)
+		for _, h := range near {
+			if h != 0 {
+				f.add(h)
+			}
+		}
+	}
+}
+
+// present calls found for the positions in hs of hashes that may be in the database; 0 is none.
+func (f *filter) present(hs []uint64, found func(i int)) {
+	whole := f.whole.Load()
+	for from := 0; from < len(hs); from += ahead {
+		near := hs[from:min(from+ahead, len(hs))]
+		f.touch(near)
+		for j, h := range near {
+			if h == 0 {
+				continue
+			}
+			if word, mask := f.at(h); !whole || atomic.LoadUint64(word)&mask == mask {
+				found(from + j)
+			}
+		}
+	}
+}
+
+// Hashes of keys, for the filter and for telling commits apart. None is 0, which stands for no key.
 
 func rowHash(sync uint32, k []byte) uint64 {
-	return (binary.LittleEndian.Uint64(k) ^ uint64(sync)) * 0x9e3779b97f4a7c15
+	return some | (binary.LittleEndian.Uint64(k)^uint64(sync))*0x9e3779b97f4a7c15
 }
 
 // identityHash is of the first choice of a profile id that the identity has.
-func identityHash(derived id.Profile) uint64 { return uint64(derived) * 0xc2b2ae3d27d4eb4f }
+func identityHash(derived id.Profile) uint64 { return some | uint64(derived)*0xc2b2ae3d27d4eb4f }
 
 func profileHash(scope uint32, p id.Profile) uint64 {
-	return (uint64(p) ^ uint64(scope)) * 0x165667b19e3779f9
+	return some | (uint64(p)^uint64(scope))*0x165667b19e3779f9
 }
+
+// some is a bit of every hash, one that neither the filter nor touched looks at.
+const some = 1 << 24
 
 const filterFile = "filter"
 

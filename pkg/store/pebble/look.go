@@ -56,7 +56,7 @@ func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error)
 	for c := range st.Profiles {
 		st.Profiles[c] = all[c*n : (c+1)*n : (c+1)*n]
 	}
-	l := looking{Store: s, ctx: ctx, k: k, st: &st}
+	l := looking{Store: s, ctx: ctx, k: k, st: &st, hs: make([]uint64, n)}
 	for _, step := range []func() error{l.rows, l.identities, l.fresh} {
 		if err := step(); err != nil {
 			return profile.State{}, unavailableOr(ctx, "look", err)
@@ -79,7 +79,8 @@ type looking struct {
 	ctx  context.Context //nolint:containedctx // lives as long as one call of Look
 	k    profile.Keys
 	st   *profile.State
-	skip []bool // positions for which no profile is asked; nil: none
+	skip []bool   // positions for which no profile is asked; nil: none
+	hs   []uint64 // by position; 0: not to be looked up
 	ord  order
 	key  []byte
 }
@@ -93,12 +94,11 @@ func (l *looking) rows() error {
 		return nil
 	}
 	keys := values16(l.k.Rows)
-	l.ord.reset()
-	for i := range l.k.Len() {
-		if k := keys[16*i : 16*i+16]; !l.filter.absent(rowHash(sync, k)) {
-			l.ord.add(binary.BigEndian.Uint64(k), i)
-		}
+	for i := range l.hs {
+		l.hs[i] = rowHash(sync, keys[16*i:16*i+16])
 	}
+	l.ord.reset()
+	l.filter.present(l.hs, func(i int) { l.ord.add(binary.BigEndian.Uint64(keys[16*i:]), i) })
 	if len(l.ord.todo) == 0 {
 		return nil
 	}
@@ -175,20 +175,19 @@ func (l *looking) identities() error {
 
 func (l *looking) column(c int, col profile.IdentityColumn, scope, typ uint32) error {
 	values := col.Values
-	l.ord.reset()
-	for i := range l.k.Len() {
+	for i := range l.hs {
+		l.hs[i] = 0
 		if (l.skip != nil && l.skip[i]) || values.IsNull(i) {
 			continue
 		}
-		v := values.Value(i)
-		first := profile.Derive(l.k.Scope, col.Type, v, 0)
+		first := profile.Derive(l.k.Scope, col.Type, values.Value(i), 0)
 		if l.st.Fresh[i] == 0 {
 			l.st.Fresh[i] = first // to be looked at again in fresh
 		}
-		if !l.filter.absent(identityHash(first)) {
-			l.ord.add(prefixOf(v), i)
-		}
+		l.hs[i] = identityHash(first)
 	}
+	l.ord.reset()
+	l.filter.present(l.hs, func(i int) { l.ord.add(prefixOf(values.Value(i)), i) })
 	if len(l.ord.todo) == 0 {
 		return nil
 	}
@@ -250,8 +249,8 @@ func (l *looking) mpids(c int, values *array.String, scope uint32) error {
 // fresh finds ids for the profiles that rows of unknown people would get. identities has left the first choices.
 func (l *looking) fresh() error {
 	scope, known := l.dict.find(wordScope, scopeName(l.k.Scope))
-	var it *pebble.Iterator
-	for i := range l.k.Len() {
+	for i := range l.hs {
+		l.hs[i] = 0
 		switch {
 		case l.skip != nil && l.skip[i]:
 			continue
@@ -261,22 +260,27 @@ func (l *looking) fresh() error {
 		case l.st.Fresh[i] == 0:
 			l.st.Fresh[i] = l.choice(i, 0)
 		}
-		for n := 1; known && l.st.Fresh[i] != 0 && !l.filter.absent(profileHash(scope, l.st.Fresh[i])); n++ {
-			if it == nil {
-				var err error
-				if it, err = l.iterator(kindProfile); err != nil {
-					return err
-				}
-			}
-			l.key = profileKey(l.key[:0], scope, l.st.Fresh[i])
-			if !it.SeekPrefixGE(l.key) {
-				break
-			}
-			l.st.Fresh[i] = l.choice(i, n)
+		if known && l.st.Fresh[i] != 0 {
+			l.hs[i] = profileHash(scope, l.st.Fresh[i])
 		}
 	}
-	if it == nil {
+	l.ord.reset()
+	l.filter.present(l.hs, func(i int) { l.ord.add(uint64(l.st.Fresh[i]), i) })
+	if len(l.ord.todo) == 0 {
 		return l.ctx.Err()
+	}
+	l.ord.sort()
+	it, err := l.iterator(kindProfile)
+	if err != nil {
+		return err
+	}
+	for _, w := range l.ord.todo {
+		for n := 1; ; n++ {
+			if l.key = profileKey(l.key[:0], scope, l.st.Fresh[w.at]); !it.SeekPrefixGE(l.key) {
+				break
+			}
+			l.st.Fresh[w.at] = l.choice(int(w.at), n)
+		}
 	}
 	return cmp.Or(it.Close(), l.ctx.Err())
 }

@@ -25,9 +25,9 @@ var _ store.Store = (*Store)(nil)
 
 // Options are what an operator sets; zero values stand for the defaults.
 type Options struct {
-	// Cache bounds the memory of blocks and memtables together, in bytes. Default 256 MiB.
+	// Cache bounds the memory of blocks and memtables together, in bytes. Default 320 MiB.
 	Cache int64
-	// MemTable is the size of one memtable, in bytes. Default 64 MiB.
+	// MemTable is the size of one memtable, in bytes; there are at most two. Default 128 MiB.
 	MemTable int64
 	// Filter is the memory of the filter of absent keys, in bytes; it does not grow. Default 128 MiB.
 	Filter int64
@@ -42,10 +42,10 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	const mib = 1 << 20
 	if o.Cache <= 0 {
-		o.Cache = 256 * mib
+		o.Cache = 320 * mib
 	}
 	if o.MemTable <= 0 {
-		o.MemTable = 64 * mib
+		o.MemTable = 128 * mib
 	}
 	if o.Filter <= 0 {
 		o.Filter = 128 * mib
@@ -114,10 +114,10 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	cache := pebble.NewCache(o.Cache)
 	defer cache.Unref()
 	opts := &pebble.Options{
-		FS: o.FS, Lock: s.lock, Cache: cache, Merger: merger(), Logger: logger{o.Log, s},
+		FS: o.FS, Lock: s.lock, Cache: cache, Merger: merger(), Logger: logger{o.Log},
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                uint64(o.MemTable), //nolint:gosec // positive
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: 2,
 		L0CompactionThreshold:       16,
 		L0CompactionFileThreshold:   1000,
 		L0StopWritesThreshold:       64,

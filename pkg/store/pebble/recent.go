@@ -27,10 +27,7 @@ func newTouched(n int) touched {
 }
 
 func (t *touched) add(h uint64) {
-	if h == 0 {
-		h = 1
-	}
-	s := h >> 20 & uint64(len(t.slots)-1)
+	s := h >> 32 & uint64(len(t.slots)-1)
 	for t.slots[s] != 0 {
 		if t.slots[s] == h {
 			return
@@ -42,7 +39,7 @@ func (t *touched) add(h uint64) {
 }
 
 func (t *touched) has(h uint64) bool {
-	s := h >> 20 & uint64(len(t.slots)-1)
+	s := h >> 32 & uint64(len(t.slots)-1)
 	for t.slots[s] != 0 {
 		if t.slots[s] == h {
 			return true
