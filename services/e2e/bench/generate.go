@@ -21,7 +21,7 @@ const usersSelect = `SELECT i AS customer_id, 'user' || i || '@example.com' AS e
 	TIMESTAMP '2024-01-01' + INTERVAL (i) SECOND AS updated_at, i %% 2 = 0 AS active FROM range(1, %[1]d + 1) t(i)`
 
 // eventsSelect makes events of a hundred thousand customers: twelve columns.
-const eventsSelect = `SELECT i AS event_id, CAST(hash(i, %[2]d) %% 100000 AS BIGINT) AS customer_id, ['viewed','added','bought'][CAST(1 + hash(i, 1) %% 3 AS INTEGER)] AS name,
+const eventsSelect = `SELECT i AS event_id, CAST(1 + hash(i, %[2]d) %% 100000 AS BIGINT) AS customer_id, ['viewed','added','bought'][CAST(1 + hash(i, 1) %% 3 AS INTEGER)] AS name,
 	TIMESTAMP '2024-01-01' + INTERVAL (i) SECOND AS at, TIMESTAMP '2024-01-01' + INTERVAL (i + 60) SECOND AS loaded_at,
 	CAST((hash(i, %[2]d, 2) %% 100000) / 100.0 AS DECIMAL(10, 2)) AS amount, ['EUR','GBP','USD'][CAST(1 + hash(i, 3) %% 3 AS INTEGER)] AS currency,
 	'sku-' || (hash(i, 4) %% 20000) AS sku, CAST(hash(i, 5) %% 9 AS INTEGER) AS quantity, ['web','app'][CAST(1 + hash(i, 6) %% 2 AS INTEGER)] AS channel,

@@ -201,8 +201,8 @@ func (s *system) busy(ctx context.Context) (map[string]float64, error) {
 	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
 		name, value, ok := strings.Cut(lines.Text(), "_seconds_sum")
 		stage, isOurs := strings.CutPrefix(name, "millrace_")
-		if !ok || !isOurs {
-			continue
+		if !ok || !isOurs || strings.HasPrefix(stage, "scheduler_") {
+			continue // runs as a whole are no stage
 		}
 		at := strings.LastIndexByte(value, ' ')
 		n, err := strconv.ParseFloat(value[at+1:], 64)
