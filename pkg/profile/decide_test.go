@@ -123,6 +123,24 @@ func TestIdsThatCollide(t *testing.T) {
 	require.Equal(t, profile.Derive(scope(), "email", "c@x.org", 0), e.Identities[2].Profile)
 }
 
+// TestASecondRunWithNothingChangedWritesNothing: all that a store writes of such a batch is its key with the result.
+func TestASecondRunWithNothingChangedWritesNothing(t *testing.T) {
+	rows := []recordtest.Row{
+		{Key: "1", Time: time.Unix(1000, 0), Identities: map[string]string{"customer_id": "c1"}, Attributes: map[string]any{"v": 1}},
+		{Key: "2", Time: time.Unix(2000, 0), Identities: map[string]string{"customer_id": "c2"}, Attributes: map[string]any{"v": 2}},
+	}
+	m := newModel()
+	m.apply(t, recordtest.Batch(record.Users, rows, recordtest.Options{}), origin(1, 1, 1, 0), profile.Rules{})
+	e := m.apply(t, recordtest.Batch(record.Users, rows, recordtest.Options{}), origin(2, 1, 1, 0), profile.Rules{})
+	require.EqualValues(t, 2, e.Result.Counts.Unchanged)
+	require.Empty(t, e.Entries)
+	require.Empty(t, e.Identities)
+	require.Empty(t, e.Contributions)
+	require.Empty(t, e.Events)
+	require.Empty(t, e.EventsGone)
+	require.Empty(t, e.Rejects)
+}
+
 func TestAppliedBatchWritesNothing(t *testing.T) {
 	b := recordtest.Batch(record.Users, []recordtest.Row{{Key: "1", Identities: map[string]string{"email": "a@x.org"}}}, recordtest.Options{})
 	k := profile.KeysOf(b, origin(1, 1, 1, 0), scope(), profile.Rules{})
