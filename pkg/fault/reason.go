@@ -41,6 +41,11 @@ const (
 	ReasonAccountUnbalanced    = Reason(faultv1.Reason_REASON_ACCOUNT_UNBALANCED)
 	ReasonInternal             = Reason(faultv1.Reason_REASON_INTERNAL)
 	ReasonCancelled            = Reason(faultv1.Reason_REASON_CANCELLED)
+	ReasonGuardBreached        = Reason(faultv1.Reason_REASON_GUARD_BREACHED)
+	ReasonSchemaDrift          = Reason(faultv1.Reason_REASON_SCHEMA_DRIFT)
+	ReasonRejectLimit          = Reason(faultv1.Reason_REASON_REJECT_LIMIT)
+	ReasonEmptyRead            = Reason(faultv1.Reason_REASON_EMPTY_READ)
+	ReasonWarehouseThrottled   = Reason(faultv1.Reason_REASON_WAREHOUSE_THROTTLED)
 )
 
 // String answers the reason as it travels in ErrorInfo: RUN_OPEN.

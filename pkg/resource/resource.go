@@ -272,6 +272,56 @@ type Schedule struct {
 	After    []string
 }
 
+// GuardAction is what a breach of a guard leads to.
+type GuardAction string
+
+// The actions.
+const (
+	GuardHold   GuardAction = "hold"
+	GuardNotify GuardAction = "notify"
+)
+
+// Guard bounds what a run may do before it is held, or its owner told (decisions: Modes, kinds, schedules). A nil bound
+// is none.
+type Guard struct {
+	Deletes, Updates, Nulls *GuardLimit
+	Rows                    *GuardRows
+	OnBreach                GuardAction // empty: hold
+}
+
+// IsZero says whether g bounds nothing.
+func (g Guard) IsZero() bool { return g == Guard{} }
+
+// GuardLimit is breached by more than MaxPercent of the sync's known rows and more than MinRows rows.
+type GuardLimit struct {
+	MaxPercent float64
+	MinRows    int64
+}
+
+// GuardRows is breached by a run that reads less than this share of what the sync's last runs read on the average.
+type GuardRows struct{ MinPercentOfAverage float64 }
+
+// DriftPolicy is what a run does about columns that have changed.
+type DriftPolicy string
+
+// The policies.
+const (
+	DriftIgnore DriftPolicy = "ignore"
+	DriftMap    DriftPolicy = "map"
+	DriftHold   DriftPolicy = "hold"
+)
+
+// Drift says what a run does when the columns of its query are no longer those of the run before. Empty: Added is
+// ignored, Dropped and Narrowed hold.
+type Drift struct{ Added, Dropped, Narrowed DriftPolicy }
+
+// RejectLimit holds a run once more than Percent of its rows are rejected or refused, judged from Of rows on and at the
+// run's end. The zero value is none.
+type RejectLimit struct {
+	Percent float64
+	Of      int64
+}
+
 // Sync is connection + model + mapping + feed + mode + schedule.
 type Sync struct {
 	Meta
@@ -286,6 +336,9 @@ type Sync struct {
 	Delay        time.Duration
 	State        SyncState
 	TriggerLimit string // such as 5/h; empty: none
+	Guard        Guard
+	Drift        Drift
+	RejectLimit  RejectLimit
 
 	Status   SyncStatus
 	Reason   string // why it is not healthy

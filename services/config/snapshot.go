@@ -71,15 +71,16 @@ func (s *Service) current(ctx context.Context, w id.Workspace, sync string) (res
 type scheduled struct {
 	sync        *resource.Sync
 	activeSince time.Time
+	connection  string // its id
 }
 
 // schedules answers the syncs of all workspaces in the order of their uids, at most n from after a uid on.
 func (s *Service) schedules(ctx context.Context, after string, n int) ([]scheduled, error) {
 	var out []scheduled
 	err := s.db.Query(ctx, func(row sqldb.Row) error {
-		var body, status string
+		var body, status, connection string
 		var since, version int64
-		if err := row.Scan(&body, &version, &status, &since); err != nil {
+		if err := row.Scan(&body, &version, &status, &since, &connection); err != nil {
 			return err //nolint:wrapcheck // classified by sqldb
 		}
 		r, err := decode(resource.KindSync, body)
@@ -88,10 +89,13 @@ func (s *Service) schedules(ctx context.Context, after string, n int) ([]schedul
 		}
 		if sync, ok := r.(*resource.Sync); ok {
 			sync.Version, sync.Status = version, resource.SyncStatus(status)
-			out = append(out, scheduled{sync, sqldb.Time(since)})
+			out = append(out, scheduled{sync, sqldb.Time(since), connection})
 		}
 		return nil
-	}, `SELECT r.body, s.version, s.status, s.active_since FROM config_syncs s
+	}, `SELECT r.body, s.version, s.status, s.active_since, COALESCE((SELECT c.to_id FROM config_refs m
+			JOIN config_refs c ON c.workspace = m.workspace AND c.kind = 'DataModel' AND c.id = m.to_id AND c.to_kind = 'Connection'
+			WHERE m.workspace = s.workspace AND m.kind = 'Sync' AND m.id = s.id AND m.to_kind = 'DataModel'), '')
+		FROM config_syncs s
 		JOIN config_resources r ON r.workspace = s.workspace AND r.kind = 'Sync' AND r.id = s.id
 		WHERE s.uid > ? ORDER BY s.uid LIMIT ?`, after, n)
 	return out, err //nolint:wrapcheck // classified by sqldb

@@ -111,6 +111,7 @@ func TestPauseAndResume(t *testing.T) {
 		_, err = h.ActivateSync(t.Context(), &configv1.ActivateSyncRequest{Id: "customers"})
 		require.NoError(t, err)
 		first := h.scheduled(t, "customers").GetActiveSince().AsTime()
+		require.Equal(t, "shop", h.scheduled(t, "customers").GetConnection())
 
 		_, err = h.SetSyncStatus(t.Context(), &configv1.SetSyncStatusRequest{
 			Id: "customers", Status: configv1.SyncStatus_SYNC_STATUS_FAULTED, Reason: "the password expired", NextStep: "set a new one",

@@ -193,7 +193,7 @@ func ofScheduled(y *configv1.ScheduledSync) scheduledSync {
 	return scheduledSync{
 		Workspace: id.Workspace(y.GetWorkspace()).Or(), ID: y.GetId(), UID: y.GetUid(), Version: y.GetVersion(),
 		Incremental: resourcepb.OfMode(y.GetMode()) == resource.Incremental, Schedule: resourcepb.OfSchedule(y.GetSchedule()),
-		State: resourcepb.OfState(y.GetState()), Status: resourcepb.OfStatus(y.GetStatus()), ActiveSince: ofTime(y.GetActiveSince()),
+		State: resourcepb.OfState(y.GetState()), Status: resourcepb.OfStatus(y.GetStatus()), ActiveSince: ofTime(y.GetActiveSince()), Connection: y.GetConnection(),
 	}
 }
 

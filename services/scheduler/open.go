@@ -38,6 +38,7 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 	r := runRow{
 		ID: id.NewRun(), Workspace: t.Workspace, SyncID: snap.Sync.ID, SyncUID: snap.Sync.UID, SyncVersion: snap.Version,
 		Lane: live, Reason: t.Reason, Full: t.Full, Incremental: snap.Sync.Mode == resource.Incremental,
+		Connection: warehouse(t.Workspace, snap.Connection.ID),
 	}
 	if have, ok, err := s.standing(ctx, s.db, r, t); ok || err != nil {
 		return have, err
@@ -163,6 +164,9 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r runRow, tick time.
 	return r, insertPart(ctx, tx, partRow{Run: r.ID, State: run.Waiting, Slice: slice{Label: "planning"}, Progress: now})
 }
 
+// warehouse names the connection that runs read, across workspaces.
+func warehouse(w id.Workspace, connection string) string { return string(w) + "/" + connection }
+
 // created tells of a new run.
 func (s *Service) created(ctx context.Context, r runRow) {
 	s.metrics.opened.WithLabelValues(string(r.Reason)).Inc()
@@ -186,6 +190,7 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 	r := runRow{
 		ID: id.NewRun(), Workspace: old.Workspace, SyncID: old.SyncID, SyncUID: old.SyncUID, SyncVersion: snap.Version,
 		Lane: old.Lane, Reason: retrying, Full: old.Full, Incremental: snap.Sync.Mode == resource.Incremental, Checkpoint: old.Checkpoint,
+		Connection: warehouse(old.Workspace, snap.Connection.ID), Facts: old.Facts,
 		Retried: append([]retriedRun{{Run: old.ID.String(), RunNo: old.RunNo}}, old.Retried...),
 	}
 	r.Traceparent = s.spans.begin(ctx, r)

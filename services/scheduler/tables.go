@@ -93,6 +93,8 @@ type runRow struct {
 	Plan        plan
 	Totals      totals // of a closed run
 	Issue       issue
+	Connection  string // workspace/id of the connection that it reads; empty: not known
+	Facts       runFacts
 }
 
 // retriedRun is a run that another retries.
@@ -109,19 +111,19 @@ type totals struct {
 
 const runColumns = `id, workspace, sync_id, sync_uid, sync_version, run_no, lane, reason, state, is_open, closing, faults_sync,
 	full_read, incremental, checkpoint, retried, traceparent, create_time, start_time, plan_time, end_time, plan, watermark, low_edge,
-	snapshot, estimated_rows, null_iterator, account, error_reason, error_message`
+	snapshot, estimated_rows, null_iterator, account, error_reason, error_message, connection, facts`
 
 func scanRun(row sqldb.Row) (runRow, error) {
 	var (
-		r                            runRow
-		runID, retried, account      string
-		open, faults, full, increm   int64
-		created, started, planned, e int64
+		r                             runRow
+		runID, retried, account, more string
+		open, faults, full, increm    int64
+		created, started, planned, e  int64
 	)
 	err := row.Scan(&runID, &r.Workspace, &r.SyncID, &r.SyncUID, &r.SyncVersion, &r.RunNo, &r.Lane, &r.Reason, &r.State, &open,
 		&r.Closing, &faults, &full, &increm, &r.Checkpoint, &retried, &r.Traceparent, &created, &started, &planned, &e,
 		&r.Plan.Text, &r.Plan.Watermark, &r.Plan.LowEdge, &r.Plan.Snapshot, &r.Plan.EstimatedRows, &r.Plan.NullIterator,
-		&account, &r.Issue.Reason, &r.Issue.Message)
+		&account, &r.Issue.Reason, &r.Issue.Message, &r.Connection, &more)
 	if err != nil {
 		return runRow{}, err
 	}
@@ -136,6 +138,9 @@ func scanRun(row sqldb.Row) (runRow, error) {
 	if err := decode(account, &r.Totals); err != nil {
 		return runRow{}, damaged("run", err)
 	}
+	if err := decode(more, &r.Facts); err != nil {
+		return runRow{}, damaged("run", err)
+	}
 	return r, nil
 }
 
@@ -145,12 +150,12 @@ func (r runRow) values() []any {
 		bit(r.Open), string(r.Closing), bit(r.FaultsSync), bit(r.Full), bit(r.Incremental), r.Checkpoint, encode(r.Retried), r.Traceparent,
 		sqldb.Micros(r.CreateTime), sqldb.Micros(r.StartTime), sqldb.Micros(r.PlanTime), sqldb.Micros(r.EndTime),
 		r.Plan.Text, r.Plan.Watermark, r.Plan.LowEdge, r.Plan.Snapshot, r.Plan.EstimatedRows, r.Plan.NullIterator,
-		encode(r.Totals), r.Issue.Reason, r.Issue.Message,
+		encode(r.Totals), r.Issue.Reason, r.Issue.Message, r.Connection, encode(r.Facts),
 	}
 }
 
 func insertRun(ctx context.Context, q sqldb.Querier, r runRow) error {
-	_, err := q.Exec(ctx, "INSERT INTO scheduler_runs ("+runColumns+") VALUES ("+marks(30)+")", r.values()...)
+	_, err := q.Exec(ctx, "INSERT INTO scheduler_runs ("+runColumns+") VALUES ("+marks(32)+")", r.values()...)
 	return err
 }
 
@@ -158,10 +163,10 @@ func insertRun(ctx context.Context, q sqldb.Querier, r runRow) error {
 func updateRun(ctx context.Context, q sqldb.Querier, r runRow) error {
 	_, err := q.Exec(ctx, `UPDATE scheduler_runs SET lane = ?, state = ?, is_open = ?, closing = ?, faults_sync = ?, start_time = ?, plan_time = ?,
 		end_time = ?, plan = ?, watermark = ?, low_edge = ?, snapshot = ?, estimated_rows = ?, null_iterator = ?, account = ?,
-		error_reason = ?, error_message = ? WHERE id = ?`,
+		error_reason = ?, error_message = ?, connection = ?, facts = ? WHERE id = ?`,
 		string(r.Lane), string(r.State), bit(r.Open), string(r.Closing), bit(r.FaultsSync), sqldb.Micros(r.StartTime), sqldb.Micros(r.PlanTime),
 		sqldb.Micros(r.EndTime), r.Plan.Text, r.Plan.Watermark, r.Plan.LowEdge, r.Plan.Snapshot, r.Plan.EstimatedRows, r.Plan.NullIterator,
-		encode(r.Totals), r.Issue.Reason, r.Issue.Message, r.ID.String())
+		encode(r.Totals), r.Issue.Reason, r.Issue.Message, r.Connection, encode(r.Facts), r.ID.String())
 	return err
 }
 
@@ -199,18 +204,25 @@ type syncRow struct {
 	TickTime    time.Time
 	RunTime     time.Time
 	SuccessTime time.Time
+	Facts       syncFacts
 }
 
-const syncColumns = "sync_uid, last_run_no, checkpoint, live_start, tick_time, run_time, success_time"
+const syncColumns = "sync_uid, last_run_no, checkpoint, live_start, tick_time, run_time, success_time, facts"
 
 func scanSync(row sqldb.Row) (syncRow, error) {
 	var (
 		s                  syncRow
 		tick, ran, success int64
+		more               string
 	)
-	err := row.Scan(&s.UID, &s.LastRunNo, &s.Checkpoint, &s.LiveStart, &tick, &ran, &success)
+	if err := row.Scan(&s.UID, &s.LastRunNo, &s.Checkpoint, &s.LiveStart, &tick, &ran, &success, &more); err != nil {
+		return s, err
+	}
 	s.TickTime, s.RunTime, s.SuccessTime = sqldb.Time(tick), sqldb.Time(ran), sqldb.Time(success)
-	return s, err
+	if err := decode(more, &s.Facts); err != nil {
+		return s, damaged("sync", err)
+	}
+	return s, nil
 }
 
 // getSync answers what is known of a sync; the zero row with its uid where it had no run yet.
@@ -223,10 +235,11 @@ func getSync(ctx context.Context, q sqldb.Querier, uid string) (syncRow, error) 
 }
 
 func putSync(ctx context.Context, q sqldb.Querier, s syncRow) error {
-	_, err := q.Exec(ctx, "INSERT INTO scheduler_syncs ("+syncColumns+") VALUES ("+marks(7)+`)
+	_, err := q.Exec(ctx, "INSERT INTO scheduler_syncs ("+syncColumns+") VALUES ("+marks(8)+`)
 		ON CONFLICT (sync_uid) DO UPDATE SET last_run_no = excluded.last_run_no, checkpoint = excluded.checkpoint,
-		live_start = excluded.live_start, tick_time = excluded.tick_time, run_time = excluded.run_time, success_time = excluded.success_time`,
-		s.UID, s.LastRunNo, s.Checkpoint, s.LiveStart, sqldb.Micros(s.TickTime), sqldb.Micros(s.RunTime), sqldb.Micros(s.SuccessTime))
+		live_start = excluded.live_start, tick_time = excluded.tick_time, run_time = excluded.run_time, success_time = excluded.success_time,
+		facts = excluded.facts`,
+		s.UID, s.LastRunNo, s.Checkpoint, s.LiveStart, sqldb.Micros(s.TickTime), sqldb.Micros(s.RunTime), sqldb.Micros(s.SuccessTime), encode(s.Facts))
 	return err
 }
 

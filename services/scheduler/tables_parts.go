@@ -31,13 +31,14 @@ type partRow struct {
 	Account     run.Account // of its epoch, so far
 	Progress    time.Time   // of the last report on it
 	Issue       issue
+	Facts       partFacts
 }
 
 // fenced says whether nothing of p's last lease can have an effect any more.
 func (p partRow) fenced() bool { return p.Epoch == 0 || p.Fence > p.Epoch }
 
 const partColumns = `run_id, part, state, epoch, fence, tries, failed_epoch, worker, lease_time, not_before, slice, label, origin,
-	read_epoch, read_batches, read_rows, settled, account, progress_time, error_reason, error_message`
+	read_epoch, read_batches, read_rows, settled, account, progress_time, error_reason, error_message, facts`
 
 // openPart is a part with what decides whether reports on it count.
 type openPart struct {
@@ -64,13 +65,13 @@ func getOpenPart(ctx context.Context, q sqldb.Querier, name id.Part) (openPart, 
 func scanPart(row sqldb.Row, more ...any) (partRow, error) {
 	var (
 		p                          partRow
-		runID, account             string
+		runID, account, facts      string
 		leased, notBefore, touched int64
 	)
 	err := row.Scan(append([]any{
 		&runID, &p.Part, &p.State, &p.Epoch, &p.Fence, &p.Tries, &p.FailedEpoch, &p.Worker, &leased, &notBefore,
 		&p.Slice.Text, &p.Slice.Label, &p.Origin, &p.ReadEpoch, &p.ReadBatches, &p.ReadRows, &p.Settled, &account, &touched,
-		&p.Issue.Reason, &p.Issue.Message,
+		&p.Issue.Reason, &p.Issue.Message, &facts,
 	}, more...)...)
 	if err != nil {
 		return partRow{}, err
@@ -82,14 +83,17 @@ func scanPart(row sqldb.Row, more ...any) (partRow, error) {
 	if err := decode(account, &p.Account); err != nil {
 		return partRow{}, damaged("part", err)
 	}
+	if err := decode(facts, &p.Facts); err != nil {
+		return partRow{}, damaged("part", err)
+	}
 	return p, nil
 }
 
 func insertPart(ctx context.Context, q sqldb.Querier, p partRow) error {
-	_, err := q.Exec(ctx, "INSERT INTO scheduler_parts ("+partColumns+") VALUES ("+marks(21)+")",
+	_, err := q.Exec(ctx, "INSERT INTO scheduler_parts ("+partColumns+") VALUES ("+marks(22)+")",
 		p.Run.String(), int64(p.Part), string(p.State), int64(p.Epoch), int64(p.Fence), p.Tries, int64(p.FailedEpoch), p.Worker,
 		sqldb.Micros(p.LeaseTime), sqldb.Micros(p.NotBefore), p.Slice.Text, p.Slice.Label, p.Origin, int64(p.ReadEpoch), int64(p.ReadBatches),
-		p.ReadRows, int64(p.Settled), encode(p.Account), sqldb.Micros(p.Progress), p.Issue.Reason, p.Issue.Message)
+		p.ReadRows, int64(p.Settled), encode(p.Account), sqldb.Micros(p.Progress), p.Issue.Reason, p.Issue.Message, encode(p.Facts))
 	return err
 }
 
@@ -97,10 +101,10 @@ func insertPart(ctx context.Context, q sqldb.Querier, p partRow) error {
 func updatePart(ctx context.Context, q sqldb.Querier, p partRow) error {
 	_, err := q.Exec(ctx, `UPDATE scheduler_parts SET state = ?, epoch = ?, fence = ?, tries = ?, failed_epoch = ?, worker = ?, lease_time = ?,
 		not_before = ?, read_epoch = ?, read_batches = ?, read_rows = ?, settled = ?, account = ?, progress_time = ?, error_reason = ?,
-		error_message = ? WHERE run_id = ? AND part = ?`,
+		error_message = ?, facts = ? WHERE run_id = ? AND part = ?`,
 		string(p.State), int64(p.Epoch), int64(p.Fence), p.Tries, int64(p.FailedEpoch), p.Worker, sqldb.Micros(p.LeaseTime),
 		sqldb.Micros(p.NotBefore), int64(p.ReadEpoch), int64(p.ReadBatches), p.ReadRows, int64(p.Settled), encode(p.Account),
-		sqldb.Micros(p.Progress), p.Issue.Reason, p.Issue.Message, p.Run.String(), int64(p.Part))
+		sqldb.Micros(p.Progress), p.Issue.Reason, p.Issue.Message, encode(p.Facts), p.Run.String(), int64(p.Part))
 	return err
 }
 

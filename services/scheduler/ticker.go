@@ -24,6 +24,7 @@ type scheduledSync struct {
 	State       resource.SyncState
 	Status      resource.SyncStatus
 	ActiveSince time.Time // ticks up to then are not missed
+	Connection  string    // its id
 }
 
 // takesTicks says whether ticks of y start runs.
@@ -143,7 +144,7 @@ func knownSyncs(ctx context.Context, q sqldb.Querier) (map[string]syncRow, error
 func (s *Service) takeTick(ctx context.Context, y scheduledSync, due time.Time) error {
 	r := runRow{
 		ID: id.NewRun(), Workspace: y.Workspace, SyncID: y.ID, SyncUID: y.UID, SyncVersion: y.Version,
-		Lane: live, Reason: scheduled, Incremental: y.Incremental,
+		Lane: live, Reason: scheduled, Incremental: y.Incremental, Connection: warehouse(y.Workspace, y.Connection),
 	}
 	if _, ok, err := openRun(ctx, s.db, y.UID, live); err != nil {
 		return err

@@ -254,7 +254,7 @@ func ToSync(s resource.Sync) *configv1.Sync {
 	return &configv1.Sync{
 		Meta: toMeta(s.Meta), DataModel: s.DataModel, Mapping: s.Mapping, Feed: s.Feed, Mode: ToMode(s.Mode), Schedule: ToSchedule(s.Schedule),
 		From: toTime(s.From), Until: toTime(s.Until), Lookback: resource.FormatDuration(s.Lookback), Delay: resource.FormatDuration(s.Delay),
-		State: ToState(s.State), TriggerLimit: s.TriggerLimit,
+		State: ToState(s.State), TriggerLimit: s.TriggerLimit, Guard: toGuard(s.Guard), Drift: toDrift(s.Drift), RejectLimit: toRejectLimit(s.RejectLimit),
 		Status: ToStatus(s.Status), StatusReason: s.Reason, StatusNextStep: s.NextStep, Version: s.Version,
 	}
 }
@@ -265,6 +265,7 @@ func OfSync(s *configv1.Sync) resource.Sync {
 		Meta: ofMeta(s.GetMeta()), DataModel: s.GetDataModel(), Mapping: s.GetMapping(), Feed: s.GetFeed(), Mode: OfMode(s.GetMode()),
 		Schedule: OfSchedule(s.GetSchedule()), From: ofTime(s.GetFrom()), Until: ofTime(s.GetUntil()),
 		Lookback: ofDuration(s.GetLookback()), Delay: ofDuration(s.GetDelay()), State: OfState(s.GetState()), TriggerLimit: s.GetTriggerLimit(),
+		Guard: ofGuard(s.GetGuard()), Drift: ofDrift(s.GetDrift()), RejectLimit: ofRejectLimit(s.GetRejectLimit()),
 		Status: OfStatus(s.GetStatus()), Reason: s.GetStatusReason(), NextStep: s.GetStatusNextStep(), Version: s.GetVersion(),
 	}
 }

@@ -4292,7 +4292,9 @@ type ScheduledSync struct {
 	Status       SyncStatus `protobuf:"varint,8,opt,name=status,proto3,enum=millrace.config.v1.SyncStatus" json:"status,omitempty"`
 	TriggerLimit string     `protobuf:"bytes,9,opt,name=trigger_limit,json=triggerLimit,proto3" json:"trigger_limit,omitempty"`
 	// Since when it is active; ticks before it are not missed.
-	ActiveSince   *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=active_since,json=activeSince,proto3" json:"active_since,omitempty"`
+	ActiveSince *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=active_since,json=activeSince,proto3" json:"active_since,omitempty"`
+	// The id of its connection.
+	Connection    string `protobuf:"bytes,11,opt,name=connection,proto3" json:"connection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4395,6 +4397,13 @@ func (x *ScheduledSync) GetActiveSince() *timestamppb.Timestamp {
 		return x.ActiveSince
 	}
 	return nil
+}
+
+func (x *ScheduledSync) GetConnection() string {
+	if x != nil {
+		return x.Connection
+	}
+	return ""
 }
 
 type ListSchedulesRequest struct {
@@ -4892,7 +4901,7 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x04sync\x18\x02 \x01(\tR\x04sync\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x03R\aversion\"W\n" +
 	"\x17GetSyncSnapshotResponse\x12<\n" +
-	"\bsnapshot\x18\x01 \x01(\v2 .millrace.config.v1.SyncSnapshotR\bsnapshot\"\xa2\x03\n" +
+	"\bsnapshot\x18\x01 \x01(\v2 .millrace.config.v1.SyncSnapshotR\bsnapshot\"\xc2\x03\n" +
 	"\rScheduledSync\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -4904,7 +4913,10 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x06status\x18\b \x01(\x0e2\x1e.millrace.config.v1.SyncStatusR\x06status\x12#\n" +
 	"\rtrigger_limit\x18\t \x01(\tR\ftriggerLimit\x12=\n" +
 	"\factive_since\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\vactiveSince\"R\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\vactiveSince\x12\x1e\n" +
+	"\n" +
+	"connection\x18\v \x01(\tR\n" +
+	"connection\"R\n" +
 	"\x14ListSchedulesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +

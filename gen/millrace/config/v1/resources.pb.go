@@ -433,6 +433,107 @@ func (SyncStatus) EnumDescriptor() ([]byte, []int) {
 	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
+type GuardAction int32
+
+const (
+	GuardAction_GUARD_ACTION_UNSPECIFIED GuardAction = 0
+	GuardAction_GUARD_ACTION_HOLD        GuardAction = 1
+	GuardAction_GUARD_ACTION_NOTIFY      GuardAction = 2
+)
+
+// Enum value maps for GuardAction.
+var (
+	GuardAction_name = map[int32]string{
+		0: "GUARD_ACTION_UNSPECIFIED",
+		1: "GUARD_ACTION_HOLD",
+		2: "GUARD_ACTION_NOTIFY",
+	}
+	GuardAction_value = map[string]int32{
+		"GUARD_ACTION_UNSPECIFIED": 0,
+		"GUARD_ACTION_HOLD":        1,
+		"GUARD_ACTION_NOTIFY":      2,
+	}
+)
+
+func (x GuardAction) Enum() *GuardAction {
+	p := new(GuardAction)
+	*p = x
+	return p
+}
+
+func (x GuardAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GuardAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_millrace_config_v1_resources_proto_enumTypes[8].Descriptor()
+}
+
+func (GuardAction) Type() protoreflect.EnumType {
+	return &file_millrace_config_v1_resources_proto_enumTypes[8]
+}
+
+func (x GuardAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GuardAction.Descriptor instead.
+func (GuardAction) EnumDescriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
+}
+
+type DriftPolicy int32
+
+const (
+	DriftPolicy_DRIFT_POLICY_UNSPECIFIED DriftPolicy = 0
+	DriftPolicy_DRIFT_POLICY_IGNORE      DriftPolicy = 1
+	DriftPolicy_DRIFT_POLICY_MAP         DriftPolicy = 2
+	DriftPolicy_DRIFT_POLICY_HOLD        DriftPolicy = 3
+)
+
+// Enum value maps for DriftPolicy.
+var (
+	DriftPolicy_name = map[int32]string{
+		0: "DRIFT_POLICY_UNSPECIFIED",
+		1: "DRIFT_POLICY_IGNORE",
+		2: "DRIFT_POLICY_MAP",
+		3: "DRIFT_POLICY_HOLD",
+	}
+	DriftPolicy_value = map[string]int32{
+		"DRIFT_POLICY_UNSPECIFIED": 0,
+		"DRIFT_POLICY_IGNORE":      1,
+		"DRIFT_POLICY_MAP":         2,
+		"DRIFT_POLICY_HOLD":        3,
+	}
+)
+
+func (x DriftPolicy) Enum() *DriftPolicy {
+	p := new(DriftPolicy)
+	*p = x
+	return p
+}
+
+func (x DriftPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DriftPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_millrace_config_v1_resources_proto_enumTypes[9].Descriptor()
+}
+
+func (DriftPolicy) Type() protoreflect.EnumType {
+	return &file_millrace_config_v1_resources_proto_enumTypes[9]
+}
+
+func (x DriftPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DriftPolicy.Descriptor instead.
+func (DriftPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
+}
+
 // Meta is what every resource carries.
 type Meta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1812,7 +1913,10 @@ type Sync struct {
 	StatusReason   string     `protobuf:"bytes,14,opt,name=status_reason,json=statusReason,proto3" json:"status_reason,omitempty"`
 	StatusNextStep string     `protobuf:"bytes,15,opt,name=status_next_step,json=statusNextStep,proto3" json:"status_next_step,omitempty"`
 	// Grows with every change of the sync or of what it is made of.
-	Version       int64 `protobuf:"varint,16,opt,name=version,proto3" json:"version,omitempty"`
+	Version       int64        `protobuf:"varint,16,opt,name=version,proto3" json:"version,omitempty"`
+	Guard         *Guard       `protobuf:"bytes,17,opt,name=guard,proto3" json:"guard,omitempty"`
+	Drift         *Drift       `protobuf:"bytes,18,opt,name=drift,proto3" json:"drift,omitempty"`
+	RejectLimit   *RejectLimit `protobuf:"bytes,19,opt,name=reject_limit,json=rejectLimit,proto3" json:"reject_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1959,6 +2063,325 @@ func (x *Sync) GetVersion() int64 {
 	return 0
 }
 
+func (x *Sync) GetGuard() *Guard {
+	if x != nil {
+		return x.Guard
+	}
+	return nil
+}
+
+func (x *Sync) GetDrift() *Drift {
+	if x != nil {
+		return x.Drift
+	}
+	return nil
+}
+
+func (x *Sync) GetRejectLimit() *RejectLimit {
+	if x != nil {
+		return x.RejectLimit
+	}
+	return nil
+}
+
+// Guard bounds what a run may do before it is held, or its owner is told. A guarded run first makes a dry pass: the same
+// steps, and the store answers without writing.
+type Guard struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the rows of the sync that the platform knows. Default in mirror and for lookup tables: 20 %, 100 rows.
+	Deletes *GuardLimit `protobuf:"bytes,1,opt,name=deletes,proto3" json:"deletes,omitempty"`
+	Updates *GuardLimit `protobuf:"bytes,2,opt,name=updates,proto3" json:"updates,omitempty"`
+	// Rows in which a column is NULL, for each selected column.
+	Nulls *GuardLimit `protobuf:"bytes,3,opt,name=nulls,proto3" json:"nulls,omitempty"`
+	Rows  *GuardRows  `protobuf:"bytes,4,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Default: hold.
+	OnBreach      GuardAction `protobuf:"varint,5,opt,name=on_breach,json=onBreach,proto3,enum=millrace.config.v1.GuardAction" json:"on_breach,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Guard) Reset() {
+	*x = Guard{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Guard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Guard) ProtoMessage() {}
+
+func (x *Guard) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Guard.ProtoReflect.Descriptor instead.
+func (*Guard) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Guard) GetDeletes() *GuardLimit {
+	if x != nil {
+		return x.Deletes
+	}
+	return nil
+}
+
+func (x *Guard) GetUpdates() *GuardLimit {
+	if x != nil {
+		return x.Updates
+	}
+	return nil
+}
+
+func (x *Guard) GetNulls() *GuardLimit {
+	if x != nil {
+		return x.Nulls
+	}
+	return nil
+}
+
+func (x *Guard) GetRows() *GuardRows {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *Guard) GetOnBreach() GuardAction {
+	if x != nil {
+		return x.OnBreach
+	}
+	return GuardAction_GUARD_ACTION_UNSPECIFIED
+}
+
+// GuardLimit is breached by more than max_percent of the sync's known rows and more than min_rows rows.
+type GuardLimit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MaxPercent    float64                `protobuf:"fixed64,1,opt,name=max_percent,json=maxPercent,proto3" json:"max_percent,omitempty"`
+	MinRows       int64                  `protobuf:"varint,2,opt,name=min_rows,json=minRows,proto3" json:"min_rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuardLimit) Reset() {
+	*x = GuardLimit{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuardLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuardLimit) ProtoMessage() {}
+
+func (x *GuardLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuardLimit.ProtoReflect.Descriptor instead.
+func (*GuardLimit) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GuardLimit) GetMaxPercent() float64 {
+	if x != nil {
+		return x.MaxPercent
+	}
+	return 0
+}
+
+func (x *GuardLimit) GetMinRows() int64 {
+	if x != nil {
+		return x.MinRows
+	}
+	return 0
+}
+
+// GuardRows is breached by a run that reads less than this share of what the sync's last runs read on the average.
+type GuardRows struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	MinPercentOfAverage float64                `protobuf:"fixed64,1,opt,name=min_percent_of_average,json=minPercentOfAverage,proto3" json:"min_percent_of_average,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *GuardRows) Reset() {
+	*x = GuardRows{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuardRows) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuardRows) ProtoMessage() {}
+
+func (x *GuardRows) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuardRows.ProtoReflect.Descriptor instead.
+func (*GuardRows) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GuardRows) GetMinPercentOfAverage() float64 {
+	if x != nil {
+		return x.MinPercentOfAverage
+	}
+	return 0
+}
+
+// Drift says what a run does when the columns of its query are no longer those of the run before. Types that got wider
+// go on.
+type Drift struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ignore (default: the column is not read, and the run says so), map, or hold.
+	Added DriftPolicy `protobuf:"varint,1,opt,name=added,proto3,enum=millrace.config.v1.DriftPolicy" json:"added,omitempty"`
+	// hold (default and only policy).
+	Dropped DriftPolicy `protobuf:"varint,2,opt,name=dropped,proto3,enum=millrace.config.v1.DriftPolicy" json:"dropped,omitempty"`
+	// hold (default and only policy).
+	Narrowed      DriftPolicy `protobuf:"varint,3,opt,name=narrowed,proto3,enum=millrace.config.v1.DriftPolicy" json:"narrowed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drift) Reset() {
+	*x = Drift{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drift) ProtoMessage() {}
+
+func (x *Drift) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drift.ProtoReflect.Descriptor instead.
+func (*Drift) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Drift) GetAdded() DriftPolicy {
+	if x != nil {
+		return x.Added
+	}
+	return DriftPolicy_DRIFT_POLICY_UNSPECIFIED
+}
+
+func (x *Drift) GetDropped() DriftPolicy {
+	if x != nil {
+		return x.Dropped
+	}
+	return DriftPolicy_DRIFT_POLICY_UNSPECIFIED
+}
+
+func (x *Drift) GetNarrowed() DriftPolicy {
+	if x != nil {
+		return x.Narrowed
+	}
+	return DriftPolicy_DRIFT_POLICY_UNSPECIFIED
+}
+
+// RejectLimit holds a run once more than `percent` of its rows are rejected or refused, judged from `of` rows on and at
+// the run's end.
+type RejectLimit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Percent       float64                `protobuf:"fixed64,1,opt,name=percent,proto3" json:"percent,omitempty"`
+	Of            int64                  `protobuf:"varint,2,opt,name=of,proto3" json:"of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectLimit) Reset() {
+	*x = RejectLimit{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectLimit) ProtoMessage() {}
+
+func (x *RejectLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectLimit.ProtoReflect.Descriptor instead.
+func (*RejectLimit) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RejectLimit) GetPercent() float64 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *RejectLimit) GetOf() int64 {
+	if x != nil {
+		return x.Of
+	}
+	return 0
+}
+
 // SyncSnapshot is a sync with everything it is made of, at one version. Secrets are sealed.
 type SyncSnapshot struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1975,7 +2398,7 @@ type SyncSnapshot struct {
 
 func (x *SyncSnapshot) Reset() {
 	*x = SyncSnapshot{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2410,7 @@ func (x *SyncSnapshot) String() string {
 func (*SyncSnapshot) ProtoMessage() {}
 
 func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2423,7 @@ func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncSnapshot.ProtoReflect.Descriptor instead.
 func (*SyncSnapshot) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SyncSnapshot) GetVersion() int64 {
@@ -2167,7 +2590,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05After\x12\x14\n" +
 	"\x05syncs\x18\x01 \x03(\tR\x05syncs\"\n" +
 	"\n" +
-	"\bOnDemand\"\xf8\x04\n" +
+	"\bOnDemand\"\x9e\x06\n" +
 	"\x04Sync\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12\x1d\n" +
 	"\n" +
@@ -2186,7 +2609,30 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x06status\x18\r \x01(\x0e2\x1e.millrace.config.v1.SyncStatusR\x06status\x12#\n" +
 	"\rstatus_reason\x18\x0e \x01(\tR\fstatusReason\x12(\n" +
 	"\x10status_next_step\x18\x0f \x01(\tR\x0estatusNextStep\x12\x18\n" +
-	"\aversion\x18\x10 \x01(\x03R\aversion\"\xb9\x02\n" +
+	"\aversion\x18\x10 \x01(\x03R\aversion\x12/\n" +
+	"\x05guard\x18\x11 \x01(\v2\x19.millrace.config.v1.GuardR\x05guard\x12/\n" +
+	"\x05drift\x18\x12 \x01(\v2\x19.millrace.config.v1.DriftR\x05drift\x12B\n" +
+	"\freject_limit\x18\x13 \x01(\v2\x1f.millrace.config.v1.RejectLimitR\vrejectLimit\"\xa2\x02\n" +
+	"\x05Guard\x128\n" +
+	"\adeletes\x18\x01 \x01(\v2\x1e.millrace.config.v1.GuardLimitR\adeletes\x128\n" +
+	"\aupdates\x18\x02 \x01(\v2\x1e.millrace.config.v1.GuardLimitR\aupdates\x124\n" +
+	"\x05nulls\x18\x03 \x01(\v2\x1e.millrace.config.v1.GuardLimitR\x05nulls\x121\n" +
+	"\x04rows\x18\x04 \x01(\v2\x1d.millrace.config.v1.GuardRowsR\x04rows\x12<\n" +
+	"\ton_breach\x18\x05 \x01(\x0e2\x1f.millrace.config.v1.GuardActionR\bonBreach\"H\n" +
+	"\n" +
+	"GuardLimit\x12\x1f\n" +
+	"\vmax_percent\x18\x01 \x01(\x01R\n" +
+	"maxPercent\x12\x19\n" +
+	"\bmin_rows\x18\x02 \x01(\x03R\aminRows\"@\n" +
+	"\tGuardRows\x123\n" +
+	"\x16min_percent_of_average\x18\x01 \x01(\x01R\x13minPercentOfAverage\"\xb6\x01\n" +
+	"\x05Drift\x125\n" +
+	"\x05added\x18\x01 \x01(\x0e2\x1f.millrace.config.v1.DriftPolicyR\x05added\x129\n" +
+	"\adropped\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.DriftPolicyR\adropped\x12;\n" +
+	"\bnarrowed\x18\x03 \x01(\x0e2\x1f.millrace.config.v1.DriftPolicyR\bnarrowed\"7\n" +
+	"\vRejectLimit\x12\x18\n" +
+	"\apercent\x18\x01 \x01(\x01R\apercent\x12\x0e\n" +
+	"\x02of\x18\x02 \x01(\x03R\x02of\"\xb9\x02\n" +
 	"\fSyncSnapshot\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x12,\n" +
 	"\x04sync\x18\x02 \x01(\v2\x18.millrace.config.v1.SyncR\x04sync\x12>\n" +
@@ -2237,7 +2683,16 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x13SYNC_STATUS_HEALTHY\x10\x01\x12\x17\n" +
 	"\x13SYNC_STATUS_FAULTED\x10\x02\x12\x14\n" +
 	"\x10SYNC_STATUS_HELD\x10\x03\x12\x1f\n" +
-	"\x1bSYNC_STATUS_RESYNC_REQUIRED\x10\x04B\xc0\x01\n" +
+	"\x1bSYNC_STATUS_RESYNC_REQUIRED\x10\x04*[\n" +
+	"\vGuardAction\x12\x1c\n" +
+	"\x18GUARD_ACTION_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11GUARD_ACTION_HOLD\x10\x01\x12\x17\n" +
+	"\x13GUARD_ACTION_NOTIFY\x10\x02*q\n" +
+	"\vDriftPolicy\x12\x1c\n" +
+	"\x18DRIFT_POLICY_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13DRIFT_POLICY_IGNORE\x10\x01\x12\x14\n" +
+	"\x10DRIFT_POLICY_MAP\x10\x02\x12\x15\n" +
+	"\x11DRIFT_POLICY_HOLD\x10\x03B\xc0\x01\n" +
 	"\x16com.millrace.config.v1B\x0eResourcesProtoP\x01Z,millrace.dev/gen/millrace/config/v1;configv1\xa2\x02\x03MCX\xaa\x02\x12Millrace.Config.V1\xca\x02\x12Millrace\\Config\\V1\xe2\x02\x1eMillrace\\Config\\V1\\GPBMetadata\xea\x02\x14Millrace::Config::V1b\x06proto3"
 
 var (
@@ -2252,8 +2707,8 @@ func file_millrace_config_v1_resources_proto_rawDescGZIP() []byte {
 	return file_millrace_config_v1_resources_proto_rawDescData
 }
 
-var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(Environment)(0),              // 0: millrace.config.v1.Environment
 	(InputProtection)(0),          // 1: millrace.config.v1.InputProtection
@@ -2263,74 +2718,92 @@ var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(Mode)(0),                     // 5: millrace.config.v1.Mode
 	(SyncState)(0),                // 6: millrace.config.v1.SyncState
 	(SyncStatus)(0),               // 7: millrace.config.v1.SyncStatus
-	(*Meta)(nil),                  // 8: millrace.config.v1.Meta
-	(*Secret)(nil),                // 9: millrace.config.v1.Secret
-	(*Connection)(nil),            // 10: millrace.config.v1.Connection
-	(*DuckDB)(nil),                // 11: millrace.config.v1.DuckDB
-	(*Postgres)(nil),              // 12: millrace.config.v1.Postgres
-	(*Feed)(nil),                  // 13: millrace.config.v1.Feed
-	(*Iterator)(nil),              // 14: millrace.config.v1.Iterator
-	(*DataModel)(nil),             // 15: millrace.config.v1.DataModel
-	(*Rule)(nil),                  // 16: millrace.config.v1.Rule
-	(*EventsMapping)(nil),         // 17: millrace.config.v1.EventsMapping
-	(*Mapping)(nil),               // 18: millrace.config.v1.Mapping
-	(*Schedule)(nil),              // 19: millrace.config.v1.Schedule
-	(*Every)(nil),                 // 20: millrace.config.v1.Every
-	(*Cron)(nil),                  // 21: millrace.config.v1.Cron
-	(*After)(nil),                 // 22: millrace.config.v1.After
-	(*OnDemand)(nil),              // 23: millrace.config.v1.OnDemand
-	(*Sync)(nil),                  // 24: millrace.config.v1.Sync
-	(*SyncSnapshot)(nil),          // 25: millrace.config.v1.SyncSnapshot
-	nil,                           // 26: millrace.config.v1.Meta.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 28: google.protobuf.Value
+	(GuardAction)(0),              // 8: millrace.config.v1.GuardAction
+	(DriftPolicy)(0),              // 9: millrace.config.v1.DriftPolicy
+	(*Meta)(nil),                  // 10: millrace.config.v1.Meta
+	(*Secret)(nil),                // 11: millrace.config.v1.Secret
+	(*Connection)(nil),            // 12: millrace.config.v1.Connection
+	(*DuckDB)(nil),                // 13: millrace.config.v1.DuckDB
+	(*Postgres)(nil),              // 14: millrace.config.v1.Postgres
+	(*Feed)(nil),                  // 15: millrace.config.v1.Feed
+	(*Iterator)(nil),              // 16: millrace.config.v1.Iterator
+	(*DataModel)(nil),             // 17: millrace.config.v1.DataModel
+	(*Rule)(nil),                  // 18: millrace.config.v1.Rule
+	(*EventsMapping)(nil),         // 19: millrace.config.v1.EventsMapping
+	(*Mapping)(nil),               // 20: millrace.config.v1.Mapping
+	(*Schedule)(nil),              // 21: millrace.config.v1.Schedule
+	(*Every)(nil),                 // 22: millrace.config.v1.Every
+	(*Cron)(nil),                  // 23: millrace.config.v1.Cron
+	(*After)(nil),                 // 24: millrace.config.v1.After
+	(*OnDemand)(nil),              // 25: millrace.config.v1.OnDemand
+	(*Sync)(nil),                  // 26: millrace.config.v1.Sync
+	(*Guard)(nil),                 // 27: millrace.config.v1.Guard
+	(*GuardLimit)(nil),            // 28: millrace.config.v1.GuardLimit
+	(*GuardRows)(nil),             // 29: millrace.config.v1.GuardRows
+	(*Drift)(nil),                 // 30: millrace.config.v1.Drift
+	(*RejectLimit)(nil),           // 31: millrace.config.v1.RejectLimit
+	(*SyncSnapshot)(nil),          // 32: millrace.config.v1.SyncSnapshot
+	nil,                           // 33: millrace.config.v1.Meta.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 35: google.protobuf.Value
 }
 var file_millrace_config_v1_resources_proto_depIdxs = []int32{
-	26, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
-	27, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
-	27, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
-	8,  // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
-	11, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
-	12, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
-	9,  // 6: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
-	9,  // 7: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
-	8,  // 8: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
+	33, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
+	34, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
+	34, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
+	10, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
+	13, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
+	14, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
+	11, // 6: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
+	11, // 7: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
+	10, // 8: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
 	0,  // 9: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
 	1,  // 10: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
 	3,  // 11: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
 	4,  // 12: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
-	8,  // 13: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
+	10, // 13: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
 	2,  // 14: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
-	14, // 15: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
-	28, // 16: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
-	16, // 17: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
-	28, // 18: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
-	8,  // 19: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
-	16, // 20: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
-	17, // 21: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
-	20, // 22: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
-	21, // 23: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
-	27, // 24: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
-	22, // 25: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
-	23, // 26: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
-	27, // 27: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
-	8,  // 28: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
+	16, // 15: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
+	35, // 16: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
+	18, // 17: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
+	35, // 18: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
+	10, // 19: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
+	18, // 20: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
+	19, // 21: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
+	22, // 22: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
+	23, // 23: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
+	34, // 24: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
+	24, // 25: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
+	25, // 26: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
+	34, // 27: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
+	10, // 28: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
 	5,  // 29: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
-	19, // 30: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
-	27, // 31: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
-	27, // 32: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
+	21, // 30: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
+	34, // 31: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
+	34, // 32: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
 	6,  // 33: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
 	7,  // 34: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
-	24, // 35: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
-	10, // 36: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
-	15, // 37: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
-	18, // 38: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
-	13, // 39: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	27, // 35: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
+	30, // 36: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
+	31, // 37: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
+	28, // 38: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
+	28, // 39: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
+	28, // 40: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
+	29, // 41: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
+	8,  // 42: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
+	9,  // 43: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
+	9,  // 44: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
+	9,  // 45: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
+	26, // 46: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
+	12, // 47: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
+	17, // 48: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
+	20, // 49: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
+	15, // 50: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
+	51, // [51:51] is the sub-list for method output_type
+	51, // [51:51] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_resources_proto_init() }
@@ -2363,8 +2836,8 @@ func file_millrace_config_v1_resources_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_config_v1_resources_proto_rawDesc), len(file_millrace_config_v1_resources_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   19,
+			NumEnums:      10,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -88,6 +88,16 @@ const (
 	Reason_REASON_INTERNAL Reason = 28
 	// The operation was cancelled by its caller.
 	Reason_REASON_CANCELLED Reason = 29
+	// A run would do more than its sync's guard allows.
+	Reason_REASON_GUARD_BREACHED Reason = 30
+	// The columns of the query are no longer those of the run before.
+	Reason_REASON_SCHEMA_DRIFT Reason = 31
+	// More rows are rejected than the sync's reject_limit allows.
+	Reason_REASON_REJECT_LIMIT Reason = 32
+	// A complete read found no row where there were rows.
+	Reason_REASON_EMPTY_READ Reason = 33
+	// The warehouse asks to wait.
+	Reason_REASON_WAREHOUSE_THROTTLED Reason = 34
 )
 
 // Enum value maps for Reason.
@@ -123,6 +133,11 @@ var (
 		27: "REASON_ACCOUNT_UNBALANCED",
 		28: "REASON_INTERNAL",
 		29: "REASON_CANCELLED",
+		30: "REASON_GUARD_BREACHED",
+		31: "REASON_SCHEMA_DRIFT",
+		32: "REASON_REJECT_LIMIT",
+		33: "REASON_EMPTY_READ",
+		34: "REASON_WAREHOUSE_THROTTLED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -155,6 +170,11 @@ var (
 		"REASON_ACCOUNT_UNBALANCED":    27,
 		"REASON_INTERNAL":              28,
 		"REASON_CANCELLED":             29,
+		"REASON_GUARD_BREACHED":        30,
+		"REASON_SCHEMA_DRIFT":          31,
+		"REASON_REJECT_LIMIT":          32,
+		"REASON_EMPTY_READ":            33,
+		"REASON_WAREHOUSE_THROTTLED":   34,
 	}
 )
 
@@ -349,7 +369,7 @@ const file_millrace_fault_v1_fault_proto_rawDesc = "" +
 	"\x02id\x18\x05 \x01(\tR\x02id\x12\x14\n" +
 	"\x05field\x18\x06 \x01(\tR\x05field\x12\x18\n" +
 	"\amessage\x18\a \x01(\tR\amessage\x12\x10\n" +
-	"\x03fix\x18\b \x01(\tR\x03fix*\xa3\x06\n" +
+	"\x03fix\x18\b \x01(\tR\x03fix*\xa7\a\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17REASON_INVALID_ARGUMENT\x10\x01\x12\x14\n" +
@@ -381,7 +401,12 @@ const file_millrace_fault_v1_fault_proto_rawDesc = "" +
 	"\x15REASON_DRIVER_MISSING\x10\x1a\x12\x1d\n" +
 	"\x19REASON_ACCOUNT_UNBALANCED\x10\x1b\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x1c\x12\x14\n" +
-	"\x10REASON_CANCELLED\x10\x1dB\xb5\x01\n" +
+	"\x10REASON_CANCELLED\x10\x1d\x12\x19\n" +
+	"\x15REASON_GUARD_BREACHED\x10\x1e\x12\x17\n" +
+	"\x13REASON_SCHEMA_DRIFT\x10\x1f\x12\x17\n" +
+	"\x13REASON_REJECT_LIMIT\x10 \x12\x15\n" +
+	"\x11REASON_EMPTY_READ\x10!\x12\x1e\n" +
+	"\x1aREASON_WAREHOUSE_THROTTLED\x10\"B\xb5\x01\n" +
 	"\x15com.millrace.fault.v1B\n" +
 	"FaultProtoP\x01Z*millrace.dev/gen/millrace/fault/v1;faultv1\xa2\x02\x03MFX\xaa\x02\x11Millrace.Fault.V1\xca\x02\x11Millrace\\Fault\\V1\xe2\x02\x1dMillrace\\Fault\\V1\\GPBMetadata\xea\x02\x13Millrace::Fault::V1b\x06proto3"
 

@@ -1038,6 +1038,8 @@ type ListRejectsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rejects       []*Reject              `protobuf:"bytes,1,rep,name=rejects,proto3" json:"rejects,omitempty"`
 	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Over all rejects of the run, most first; on the first page only.
+	ByReason      []*RejectCount `protobuf:"bytes,3,rep,name=by_reason,json=byReason,proto3" json:"by_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1086,6 +1088,336 @@ func (x *ListRejectsResponse) GetNextPageToken() string {
 	return ""
 }
 
+func (x *ListRejectsResponse) GetByReason() []*RejectCount {
+	if x != nil {
+		return x.ByReason
+	}
+	return nil
+}
+
+// RejectCount is how many rejects share stage, column, rule and reason.
+type RejectCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
+	Column        string                 `protobuf:"bytes,2,opt,name=column,proto3" json:"column,omitempty"`
+	Rule          string                 `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Rejects       int64                  `protobuf:"varint,5,opt,name=rejects,proto3" json:"rejects,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectCount) Reset() {
+	*x = RejectCount{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectCount) ProtoMessage() {}
+
+func (x *RejectCount) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectCount.ProtoReflect.Descriptor instead.
+func (*RejectCount) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RejectCount) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *RejectCount) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
+func (x *RejectCount) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *RejectCount) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RejectCount) GetRejects() int64 {
+	if x != nil {
+		return x.Rejects
+	}
+	return 0
+}
+
+type ExportRejectsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Run           string                 `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRejectsRequest) Reset() {
+	*x = ExportRejectsRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRejectsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRejectsRequest) ProtoMessage() {}
+
+func (x *ExportRejectsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRejectsRequest.ProtoReflect.Descriptor instead.
+func (*ExportRejectsRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ExportRejectsRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *ExportRejectsRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+type ExportRejectsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rejects       []*ExportedReject      `protobuf:"bytes,1,rep,name=rejects,proto3" json:"rejects,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRejectsResponse) Reset() {
+	*x = ExportRejectsResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRejectsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRejectsResponse) ProtoMessage() {}
+
+func (x *ExportRejectsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRejectsResponse.ProtoReflect.Descriptor instead.
+func (*ExportRejectsResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ExportRejectsResponse) GetRejects() []*ExportedReject {
+	if x != nil {
+		return x.Rejects
+	}
+	return nil
+}
+
+// ExportedReject is a reject with its row.
+type ExportedReject struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Reject *Reject                `protobuf:"bytes,1,opt,name=reject,proto3" json:"reject,omitempty"`
+	// The row as a JSON object; empty where it was not kept.
+	Row           []byte `protobuf:"bytes,2,opt,name=row,proto3" json:"row,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportedReject) Reset() {
+	*x = ExportedReject{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportedReject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportedReject) ProtoMessage() {}
+
+func (x *ExportedReject) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportedReject.ProtoReflect.Descriptor instead.
+func (*ExportedReject) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ExportedReject) GetReject() *Reject {
+	if x != nil {
+		return x.Reject
+	}
+	return nil
+}
+
+func (x *ExportedReject) GetRow() []byte {
+	if x != nil {
+		return x.Row
+	}
+	return nil
+}
+
+type ReplayRejectsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Run           string                 `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayRejectsRequest) Reset() {
+	*x = ReplayRejectsRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayRejectsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayRejectsRequest) ProtoMessage() {}
+
+func (x *ReplayRejectsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayRejectsRequest.ProtoReflect.Descriptor instead.
+func (*ReplayRejectsRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReplayRejectsRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *ReplayRejectsRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+type ReplayRejectsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           *v11.Run               `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayRejectsResponse) Reset() {
+	*x = ReplayRejectsResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayRejectsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayRejectsResponse) ProtoMessage() {}
+
+func (x *ReplayRejectsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayRejectsResponse.ProtoReflect.Descriptor instead.
+func (*ReplayRejectsResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ReplayRejectsResponse) GetRun() *v11.Run {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
 type PreviewRecordsRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
@@ -1098,7 +1430,7 @@ type PreviewRecordsRequest struct {
 
 func (x *PreviewRecordsRequest) Reset() {
 	*x = PreviewRecordsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[15]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1442,7 @@ func (x *PreviewRecordsRequest) String() string {
 func (*PreviewRecordsRequest) ProtoMessage() {}
 
 func (x *PreviewRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[15]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1455,7 @@ func (x *PreviewRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsRequest.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{15}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PreviewRecordsRequest) GetWorkspace() string {
@@ -1157,7 +1489,7 @@ type PreviewedRecord struct {
 
 func (x *PreviewedRecord) Reset() {
 	*x = PreviewedRecord{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[16]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1501,7 @@ func (x *PreviewedRecord) String() string {
 func (*PreviewedRecord) ProtoMessage() {}
 
 func (x *PreviewedRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[16]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1514,7 @@ func (x *PreviewedRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewedRecord.ProtoReflect.Descriptor instead.
 func (*PreviewedRecord) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{16}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PreviewedRecord) GetEffect() string {
@@ -1208,7 +1540,7 @@ type PreviewRecordsResponse struct {
 
 func (x *PreviewRecordsResponse) Reset() {
 	*x = PreviewRecordsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[17]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1552,7 @@ func (x *PreviewRecordsResponse) String() string {
 func (*PreviewRecordsResponse) ProtoMessage() {}
 
 func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[17]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1565,7 @@ func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsResponse.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{17}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PreviewRecordsResponse) GetRecords() []*PreviewedRecord {
@@ -1253,7 +1585,7 @@ type GetStoreDigestRequest struct {
 
 func (x *GetStoreDigestRequest) Reset() {
 	*x = GetStoreDigestRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[18]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1597,7 @@ func (x *GetStoreDigestRequest) String() string {
 func (*GetStoreDigestRequest) ProtoMessage() {}
 
 func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[18]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1610,7 @@ func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestRequest.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{18}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetStoreDigestRequest) GetWorkspace() string {
@@ -1300,7 +1632,7 @@ type GetStoreDigestResponse struct {
 
 func (x *GetStoreDigestResponse) Reset() {
 	*x = GetStoreDigestResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1644,7 @@ func (x *GetStoreDigestResponse) String() string {
 func (*GetStoreDigestResponse) ProtoMessage() {}
 
 func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1657,7 @@ func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestResponse.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{19}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetStoreDigestResponse) GetDigest() string {
@@ -1367,7 +1699,7 @@ type FenceRequest struct {
 
 func (x *FenceRequest) Reset() {
 	*x = FenceRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1711,7 @@ func (x *FenceRequest) String() string {
 func (*FenceRequest) ProtoMessage() {}
 
 func (x *FenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1724,7 @@ func (x *FenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceRequest.ProtoReflect.Descriptor instead.
 func (*FenceRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{20}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FenceRequest) GetRun() string {
@@ -1426,7 +1758,7 @@ type FenceResponse struct {
 
 func (x *FenceResponse) Reset() {
 	*x = FenceResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1438,7 +1770,7 @@ func (x *FenceResponse) String() string {
 func (*FenceResponse) ProtoMessage() {}
 
 func (x *FenceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1451,7 +1783,7 @@ func (x *FenceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceResponse.ProtoReflect.Descriptor instead.
 func (*FenceResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{21}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FenceResponse) GetApplied() []*v11.IngestResult {
@@ -1465,7 +1797,7 @@ var File_millrace_ingestion_v1_ingestion_proto protoreflect.FileDescriptor
 
 const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\n" +
-	"%millrace/ingestion/v1/ingestion.proto\x12\x15millrace.ingestion.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"millrace/config/v1/resources.proto\x1a#millrace/scheduler/v1/account.proto\"4\n" +
+	"%millrace/ingestion/v1/ingestion.proto\x12\x15millrace.ingestion.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"millrace/config/v1/resources.proto\x1a#millrace/scheduler/v1/account.proto\x1a%millrace/scheduler/v1/scheduler.proto\"4\n" +
 	"\bIdentity\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\x9e\x01\n" +
@@ -1558,10 +1890,30 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"v\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"\xb7\x01\n" +
 	"\x13ListRejectsResponse\x127\n" +
 	"\arejects\x18\x01 \x03(\v2\x1d.millrace.ingestion.v1.RejectR\arejects\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8d\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12?\n" +
+	"\tby_reason\x18\x03 \x03(\v2\".millrace.ingestion.v1.RejectCountR\bbyReason\"\x81\x01\n" +
+	"\vRejectCount\x12\x14\n" +
+	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x16\n" +
+	"\x06column\x18\x02 \x01(\tR\x06column\x12\x12\n" +
+	"\x04rule\x18\x03 \x01(\tR\x04rule\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n" +
+	"\arejects\x18\x05 \x01(\x03R\arejects\"F\n" +
+	"\x14ExportRejectsRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\"X\n" +
+	"\x15ExportRejectsResponse\x12?\n" +
+	"\arejects\x18\x01 \x03(\v2%.millrace.ingestion.v1.ExportedRejectR\arejects\"Y\n" +
+	"\x0eExportedReject\x125\n" +
+	"\x06reject\x18\x01 \x01(\v2\x1d.millrace.ingestion.v1.RejectR\x06reject\x12\x10\n" +
+	"\x03row\x18\x02 \x01(\fR\x03row\"F\n" +
+	"\x14ReplayRejectsRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\"E\n" +
+	"\x15ReplayRejectsResponse\x12,\n" +
+	"\x03run\x18\x01 \x01(\v2\x1a.millrace.scheduler.v1.RunR\x03run\"\x8d\x01\n" +
 	"\x15PreviewRecordsRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12<\n" +
 	"\bsnapshot\x18\x02 \x01(\v2 .millrace.config.v1.SyncSnapshotR\bsnapshot\x12\x18\n" +
@@ -1585,7 +1937,7 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"N\n" +
 	"\rFenceResponse\x12=\n" +
-	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\xd1\x06\n" +
+	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\xab\b\n" +
 	"\x10IngestionService\x12a\n" +
 	"\n" +
 	"GetProfile\x12(.millrace.ingestion.v1.GetProfileRequest\x1a).millrace.ingestion.v1.GetProfileResponse\x12g\n" +
@@ -1593,7 +1945,9 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x11ListProfileEvents\x12/.millrace.ingestion.v1.ListProfileEventsRequest\x1a0.millrace.ingestion.v1.ListProfileEventsResponse\x12a\n" +
 	"\n" +
 	"ListEvents\x12(.millrace.ingestion.v1.ListEventsRequest\x1a).millrace.ingestion.v1.ListEventsResponse\x12d\n" +
-	"\vListRejects\x12).millrace.ingestion.v1.ListRejectsRequest\x1a*.millrace.ingestion.v1.ListRejectsResponse\x12m\n" +
+	"\vListRejects\x12).millrace.ingestion.v1.ListRejectsRequest\x1a*.millrace.ingestion.v1.ListRejectsResponse\x12l\n" +
+	"\rExportRejects\x12+.millrace.ingestion.v1.ExportRejectsRequest\x1a,.millrace.ingestion.v1.ExportRejectsResponse0\x01\x12j\n" +
+	"\rReplayRejects\x12+.millrace.ingestion.v1.ReplayRejectsRequest\x1a,.millrace.ingestion.v1.ReplayRejectsResponse\x12m\n" +
 	"\x0ePreviewRecords\x12,.millrace.ingestion.v1.PreviewRecordsRequest\x1a-.millrace.ingestion.v1.PreviewRecordsResponse\x12m\n" +
 	"\x0eGetStoreDigest\x12,.millrace.ingestion.v1.GetStoreDigestRequest\x1a-.millrace.ingestion.v1.GetStoreDigestResponse\x12R\n" +
 	"\x05Fence\x12#.millrace.ingestion.v1.FenceRequest\x1a$.millrace.ingestion.v1.FenceResponseB\xd5\x01\n" +
@@ -1611,7 +1965,7 @@ func file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP() []byte {
 	return file_millrace_ingestion_v1_ingestion_proto_rawDescData
 }
 
-var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*Identity)(nil),                  // 0: millrace.ingestion.v1.Identity
 	(*Provenance)(nil),                // 1: millrace.ingestion.v1.Provenance
@@ -1628,69 +1982,84 @@ var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*Reject)(nil),                    // 12: millrace.ingestion.v1.Reject
 	(*ListRejectsRequest)(nil),        // 13: millrace.ingestion.v1.ListRejectsRequest
 	(*ListRejectsResponse)(nil),       // 14: millrace.ingestion.v1.ListRejectsResponse
-	(*PreviewRecordsRequest)(nil),     // 15: millrace.ingestion.v1.PreviewRecordsRequest
-	(*PreviewedRecord)(nil),           // 16: millrace.ingestion.v1.PreviewedRecord
-	(*PreviewRecordsResponse)(nil),    // 17: millrace.ingestion.v1.PreviewRecordsResponse
-	(*GetStoreDigestRequest)(nil),     // 18: millrace.ingestion.v1.GetStoreDigestRequest
-	(*GetStoreDigestResponse)(nil),    // 19: millrace.ingestion.v1.GetStoreDigestResponse
-	(*FenceRequest)(nil),              // 20: millrace.ingestion.v1.FenceRequest
-	(*FenceResponse)(nil),             // 21: millrace.ingestion.v1.FenceResponse
-	nil,                               // 22: millrace.ingestion.v1.Profile.ProvenanceEntry
-	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
-	(v1.Environment)(0),               // 24: millrace.config.v1.Environment
-	(*structpb.Struct)(nil),           // 25: google.protobuf.Struct
-	(*v1.SyncSnapshot)(nil),           // 26: millrace.config.v1.SyncSnapshot
-	(*v11.IngestResult)(nil),          // 27: millrace.scheduler.v1.IngestResult
+	(*RejectCount)(nil),               // 15: millrace.ingestion.v1.RejectCount
+	(*ExportRejectsRequest)(nil),      // 16: millrace.ingestion.v1.ExportRejectsRequest
+	(*ExportRejectsResponse)(nil),     // 17: millrace.ingestion.v1.ExportRejectsResponse
+	(*ExportedReject)(nil),            // 18: millrace.ingestion.v1.ExportedReject
+	(*ReplayRejectsRequest)(nil),      // 19: millrace.ingestion.v1.ReplayRejectsRequest
+	(*ReplayRejectsResponse)(nil),     // 20: millrace.ingestion.v1.ReplayRejectsResponse
+	(*PreviewRecordsRequest)(nil),     // 21: millrace.ingestion.v1.PreviewRecordsRequest
+	(*PreviewedRecord)(nil),           // 22: millrace.ingestion.v1.PreviewedRecord
+	(*PreviewRecordsResponse)(nil),    // 23: millrace.ingestion.v1.PreviewRecordsResponse
+	(*GetStoreDigestRequest)(nil),     // 24: millrace.ingestion.v1.GetStoreDigestRequest
+	(*GetStoreDigestResponse)(nil),    // 25: millrace.ingestion.v1.GetStoreDigestResponse
+	(*FenceRequest)(nil),              // 26: millrace.ingestion.v1.FenceRequest
+	(*FenceResponse)(nil),             // 27: millrace.ingestion.v1.FenceResponse
+	nil,                               // 28: millrace.ingestion.v1.Profile.ProvenanceEntry
+	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
+	(v1.Environment)(0),               // 30: millrace.config.v1.Environment
+	(*structpb.Struct)(nil),           // 31: google.protobuf.Struct
+	(*v11.Run)(nil),                   // 32: millrace.scheduler.v1.Run
+	(*v1.SyncSnapshot)(nil),           // 33: millrace.config.v1.SyncSnapshot
+	(*v11.IngestResult)(nil),          // 34: millrace.scheduler.v1.IngestResult
 }
 var file_millrace_ingestion_v1_ingestion_proto_depIdxs = []int32{
-	23, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
-	24, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
+	29, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
+	30, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
 	0,  // 2: millrace.ingestion.v1.Profile.identities:type_name -> millrace.ingestion.v1.Identity
-	25, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
-	22, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
-	23, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
-	23, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
-	24, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
+	31, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
+	28, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
+	29, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
+	29, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
+	30, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 8: millrace.ingestion.v1.GetProfileRequest.identity:type_name -> millrace.ingestion.v1.Identity
 	2,  // 9: millrace.ingestion.v1.GetProfileResponse.profile:type_name -> millrace.ingestion.v1.Profile
-	24, // 10: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
+	30, // 10: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
 	2,  // 11: millrace.ingestion.v1.ListProfilesResponse.profiles:type_name -> millrace.ingestion.v1.Profile
-	25, // 12: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
-	24, // 13: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	31, // 12: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
+	30, // 13: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 14: millrace.ingestion.v1.ListProfileEventsRequest.identity:type_name -> millrace.ingestion.v1.Identity
 	7,  // 15: millrace.ingestion.v1.ListProfileEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	24, // 16: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
-	23, // 17: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
-	23, // 18: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
+	30, // 16: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	29, // 17: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
+	29, // 18: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
 	7,  // 19: millrace.ingestion.v1.ListEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	23, // 20: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
+	29, // 20: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
 	12, // 21: millrace.ingestion.v1.ListRejectsResponse.rejects:type_name -> millrace.ingestion.v1.Reject
-	26, // 22: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
-	2,  // 23: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
-	16, // 24: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
-	27, // 25: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
-	1,  // 26: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
-	3,  // 27: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
-	5,  // 28: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
-	8,  // 29: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
-	10, // 30: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
-	13, // 31: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
-	15, // 32: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
-	18, // 33: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
-	20, // 34: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
-	4,  // 35: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
-	6,  // 36: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
-	9,  // 37: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
-	11, // 38: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
-	14, // 39: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
-	17, // 40: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
-	19, // 41: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
-	21, // 42: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
-	35, // [35:43] is the sub-list for method output_type
-	27, // [27:35] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	15, // 22: millrace.ingestion.v1.ListRejectsResponse.by_reason:type_name -> millrace.ingestion.v1.RejectCount
+	18, // 23: millrace.ingestion.v1.ExportRejectsResponse.rejects:type_name -> millrace.ingestion.v1.ExportedReject
+	12, // 24: millrace.ingestion.v1.ExportedReject.reject:type_name -> millrace.ingestion.v1.Reject
+	32, // 25: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
+	33, // 26: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
+	2,  // 27: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
+	22, // 28: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
+	34, // 29: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
+	1,  // 30: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
+	3,  // 31: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
+	5,  // 32: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
+	8,  // 33: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
+	10, // 34: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
+	13, // 35: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
+	16, // 36: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
+	19, // 37: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
+	21, // 38: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
+	24, // 39: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
+	26, // 40: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
+	4,  // 41: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
+	6,  // 42: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
+	9,  // 43: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
+	11, // 44: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
+	14, // 45: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
+	17, // 46: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
+	20, // 47: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
+	23, // 48: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
+	25, // 49: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
+	27, // 50: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
+	41, // [41:51] is the sub-list for method output_type
+	31, // [31:41] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_millrace_ingestion_v1_ingestion_proto_init() }
@@ -1704,7 +2073,7 @@ func file_millrace_ingestion_v1_ingestion_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_ingestion_v1_ingestion_proto_rawDesc), len(file_millrace_ingestion_v1_ingestion_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

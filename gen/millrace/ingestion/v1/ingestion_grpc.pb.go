@@ -24,6 +24,8 @@ const (
 	IngestionService_ListProfileEvents_FullMethodName = "/millrace.ingestion.v1.IngestionService/ListProfileEvents"
 	IngestionService_ListEvents_FullMethodName        = "/millrace.ingestion.v1.IngestionService/ListEvents"
 	IngestionService_ListRejects_FullMethodName       = "/millrace.ingestion.v1.IngestionService/ListRejects"
+	IngestionService_ExportRejects_FullMethodName     = "/millrace.ingestion.v1.IngestionService/ExportRejects"
+	IngestionService_ReplayRejects_FullMethodName     = "/millrace.ingestion.v1.IngestionService/ReplayRejects"
 	IngestionService_PreviewRecords_FullMethodName    = "/millrace.ingestion.v1.IngestionService/PreviewRecords"
 	IngestionService_GetStoreDigest_FullMethodName    = "/millrace.ingestion.v1.IngestionService/GetStoreDigest"
 	IngestionService_Fence_FullMethodName             = "/millrace.ingestion.v1.IngestionService/Fence"
@@ -42,7 +44,13 @@ type IngestionServiceClient interface {
 	ListProfileEvents(ctx context.Context, in *ListProfileEventsRequest, opts ...grpc.CallOption) (*ListProfileEventsResponse, error)
 	// Events that a sync, or one run of it, brought in.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
+	// Also counts them by reason.
 	ListRejects(ctx context.Context, in *ListRejectsRequest, opts ...grpc.CallOption) (*ListRejectsResponse, error)
+	// The rejects of a run with their rows, opened. For people who export them, and for the extractor of a replay.
+	ExportRejects(ctx context.Context, in *ExportRejectsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportRejectsResponse], error)
+	// Starts a run in the history lane of the sync that takes the rejected rows of a run through the current mapping.
+	// Idempotent by run while that replay is open.
+	ReplayRejects(ctx context.Context, in *ReplayRejectsRequest, opts ...grpc.CallOption) (*ReplayRejectsResponse, error)
 	// What records would do; nothing is written.
 	PreviewRecords(ctx context.Context, in *PreviewRecordsRequest, opts ...grpc.CallOption) (*PreviewRecordsResponse, error)
 	// Order-free digest of identities, attribute values with row times and events by row key. Equal digests, equal content.
@@ -109,6 +117,35 @@ func (c *ingestionServiceClient) ListRejects(ctx context.Context, in *ListReject
 	return out, nil
 }
 
+func (c *ingestionServiceClient) ExportRejects(ctx context.Context, in *ExportRejectsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportRejectsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &IngestionService_ServiceDesc.Streams[0], IngestionService_ExportRejects_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportRejectsRequest, ExportRejectsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IngestionService_ExportRejectsClient = grpc.ServerStreamingClient[ExportRejectsResponse]
+
+func (c *ingestionServiceClient) ReplayRejects(ctx context.Context, in *ReplayRejectsRequest, opts ...grpc.CallOption) (*ReplayRejectsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayRejectsResponse)
+	err := c.cc.Invoke(ctx, IngestionService_ReplayRejects_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *ingestionServiceClient) PreviewRecords(ctx context.Context, in *PreviewRecordsRequest, opts ...grpc.CallOption) (*PreviewRecordsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PreviewRecordsResponse)
@@ -152,7 +189,13 @@ type IngestionServiceServer interface {
 	ListProfileEvents(context.Context, *ListProfileEventsRequest) (*ListProfileEventsResponse, error)
 	// Events that a sync, or one run of it, brought in.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
+	// Also counts them by reason.
 	ListRejects(context.Context, *ListRejectsRequest) (*ListRejectsResponse, error)
+	// The rejects of a run with their rows, opened. For people who export them, and for the extractor of a replay.
+	ExportRejects(*ExportRejectsRequest, grpc.ServerStreamingServer[ExportRejectsResponse]) error
+	// Starts a run in the history lane of the sync that takes the rejected rows of a run through the current mapping.
+	// Idempotent by run while that replay is open.
+	ReplayRejects(context.Context, *ReplayRejectsRequest) (*ReplayRejectsResponse, error)
 	// What records would do; nothing is written.
 	PreviewRecords(context.Context, *PreviewRecordsRequest) (*PreviewRecordsResponse, error)
 	// Order-free digest of identities, attribute values with row times and events by row key. Equal digests, equal content.
@@ -183,6 +226,12 @@ func (UnimplementedIngestionServiceServer) ListEvents(context.Context, *ListEven
 }
 func (UnimplementedIngestionServiceServer) ListRejects(context.Context, *ListRejectsRequest) (*ListRejectsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRejects not implemented")
+}
+func (UnimplementedIngestionServiceServer) ExportRejects(*ExportRejectsRequest, grpc.ServerStreamingServer[ExportRejectsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ExportRejects not implemented")
+}
+func (UnimplementedIngestionServiceServer) ReplayRejects(context.Context, *ReplayRejectsRequest) (*ReplayRejectsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplayRejects not implemented")
 }
 func (UnimplementedIngestionServiceServer) PreviewRecords(context.Context, *PreviewRecordsRequest) (*PreviewRecordsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PreviewRecords not implemented")
@@ -304,6 +353,35 @@ func _IngestionService_ListRejects_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IngestionService_ExportRejects_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportRejectsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(IngestionServiceServer).ExportRejects(m, &grpc.GenericServerStream[ExportRejectsRequest, ExportRejectsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IngestionService_ExportRejectsServer = grpc.ServerStreamingServer[ExportRejectsResponse]
+
+func _IngestionService_ReplayRejects_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayRejectsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestionServiceServer).ReplayRejects(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestionService_ReplayRejects_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestionServiceServer).ReplayRejects(ctx, req.(*ReplayRejectsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IngestionService_PreviewRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PreviewRecordsRequest)
 	if err := dec(in); err != nil {
@@ -386,6 +464,10 @@ var IngestionService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _IngestionService_ListRejects_Handler,
 		},
 		{
+			MethodName: "ReplayRejects",
+			Handler:    _IngestionService_ReplayRejects_Handler,
+		},
+		{
 			MethodName: "PreviewRecords",
 			Handler:    _IngestionService_PreviewRecords_Handler,
 		},
@@ -398,6 +480,12 @@ var IngestionService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _IngestionService_Fence_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ExportRejects",
+			Handler:       _IngestionService_ExportRejects_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "millrace/ingestion/v1/ingestion.proto",
 }

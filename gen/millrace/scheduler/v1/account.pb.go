@@ -23,6 +23,56 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// FailureClass says who a failed attempt waits for.
+type FailureClass int32
+
+const (
+	FailureClass_FAILURE_CLASS_UNSPECIFIED FailureClass = 0
+	FailureClass_FAILURE_CLASS_THROTTLED   FailureClass = 1
+	FailureClass_FAILURE_CLASS_UNAVAILABLE FailureClass = 2
+)
+
+// Enum value maps for FailureClass.
+var (
+	FailureClass_name = map[int32]string{
+		0: "FAILURE_CLASS_UNSPECIFIED",
+		1: "FAILURE_CLASS_THROTTLED",
+		2: "FAILURE_CLASS_UNAVAILABLE",
+	}
+	FailureClass_value = map[string]int32{
+		"FAILURE_CLASS_UNSPECIFIED": 0,
+		"FAILURE_CLASS_THROTTLED":   1,
+		"FAILURE_CLASS_UNAVAILABLE": 2,
+	}
+)
+
+func (x FailureClass) Enum() *FailureClass {
+	p := new(FailureClass)
+	*p = x
+	return p
+}
+
+func (x FailureClass) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FailureClass) Descriptor() protoreflect.EnumDescriptor {
+	return file_millrace_scheduler_v1_account_proto_enumTypes[0].Descriptor()
+}
+
+func (FailureClass) Type() protoreflect.EnumType {
+	return &file_millrace_scheduler_v1_account_proto_enumTypes[0]
+}
+
+func (x FailureClass) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FailureClass.Descriptor instead.
+func (FailureClass) EnumDescriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{0}
+}
+
 // BatchRef names a batch, or a fragment of it, for ever.
 type BatchRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -204,8 +254,23 @@ type RunPlan struct {
 	KeyColumns []string `protobuf:"bytes,11,rep,name=key_columns,json=keyColumns,proto3" json:"key_columns,omitempty"`
 	// The version of the mapping language's compiled form.
 	ProgramVersion string `protobuf:"bytes,12,opt,name=program_version,json=programVersion,proto3" json:"program_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Fingerprint of what the columns are judged by: connection and query. Columns of another query are no drift.
+	ModelFingerprint string `protobuf:"bytes,13,opt,name=model_fingerprint,json=modelFingerprint,proto3" json:"model_fingerprint,omitempty"`
+	// The columns that the run reads.
+	Columns []*PlanColumn `protobuf:"bytes,14,rep,name=columns,proto3" json:"columns,omitempty"`
+	// Columns of the query that the run leaves out.
+	IgnoredColumns []string        `protobuf:"bytes,15,rep,name=ignored_columns,json=ignoredColumns,proto3" json:"ignored_columns,omitempty"`
+	Drift          []*ColumnChange `protobuf:"bytes,16,rep,name=drift,proto3" json:"drift,omitempty"`
+	// The drift holds the run: nothing is read, and the plan is made again once it is approved.
+	Hold bool `protobuf:"varint,17,opt,name=hold,proto3" json:"hold,omitempty"`
+	// Rows of the parts in the snapshot, where the source counts them.
+	CountedRows *int64 `protobuf:"varint,18,opt,name=counted_rows,json=countedRows,proto3,oneof" json:"counted_rows,omitempty"`
+	// Rows beyond the largest value that the window may hold.
+	FutureRows int64 `protobuf:"varint,19,opt,name=future_rows,json=futureRows,proto3" json:"future_rows,omitempty"`
+	// The parts are everything that the query selects, in one snapshot.
+	CompleteRead  bool `protobuf:"varint,20,opt,name=complete_read,json=completeRead,proto3" json:"complete_read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunPlan) Reset() {
@@ -322,6 +387,176 @@ func (x *RunPlan) GetProgramVersion() string {
 	return ""
 }
 
+func (x *RunPlan) GetModelFingerprint() string {
+	if x != nil {
+		return x.ModelFingerprint
+	}
+	return ""
+}
+
+func (x *RunPlan) GetColumns() []*PlanColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *RunPlan) GetIgnoredColumns() []string {
+	if x != nil {
+		return x.IgnoredColumns
+	}
+	return nil
+}
+
+func (x *RunPlan) GetDrift() []*ColumnChange {
+	if x != nil {
+		return x.Drift
+	}
+	return nil
+}
+
+func (x *RunPlan) GetHold() bool {
+	if x != nil {
+		return x.Hold
+	}
+	return false
+}
+
+func (x *RunPlan) GetCountedRows() int64 {
+	if x != nil && x.CountedRows != nil {
+		return *x.CountedRows
+	}
+	return 0
+}
+
+func (x *RunPlan) GetFutureRows() int64 {
+	if x != nil {
+		return x.FutureRows
+	}
+	return 0
+}
+
+func (x *RunPlan) GetCompleteRead() bool {
+	if x != nil {
+		return x.CompleteRead
+	}
+	return false
+}
+
+// PlanColumn is a column of a query with the warehouse's type and the Arrow type that it is read as.
+type PlanColumn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	ArrowType     string                 `protobuf:"bytes,3,opt,name=arrow_type,json=arrowType,proto3" json:"arrow_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanColumn) Reset() {
+	*x = PlanColumn{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanColumn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanColumn) ProtoMessage() {}
+
+func (x *PlanColumn) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanColumn.ProtoReflect.Descriptor instead.
+func (*PlanColumn) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PlanColumn) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PlanColumn) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *PlanColumn) GetArrowType() string {
+	if x != nil {
+		return x.ArrowType
+	}
+	return ""
+}
+
+// AcceptedSchema is the columns that the sync's last accepted plan had.
+type AcceptedSchema struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	ModelFingerprint string                 `protobuf:"bytes,1,opt,name=model_fingerprint,json=modelFingerprint,proto3" json:"model_fingerprint,omitempty"`
+	Columns          []*PlanColumn          `protobuf:"bytes,2,rep,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *AcceptedSchema) Reset() {
+	*x = AcceptedSchema{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptedSchema) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptedSchema) ProtoMessage() {}
+
+func (x *AcceptedSchema) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptedSchema.ProtoReflect.Descriptor instead.
+func (*AcceptedSchema) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AcceptedSchema) GetModelFingerprint() string {
+	if x != nil {
+		return x.ModelFingerprint
+	}
+	return ""
+}
+
+func (x *AcceptedSchema) GetColumns() []*PlanColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
 // PartLease is one part to work on.
 type PartLease struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -345,14 +580,25 @@ type PartLease struct {
 	// Everything from `from` on, whatever the checkpoint.
 	Full bool `protobuf:"varint,15,opt,name=full,proto3" json:"full,omitempty"`
 	// The runs that this one retries, newest first.
-	Retried       []*RetriedRun `protobuf:"bytes,16,rep,name=retried,proto3" json:"retried,omitempty"`
+	Retried []*RetriedRun `protobuf:"bytes,16,rep,name=retried,proto3" json:"retried,omitempty"`
+	// Bounds of a backfill, in place of the sync's own and of the checkpoint.
+	From  *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=from,proto3" json:"from,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=until,proto3" json:"until,omitempty"`
+	// The store answers without writing.
+	Dry bool `protobuf:"varint,19,opt,name=dry,proto3" json:"dry,omitempty"`
+	// What drift is judged against; absent: any columns will do.
+	Accepted *AcceptedSchema `protobuf:"bytes,20,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	// The columns as they are now were approved: no drift is judged.
+	DriftApproved bool `protobuf:"varint,21,opt,name=drift_approved,json=driftApproved,proto3" json:"drift_approved,omitempty"`
+	// The run whose rejects are read instead of the warehouse.
+	ReplayOf      string `protobuf:"bytes,22,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PartLease) Reset() {
 	*x = PartLease{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[3]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -364,7 +610,7 @@ func (x *PartLease) String() string {
 func (*PartLease) ProtoMessage() {}
 
 func (x *PartLease) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[3]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -377,7 +623,7 @@ func (x *PartLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartLease.ProtoReflect.Descriptor instead.
 func (*PartLease) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{3}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PartLease) GetWorkspace() string {
@@ -485,6 +731,48 @@ func (x *PartLease) GetRetried() []*RetriedRun {
 	return nil
 }
 
+func (x *PartLease) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *PartLease) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *PartLease) GetDry() bool {
+	if x != nil {
+		return x.Dry
+	}
+	return false
+}
+
+func (x *PartLease) GetAccepted() *AcceptedSchema {
+	if x != nil {
+		return x.Accepted
+	}
+	return nil
+}
+
+func (x *PartLease) GetDriftApproved() bool {
+	if x != nil {
+		return x.DriftApproved
+	}
+	return false
+}
+
+func (x *PartLease) GetReplayOf() string {
+	if x != nil {
+		return x.ReplayOf
+	}
+	return ""
+}
+
 // RetriedRun is a run whose recorded effects count for the one that retries it, but for the parts that were adopted
 // whole.
 type RetriedRun struct {
@@ -499,7 +787,7 @@ type RetriedRun struct {
 
 func (x *RetriedRun) Reset() {
 	*x = RetriedRun{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -511,7 +799,7 @@ func (x *RetriedRun) String() string {
 func (*RetriedRun) ProtoMessage() {}
 
 func (x *RetriedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -524,7 +812,7 @@ func (x *RetriedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetriedRun.ProtoReflect.Descriptor instead.
 func (*RetriedRun) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{4}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RetriedRun) GetRun() string {
@@ -559,7 +847,7 @@ type LeasePartRequest struct {
 
 func (x *LeasePartRequest) Reset() {
 	*x = LeasePartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -571,7 +859,7 @@ func (x *LeasePartRequest) String() string {
 func (*LeasePartRequest) ProtoMessage() {}
 
 func (x *LeasePartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -584,7 +872,7 @@ func (x *LeasePartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasePartRequest.ProtoReflect.Descriptor instead.
 func (*LeasePartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{5}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LeasePartRequest) GetWorker() string {
@@ -611,7 +899,7 @@ type LeasePartResponse struct {
 
 func (x *LeasePartResponse) Reset() {
 	*x = LeasePartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -623,7 +911,7 @@ func (x *LeasePartResponse) String() string {
 func (*LeasePartResponse) ProtoMessage() {}
 
 func (x *LeasePartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -636,7 +924,7 @@ func (x *LeasePartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasePartResponse.ProtoReflect.Descriptor instead.
 func (*LeasePartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{6}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LeasePartResponse) GetLease() *PartLease {
@@ -659,7 +947,7 @@ type HeartbeatPartRequest struct {
 
 func (x *HeartbeatPartRequest) Reset() {
 	*x = HeartbeatPartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +959,7 @@ func (x *HeartbeatPartRequest) String() string {
 func (*HeartbeatPartRequest) ProtoMessage() {}
 
 func (x *HeartbeatPartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +972,7 @@ func (x *HeartbeatPartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatPartRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatPartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{7}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HeartbeatPartRequest) GetRun() string {
@@ -732,7 +1020,7 @@ type HeartbeatPartResponse struct {
 
 func (x *HeartbeatPartResponse) Reset() {
 	*x = HeartbeatPartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +1032,7 @@ func (x *HeartbeatPartResponse) String() string {
 func (*HeartbeatPartResponse) ProtoMessage() {}
 
 func (x *HeartbeatPartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +1045,7 @@ func (x *HeartbeatPartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatPartResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatPartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{8}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeartbeatPartResponse) GetCancel() bool {
@@ -778,7 +1066,7 @@ type ReportPlanRequest struct {
 
 func (x *ReportPlanRequest) Reset() {
 	*x = ReportPlanRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +1078,7 @@ func (x *ReportPlanRequest) String() string {
 func (*ReportPlanRequest) ProtoMessage() {}
 
 func (x *ReportPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +1091,7 @@ func (x *ReportPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportPlanRequest.ProtoReflect.Descriptor instead.
 func (*ReportPlanRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{9}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReportPlanRequest) GetRun() string {
@@ -835,7 +1123,7 @@ type ReportPlanResponse struct {
 
 func (x *ReportPlanResponse) Reset() {
 	*x = ReportPlanResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +1135,7 @@ func (x *ReportPlanResponse) String() string {
 func (*ReportPlanResponse) ProtoMessage() {}
 
 func (x *ReportPlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +1148,7 @@ func (x *ReportPlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportPlanResponse.ProtoReflect.Descriptor instead.
 func (*ReportPlanResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{10}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{12}
 }
 
 type ReportExtractedRequest struct {
@@ -869,15 +1157,17 @@ type ReportExtractedRequest struct {
 	Rows  int64                  `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
 	Bytes int64                  `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// 16 bytes: the sum of the row hashes.
-	Digest        []byte `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
-	TraceId       string `protobuf:"bytes,5,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	Digest  []byte `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	TraceId string `protobuf:"bytes,5,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	// NULLs of each column that has any.
+	Nulls         map[string]int64 `protobuf:"bytes,6,rep,name=nulls,proto3" json:"nulls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportExtractedRequest) Reset() {
 	*x = ReportExtractedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +1179,7 @@ func (x *ReportExtractedRequest) String() string {
 func (*ReportExtractedRequest) ProtoMessage() {}
 
 func (x *ReportExtractedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +1192,7 @@ func (x *ReportExtractedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportExtractedRequest.ProtoReflect.Descriptor instead.
 func (*ReportExtractedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{11}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReportExtractedRequest) GetBatch() *BatchRef {
@@ -940,6 +1230,13 @@ func (x *ReportExtractedRequest) GetTraceId() string {
 	return ""
 }
 
+func (x *ReportExtractedRequest) GetNulls() map[string]int64 {
+	if x != nil {
+		return x.Nulls
+	}
+	return nil
+}
+
 type ReportExtractedResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -948,7 +1245,7 @@ type ReportExtractedResponse struct {
 
 func (x *ReportExtractedResponse) Reset() {
 	*x = ReportExtractedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1257,7 @@ func (x *ReportExtractedResponse) String() string {
 func (*ReportExtractedResponse) ProtoMessage() {}
 
 func (x *ReportExtractedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1270,7 @@ func (x *ReportExtractedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportExtractedResponse.ProtoReflect.Descriptor instead.
 func (*ReportExtractedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{12}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{14}
 }
 
 // IngestResult is what a fragment became, as kept under its batch key.
@@ -986,14 +1283,16 @@ type IngestResult struct {
 	Last     bool    `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`
 	Counts   *Counts `protobuf:"bytes,5,opt,name=counts,proto3" json:"counts,omitempty"`
 	// 16 bytes: the sum of the row hashes of records, rejects and filtered rows.
-	Digest        []byte `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest []byte `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Of a dry pass: rows of each effect, a few each.
+	Samples       []*EffectSample `protobuf:"bytes,7,rep,name=samples,proto3" json:"samples,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IngestResult) Reset() {
 	*x = IngestResult{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1304,7 @@ func (x *IngestResult) String() string {
 func (*IngestResult) ProtoMessage() {}
 
 func (x *IngestResult) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1317,7 @@ func (x *IngestResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestResult.ProtoReflect.Descriptor instead.
 func (*IngestResult) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{13}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *IngestResult) GetBatch() *BatchRef {
@@ -1063,6 +1362,13 @@ func (x *IngestResult) GetDigest() []byte {
 	return nil
 }
 
+func (x *IngestResult) GetSamples() []*EffectSample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
 type ReportIngestedRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Result        *IngestResult          `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
@@ -1072,7 +1378,7 @@ type ReportIngestedRequest struct {
 
 func (x *ReportIngestedRequest) Reset() {
 	*x = ReportIngestedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1390,7 @@ func (x *ReportIngestedRequest) String() string {
 func (*ReportIngestedRequest) ProtoMessage() {}
 
 func (x *ReportIngestedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1403,7 @@ func (x *ReportIngestedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportIngestedRequest.ProtoReflect.Descriptor instead.
 func (*ReportIngestedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{14}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReportIngestedRequest) GetResult() *IngestResult {
@@ -1115,7 +1421,7 @@ type ReportIngestedResponse struct {
 
 func (x *ReportIngestedResponse) Reset() {
 	*x = ReportIngestedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1433,7 @@ func (x *ReportIngestedResponse) String() string {
 func (*ReportIngestedResponse) ProtoMessage() {}
 
 func (x *ReportIngestedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1446,7 @@ func (x *ReportIngestedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportIngestedResponse.ProtoReflect.Descriptor instead.
 func (*ReportIngestedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{15}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{17}
 }
 
 type ReportQuarantinedRequest struct {
@@ -1153,7 +1459,7 @@ type ReportQuarantinedRequest struct {
 
 func (x *ReportQuarantinedRequest) Reset() {
 	*x = ReportQuarantinedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1471,7 @@ func (x *ReportQuarantinedRequest) String() string {
 func (*ReportQuarantinedRequest) ProtoMessage() {}
 
 func (x *ReportQuarantinedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1484,7 @@ func (x *ReportQuarantinedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportQuarantinedRequest.ProtoReflect.Descriptor instead.
 func (*ReportQuarantinedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{16}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReportQuarantinedRequest) GetBatch() *BatchRef {
@@ -1203,7 +1509,7 @@ type ReportQuarantinedResponse struct {
 
 func (x *ReportQuarantinedResponse) Reset() {
 	*x = ReportQuarantinedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1521,7 @@ func (x *ReportQuarantinedResponse) String() string {
 func (*ReportQuarantinedResponse) ProtoMessage() {}
 
 func (x *ReportQuarantinedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1534,7 @@ func (x *ReportQuarantinedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportQuarantinedResponse.ProtoReflect.Descriptor instead.
 func (*ReportQuarantinedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{17}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{19}
 }
 
 type CompletePartRequest struct {
@@ -1246,14 +1552,20 @@ type CompletePartRequest struct {
 	// The worker gives the part back unfinished (it is stopping); no try is counted.
 	Released bool `protobuf:"varint,8,opt,name=released,proto3" json:"released,omitempty"`
 	// The plan no longer holds (source changed, snapshot gone): plan again.
-	Replan        bool `protobuf:"varint,9,opt,name=replan,proto3" json:"replan,omitempty"`
+	Replan bool `protobuf:"varint,9,opt,name=replan,proto3" json:"replan,omitempty"`
+	// The snapshot that the part was read under.
+	Snapshot string `protobuf:"bytes,10,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// The warehouse asked to wait, or cannot be reached. A throttled attempt is no try.
+	Failure FailureClass `protobuf:"varint,11,opt,name=failure,proto3,enum=millrace.scheduler.v1.FailureClass" json:"failure,omitempty"`
+	// How long the warehouse asks to wait.
+	RetryAfter    *durationpb.Duration `protobuf:"bytes,12,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CompletePartRequest) Reset() {
 	*x = CompletePartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1577,7 @@ func (x *CompletePartRequest) String() string {
 func (*CompletePartRequest) ProtoMessage() {}
 
 func (x *CompletePartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1590,7 @@ func (x *CompletePartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompletePartRequest.ProtoReflect.Descriptor instead.
 func (*CompletePartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{18}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CompletePartRequest) GetRun() string {
@@ -1344,6 +1656,27 @@ func (x *CompletePartRequest) GetReplan() bool {
 	return false
 }
 
+func (x *CompletePartRequest) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *CompletePartRequest) GetFailure() FailureClass {
+	if x != nil {
+		return x.Failure
+	}
+	return FailureClass_FAILURE_CLASS_UNSPECIFIED
+}
+
+func (x *CompletePartRequest) GetRetryAfter() *durationpb.Duration {
+	if x != nil {
+		return x.RetryAfter
+	}
+	return nil
+}
+
 type CompletePartResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1352,7 +1685,7 @@ type CompletePartResponse struct {
 
 func (x *CompletePartResponse) Reset() {
 	*x = CompletePartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1697,7 @@ func (x *CompletePartResponse) String() string {
 func (*CompletePartResponse) ProtoMessage() {}
 
 func (x *CompletePartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1710,7 @@ func (x *CompletePartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompletePartResponse.ProtoReflect.Descriptor instead.
 func (*CompletePartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{19}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{21}
 }
 
 var File_millrace_scheduler_v1_account_proto protoreflect.FileDescriptor
@@ -1397,7 +1730,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\vhigh_closed\x18\x03 \x01(\bR\n" +
 	"highClosed\x12\x14\n" +
 	"\x05nulls\x18\x04 \x01(\bR\x05nulls\x12\x12\n" +
-	"\x04unit\x18\x05 \x01(\tR\x04unit\"\xe6\x03\n" +
+	"\x04unit\x18\x05 \x01(\tR\x04unit\"\xc7\x06\n" +
 	"\aRunPlan\x12-\n" +
 	"\x12schema_fingerprint\x18\x01 \x01(\tR\x11schemaFingerprint\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\tR\bsnapshot\x12?\n" +
@@ -1413,7 +1746,26 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"payloadCap\x12\x1f\n" +
 	"\vkey_columns\x18\v \x03(\tR\n" +
 	"keyColumns\x12'\n" +
-	"\x0fprogram_version\x18\f \x01(\tR\x0eprogramVersion\"\x8e\x04\n" +
+	"\x0fprogram_version\x18\f \x01(\tR\x0eprogramVersion\x12+\n" +
+	"\x11model_fingerprint\x18\r \x01(\tR\x10modelFingerprint\x12;\n" +
+	"\acolumns\x18\x0e \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\x12'\n" +
+	"\x0fignored_columns\x18\x0f \x03(\tR\x0eignoredColumns\x129\n" +
+	"\x05drift\x18\x10 \x03(\v2#.millrace.scheduler.v1.ColumnChangeR\x05drift\x12\x12\n" +
+	"\x04hold\x18\x11 \x01(\bR\x04hold\x12&\n" +
+	"\fcounted_rows\x18\x12 \x01(\x03H\x00R\vcountedRows\x88\x01\x01\x12\x1f\n" +
+	"\vfuture_rows\x18\x13 \x01(\x03R\n" +
+	"futureRows\x12#\n" +
+	"\rcomplete_read\x18\x14 \x01(\bR\fcompleteReadB\x0f\n" +
+	"\r_counted_rows\"S\n" +
+	"\n" +
+	"PlanColumn\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1d\n" +
+	"\n" +
+	"arrow_type\x18\x03 \x01(\tR\tarrowType\"z\n" +
+	"\x0eAcceptedSchema\x12+\n" +
+	"\x11model_fingerprint\x18\x01 \x01(\tR\x10modelFingerprint\x12;\n" +
+	"\acolumns\x18\x02 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"\x89\x06\n" +
 	"\tPartLease\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x15\n" +
@@ -1432,7 +1784,13 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x04lane\x18\r \x01(\x0e2\x1b.millrace.scheduler.v1.LaneR\x04lane\x12 \n" +
 	"\vtraceparent\x18\x0e \x01(\tR\vtraceparent\x12\x12\n" +
 	"\x04full\x18\x0f \x01(\bR\x04full\x12;\n" +
-	"\aretried\x18\x10 \x03(\v2!.millrace.scheduler.v1.RetriedRunR\aretriedJ\x04\b\f\x10\rR\bretry_of\"O\n" +
+	"\aretried\x18\x10 \x03(\v2!.millrace.scheduler.v1.RetriedRunR\aretried\x12.\n" +
+	"\x04from\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
+	"\x05until\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x10\n" +
+	"\x03dry\x18\x13 \x01(\bR\x03dry\x12A\n" +
+	"\baccepted\x18\x14 \x01(\v2%.millrace.scheduler.v1.AcceptedSchemaR\baccepted\x12%\n" +
+	"\x0edrift_approved\x18\x15 \x01(\bR\rdriftApproved\x12\x1b\n" +
+	"\treplay_of\x18\x16 \x01(\tR\breplayOfJ\x04\b\f\x10\rR\bretry_of\"O\n" +
 	"\n" +
 	"RetriedRun\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x15\n" +
@@ -1455,28 +1813,34 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x122\n" +
 	"\x04plan\x18\x03 \x01(\v2\x1e.millrace.scheduler.v1.RunPlanR\x04plan\"\x14\n" +
-	"\x12ReportPlanResponse\"\xac\x01\n" +
+	"\x12ReportPlanResponse\"\xb6\x02\n" +
 	"\x16ReportExtractedRequest\x125\n" +
 	"\x05batch\x18\x01 \x01(\v2\x1f.millrace.scheduler.v1.BatchRefR\x05batch\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x19\n" +
-	"\btrace_id\x18\x05 \x01(\tR\atraceId\"\x19\n" +
-	"\x17ReportExtractedResponse\"\xd9\x01\n" +
+	"\btrace_id\x18\x05 \x01(\tR\atraceId\x12N\n" +
+	"\x05nulls\x18\x06 \x03(\v28.millrace.scheduler.v1.ReportExtractedRequest.NullsEntryR\x05nulls\x1a8\n" +
+	"\n" +
+	"NullsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x19\n" +
+	"\x17ReportExtractedResponse\"\x98\x02\n" +
 	"\fIngestResult\x125\n" +
 	"\x05batch\x18\x01 \x01(\v2\x1f.millrace.scheduler.v1.BatchRefR\x05batch\x12\x1b\n" +
 	"\tfirst_row\x18\x02 \x01(\x03R\bfirstRow\x12\x12\n" +
 	"\x04rows\x18\x03 \x01(\x03R\x04rows\x12\x12\n" +
 	"\x04last\x18\x04 \x01(\bR\x04last\x125\n" +
 	"\x06counts\x18\x05 \x01(\v2\x1d.millrace.scheduler.v1.CountsR\x06counts\x12\x16\n" +
-	"\x06digest\x18\x06 \x01(\fR\x06digest\"T\n" +
+	"\x06digest\x18\x06 \x01(\fR\x06digest\x12=\n" +
+	"\asamples\x18\a \x03(\v2#.millrace.scheduler.v1.EffectSampleR\asamples\"T\n" +
 	"\x15ReportIngestedRequest\x12;\n" +
 	"\x06result\x18\x01 \x01(\v2#.millrace.scheduler.v1.IngestResultR\x06result\"\x18\n" +
 	"\x16ReportIngestedResponse\"\x88\x01\n" +
 	"\x18ReportQuarantinedRequest\x125\n" +
 	"\x05batch\x18\x01 \x01(\v2\x1f.millrace.scheduler.v1.BatchRefR\x05batch\x125\n" +
 	"\x05error\x18\x02 \x01(\v2\x1f.millrace.scheduler.v1.RunErrorR\x05error\"\x1b\n" +
-	"\x19ReportQuarantinedResponse\"\x88\x02\n" +
+	"\x19ReportQuarantinedResponse\"\x9f\x03\n" +
 	"\x13CompletePartRequest\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
@@ -1486,8 +1850,17 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x05error\x18\x06 \x01(\v2\x1f.millrace.scheduler.v1.RunErrorR\x05error\x12\x1c\n" +
 	"\tpermanent\x18\a \x01(\bR\tpermanent\x12\x1a\n" +
 	"\breleased\x18\b \x01(\bR\breleased\x12\x16\n" +
-	"\x06replan\x18\t \x01(\bR\x06replan\"\x16\n" +
-	"\x14CompletePartResponse2\x81\x06\n" +
+	"\x06replan\x18\t \x01(\bR\x06replan\x12\x1a\n" +
+	"\bsnapshot\x18\n" +
+	" \x01(\tR\bsnapshot\x12=\n" +
+	"\afailure\x18\v \x01(\x0e2#.millrace.scheduler.v1.FailureClassR\afailure\x12:\n" +
+	"\vretry_after\x18\f \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"retryAfter\"\x16\n" +
+	"\x14CompletePartResponse*i\n" +
+	"\fFailureClass\x12\x1d\n" +
+	"\x19FAILURE_CLASS_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17FAILURE_CLASS_THROTTLED\x10\x01\x12\x1d\n" +
+	"\x19FAILURE_CLASS_UNAVAILABLE\x10\x022\x81\x06\n" +
 	"\x0eAccountService\x12^\n" +
 	"\tLeasePart\x12'.millrace.scheduler.v1.LeasePartRequest\x1a(.millrace.scheduler.v1.LeasePartResponse\x12j\n" +
 	"\rHeartbeatPart\x12+.millrace.scheduler.v1.HeartbeatPartRequest\x1a,.millrace.scheduler.v1.HeartbeatPartResponse\x12a\n" +
@@ -1511,70 +1884,87 @@ func file_millrace_scheduler_v1_account_proto_rawDescGZIP() []byte {
 	return file_millrace_scheduler_v1_account_proto_rawDescData
 }
 
-var file_millrace_scheduler_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_millrace_scheduler_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_millrace_scheduler_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_millrace_scheduler_v1_account_proto_goTypes = []any{
-	(*BatchRef)(nil),                  // 0: millrace.scheduler.v1.BatchRef
-	(*PartRange)(nil),                 // 1: millrace.scheduler.v1.PartRange
-	(*RunPlan)(nil),                   // 2: millrace.scheduler.v1.RunPlan
-	(*PartLease)(nil),                 // 3: millrace.scheduler.v1.PartLease
-	(*RetriedRun)(nil),                // 4: millrace.scheduler.v1.RetriedRun
-	(*LeasePartRequest)(nil),          // 5: millrace.scheduler.v1.LeasePartRequest
-	(*LeasePartResponse)(nil),         // 6: millrace.scheduler.v1.LeasePartResponse
-	(*HeartbeatPartRequest)(nil),      // 7: millrace.scheduler.v1.HeartbeatPartRequest
-	(*HeartbeatPartResponse)(nil),     // 8: millrace.scheduler.v1.HeartbeatPartResponse
-	(*ReportPlanRequest)(nil),         // 9: millrace.scheduler.v1.ReportPlanRequest
-	(*ReportPlanResponse)(nil),        // 10: millrace.scheduler.v1.ReportPlanResponse
-	(*ReportExtractedRequest)(nil),    // 11: millrace.scheduler.v1.ReportExtractedRequest
-	(*ReportExtractedResponse)(nil),   // 12: millrace.scheduler.v1.ReportExtractedResponse
-	(*IngestResult)(nil),              // 13: millrace.scheduler.v1.IngestResult
-	(*ReportIngestedRequest)(nil),     // 14: millrace.scheduler.v1.ReportIngestedRequest
-	(*ReportIngestedResponse)(nil),    // 15: millrace.scheduler.v1.ReportIngestedResponse
-	(*ReportQuarantinedRequest)(nil),  // 16: millrace.scheduler.v1.ReportQuarantinedRequest
-	(*ReportQuarantinedResponse)(nil), // 17: millrace.scheduler.v1.ReportQuarantinedResponse
-	(*CompletePartRequest)(nil),       // 18: millrace.scheduler.v1.CompletePartRequest
-	(*CompletePartResponse)(nil),      // 19: millrace.scheduler.v1.CompletePartResponse
-	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
-	(Lane)(0),                         // 21: millrace.scheduler.v1.Lane
-	(*durationpb.Duration)(nil),       // 22: google.protobuf.Duration
-	(*Counts)(nil),                    // 23: millrace.scheduler.v1.Counts
-	(*RunError)(nil),                  // 24: millrace.scheduler.v1.RunError
+	(FailureClass)(0),                 // 0: millrace.scheduler.v1.FailureClass
+	(*BatchRef)(nil),                  // 1: millrace.scheduler.v1.BatchRef
+	(*PartRange)(nil),                 // 2: millrace.scheduler.v1.PartRange
+	(*RunPlan)(nil),                   // 3: millrace.scheduler.v1.RunPlan
+	(*PlanColumn)(nil),                // 4: millrace.scheduler.v1.PlanColumn
+	(*AcceptedSchema)(nil),            // 5: millrace.scheduler.v1.AcceptedSchema
+	(*PartLease)(nil),                 // 6: millrace.scheduler.v1.PartLease
+	(*RetriedRun)(nil),                // 7: millrace.scheduler.v1.RetriedRun
+	(*LeasePartRequest)(nil),          // 8: millrace.scheduler.v1.LeasePartRequest
+	(*LeasePartResponse)(nil),         // 9: millrace.scheduler.v1.LeasePartResponse
+	(*HeartbeatPartRequest)(nil),      // 10: millrace.scheduler.v1.HeartbeatPartRequest
+	(*HeartbeatPartResponse)(nil),     // 11: millrace.scheduler.v1.HeartbeatPartResponse
+	(*ReportPlanRequest)(nil),         // 12: millrace.scheduler.v1.ReportPlanRequest
+	(*ReportPlanResponse)(nil),        // 13: millrace.scheduler.v1.ReportPlanResponse
+	(*ReportExtractedRequest)(nil),    // 14: millrace.scheduler.v1.ReportExtractedRequest
+	(*ReportExtractedResponse)(nil),   // 15: millrace.scheduler.v1.ReportExtractedResponse
+	(*IngestResult)(nil),              // 16: millrace.scheduler.v1.IngestResult
+	(*ReportIngestedRequest)(nil),     // 17: millrace.scheduler.v1.ReportIngestedRequest
+	(*ReportIngestedResponse)(nil),    // 18: millrace.scheduler.v1.ReportIngestedResponse
+	(*ReportQuarantinedRequest)(nil),  // 19: millrace.scheduler.v1.ReportQuarantinedRequest
+	(*ReportQuarantinedResponse)(nil), // 20: millrace.scheduler.v1.ReportQuarantinedResponse
+	(*CompletePartRequest)(nil),       // 21: millrace.scheduler.v1.CompletePartRequest
+	(*CompletePartResponse)(nil),      // 22: millrace.scheduler.v1.CompletePartResponse
+	nil,                               // 23: millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
+	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
+	(*ColumnChange)(nil),              // 25: millrace.scheduler.v1.ColumnChange
+	(Lane)(0),                         // 26: millrace.scheduler.v1.Lane
+	(*durationpb.Duration)(nil),       // 27: google.protobuf.Duration
+	(*Counts)(nil),                    // 28: millrace.scheduler.v1.Counts
+	(*EffectSample)(nil),              // 29: millrace.scheduler.v1.EffectSample
+	(*RunError)(nil),                  // 30: millrace.scheduler.v1.RunError
 }
 var file_millrace_scheduler_v1_account_proto_depIdxs = []int32{
-	20, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
-	1,  // 1: millrace.scheduler.v1.RunPlan.parts:type_name -> millrace.scheduler.v1.PartRange
-	2,  // 2: millrace.scheduler.v1.PartLease.plan:type_name -> millrace.scheduler.v1.RunPlan
-	1,  // 3: millrace.scheduler.v1.PartLease.range:type_name -> millrace.scheduler.v1.PartRange
-	21, // 4: millrace.scheduler.v1.PartLease.lane:type_name -> millrace.scheduler.v1.Lane
-	4,  // 5: millrace.scheduler.v1.PartLease.retried:type_name -> millrace.scheduler.v1.RetriedRun
-	22, // 6: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
-	3,  // 7: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
-	2,  // 8: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
-	0,  // 9: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	0,  // 10: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
-	23, // 11: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
-	13, // 12: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
-	0,  // 13: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	24, // 14: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
-	24, // 15: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
-	5,  // 16: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
-	7,  // 17: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
-	9,  // 18: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
-	11, // 19: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
-	14, // 20: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
-	16, // 21: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
-	18, // 22: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
-	6,  // 23: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
-	8,  // 24: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
-	10, // 25: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
-	12, // 26: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
-	15, // 27: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
-	17, // 28: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
-	19, // 29: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
-	23, // [23:30] is the sub-list for method output_type
-	16, // [16:23] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	24, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
+	2,  // 1: millrace.scheduler.v1.RunPlan.parts:type_name -> millrace.scheduler.v1.PartRange
+	4,  // 2: millrace.scheduler.v1.RunPlan.columns:type_name -> millrace.scheduler.v1.PlanColumn
+	25, // 3: millrace.scheduler.v1.RunPlan.drift:type_name -> millrace.scheduler.v1.ColumnChange
+	4,  // 4: millrace.scheduler.v1.AcceptedSchema.columns:type_name -> millrace.scheduler.v1.PlanColumn
+	3,  // 5: millrace.scheduler.v1.PartLease.plan:type_name -> millrace.scheduler.v1.RunPlan
+	2,  // 6: millrace.scheduler.v1.PartLease.range:type_name -> millrace.scheduler.v1.PartRange
+	26, // 7: millrace.scheduler.v1.PartLease.lane:type_name -> millrace.scheduler.v1.Lane
+	7,  // 8: millrace.scheduler.v1.PartLease.retried:type_name -> millrace.scheduler.v1.RetriedRun
+	24, // 9: millrace.scheduler.v1.PartLease.from:type_name -> google.protobuf.Timestamp
+	24, // 10: millrace.scheduler.v1.PartLease.until:type_name -> google.protobuf.Timestamp
+	5,  // 11: millrace.scheduler.v1.PartLease.accepted:type_name -> millrace.scheduler.v1.AcceptedSchema
+	27, // 12: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
+	6,  // 13: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
+	3,  // 14: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
+	1,  // 15: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	23, // 16: millrace.scheduler.v1.ReportExtractedRequest.nulls:type_name -> millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
+	1,  // 17: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
+	28, // 18: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
+	29, // 19: millrace.scheduler.v1.IngestResult.samples:type_name -> millrace.scheduler.v1.EffectSample
+	16, // 20: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
+	1,  // 21: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	30, // 22: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
+	30, // 23: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
+	0,  // 24: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
+	27, // 25: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
+	8,  // 26: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
+	10, // 27: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
+	12, // 28: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
+	14, // 29: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
+	17, // 30: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
+	19, // 31: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
+	21, // 32: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
+	9,  // 33: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
+	11, // 34: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
+	13, // 35: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
+	15, // 36: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
+	18, // 37: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
+	20, // 38: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
+	22, // 39: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
+	33, // [33:40] is the sub-list for method output_type
+	26, // [26:33] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_millrace_scheduler_v1_account_proto_init() }
@@ -1583,18 +1973,20 @@ func file_millrace_scheduler_v1_account_proto_init() {
 		return
 	}
 	file_millrace_scheduler_v1_scheduler_proto_init()
+	file_millrace_scheduler_v1_account_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_scheduler_v1_account_proto_rawDesc), len(file_millrace_scheduler_v1_account_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   20,
+			NumEnums:      1,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_millrace_scheduler_v1_account_proto_goTypes,
 		DependencyIndexes: file_millrace_scheduler_v1_account_proto_depIdxs,
+		EnumInfos:         file_millrace_scheduler_v1_account_proto_enumTypes,
 		MessageInfos:      file_millrace_scheduler_v1_account_proto_msgTypes,
 	}.Build()
 	File_millrace_scheduler_v1_account_proto = out.File

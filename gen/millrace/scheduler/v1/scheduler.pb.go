@@ -151,6 +151,8 @@ const (
 	RunReason_RUN_REASON_RETRY       RunReason = 4
 	RunReason_RUN_REASON_HISTORY     RunReason = 5
 	RunReason_RUN_REASON_BACKFILL    RunReason = 6
+	// The rejects of another run, through the current mapping.
+	RunReason_RUN_REASON_REPLAY RunReason = 7
 )
 
 // Enum value maps for RunReason.
@@ -163,6 +165,7 @@ var (
 		4: "RUN_REASON_RETRY",
 		5: "RUN_REASON_HISTORY",
 		6: "RUN_REASON_BACKFILL",
+		7: "RUN_REASON_REPLAY",
 	}
 	RunReason_value = map[string]int32{
 		"RUN_REASON_UNSPECIFIED": 0,
@@ -172,6 +175,7 @@ var (
 		"RUN_REASON_RETRY":       4,
 		"RUN_REASON_HISTORY":     5,
 		"RUN_REASON_BACKFILL":    6,
+		"RUN_REASON_REPLAY":      7,
 	}
 )
 
@@ -495,8 +499,10 @@ type Certificate struct {
 	// The same sum over the rows that ingestion holds as records, rejects or filtered rows.
 	AccountedDigest string `protobuf:"bytes,2,opt,name=accounted_digest,json=accountedDigest,proto3" json:"accounted_digest,omitempty"`
 	// The snapshots that were read.
-	Snapshots     []string `protobuf:"bytes,3,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
-	Balanced      bool     `protobuf:"varint,4,opt,name=balanced,proto3" json:"balanced,omitempty"`
+	Snapshots []string `protobuf:"bytes,3,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	Balanced  bool     `protobuf:"varint,4,opt,name=balanced,proto3" json:"balanced,omitempty"`
+	// Rows of the window in the planned snapshot, where the source counted them and every part was read under it.
+	SourceRows    *int64 `protobuf:"varint,5,opt,name=source_rows,json=sourceRows,proto3,oneof" json:"source_rows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -559,6 +565,252 @@ func (x *Certificate) GetBalanced() bool {
 	return false
 }
 
+func (x *Certificate) GetSourceRows() int64 {
+	if x != nil && x.SourceRows != nil {
+		return *x.SourceRows
+	}
+	return 0
+}
+
+// Hold says why a run is held, and what each way out of it would do.
+type Hold struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A reason of millrace.fault.v1 in lower case.
+	Reason  string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// What ApproveRun would do, and what DropRun.
+	Approve    string                 `protobuf:"bytes,3,opt,name=approve,proto3" json:"approve,omitempty"`
+	Drop       string                 `protobuf:"bytes,4,opt,name=drop,proto3" json:"drop,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Rows of each effect that the run would have, a few each.
+	Samples []*EffectSample `protobuf:"bytes,6,rep,name=samples,proto3" json:"samples,omitempty"`
+	// How the columns differ, where that is why.
+	Columns       []*ColumnChange `protobuf:"bytes,7,rep,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hold) Reset() {
+	*x = Hold{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hold) ProtoMessage() {}
+
+func (x *Hold) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hold.ProtoReflect.Descriptor instead.
+func (*Hold) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Hold) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Hold) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Hold) GetApprove() string {
+	if x != nil {
+		return x.Approve
+	}
+	return ""
+}
+
+func (x *Hold) GetDrop() string {
+	if x != nil {
+		return x.Drop
+	}
+	return ""
+}
+
+func (x *Hold) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Hold) GetSamples() []*EffectSample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+func (x *Hold) GetColumns() []*ColumnChange {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+// EffectSample names a row and what a run would do with it.
+type EffectSample struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the words of Counts: created, updated, deleted, …
+	Effect        string   `protobuf:"bytes,1,opt,name=effect,proto3" json:"effect,omitempty"`
+	KeyValues     []string `protobuf:"bytes,2,rep,name=key_values,json=keyValues,proto3" json:"key_values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EffectSample) Reset() {
+	*x = EffectSample{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EffectSample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EffectSample) ProtoMessage() {}
+
+func (x *EffectSample) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EffectSample.ProtoReflect.Descriptor instead.
+func (*EffectSample) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *EffectSample) GetEffect() string {
+	if x != nil {
+		return x.Effect
+	}
+	return ""
+}
+
+func (x *EffectSample) GetKeyValues() []string {
+	if x != nil {
+		return x.KeyValues
+	}
+	return nil
+}
+
+// ColumnChange is how one column of a query differs from the run before.
+type ColumnChange struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Column string                 `protobuf:"bytes,1,opt,name=column,proto3" json:"column,omitempty"`
+	// added, dropped, narrowed, widened or retyped.
+	Change string `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
+	// The warehouse's types; empty where there is no such column.
+	Was string `protobuf:"bytes,3,opt,name=was,proto3" json:"was,omitempty"`
+	Is  string `protobuf:"bytes,4,opt,name=is,proto3" json:"is,omitempty"`
+	// What the run did of itself: ignored, mapped or held; and what each choice would do.
+	Action        string `protobuf:"bytes,5,opt,name=action,proto3" json:"action,omitempty"`
+	Choices       string `protobuf:"bytes,6,opt,name=choices,proto3" json:"choices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ColumnChange) Reset() {
+	*x = ColumnChange{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ColumnChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ColumnChange) ProtoMessage() {}
+
+func (x *ColumnChange) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ColumnChange.ProtoReflect.Descriptor instead.
+func (*ColumnChange) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ColumnChange) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
+func (x *ColumnChange) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ColumnChange) GetWas() string {
+	if x != nil {
+		return x.Was
+	}
+	return ""
+}
+
+func (x *ColumnChange) GetIs() string {
+	if x != nil {
+		return x.Is
+	}
+	return ""
+}
+
+func (x *ColumnChange) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ColumnChange) GetChoices() string {
+	if x != nil {
+		return x.Choices
+	}
+	return ""
+}
+
 type RunError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A reason of millrace.fault.v1 in lower case.
@@ -570,7 +822,7 @@ type RunError struct {
 
 func (x *RunError) Reset() {
 	*x = RunError{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[3]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +834,7 @@ func (x *RunError) String() string {
 func (*RunError) ProtoMessage() {}
 
 func (x *RunError) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[3]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +847,7 @@ func (x *RunError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunError.ProtoReflect.Descriptor instead.
 func (*RunError) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{3}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RunError) GetReason() string {
@@ -641,14 +893,30 @@ type Run struct {
 	// As planned; 0 where the source gives none.
 	EstimatedRows int64 `protobuf:"varint,22,opt,name=estimated_rows,json=estimatedRows,proto3" json:"estimated_rows,omitempty"`
 	// Rows accounted for by ingestion so far.
-	IngestedRows  int64 `protobuf:"varint,23,opt,name=ingested_rows,json=ingestedRows,proto3" json:"ingested_rows,omitempty"`
+	IngestedRows int64 `protobuf:"varint,23,opt,name=ingested_rows,json=ingestedRows,proto3" json:"ingested_rows,omitempty"`
+	// Why it is held; kept once it goes on.
+	Hold *Hold `protobuf:"bytes,24,opt,name=hold,proto3" json:"hold,omitempty"`
+	// Columns that differ from the run before.
+	Drift []*ColumnChange `protobuf:"bytes,25,rep,name=drift,proto3" json:"drift,omitempty"`
+	// Rows of the window whose iterator lies beyond the snapshot; a later run reads them.
+	FutureRows int64 `protobuf:"varint,26,opt,name=future_rows,json=futureRows,proto3" json:"future_rows,omitempty"`
+	// Ticks of the schedule that fell due while it was held.
+	SkippedTicks int64 `protobuf:"varint,27,opt,name=skipped_ticks,json=skippedTicks,proto3" json:"skipped_ticks,omitempty"`
+	// The run whose rejects it replays.
+	ReplayOf string `protobuf:"bytes,28,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
+	// What guards and limits found and did not hold the run for.
+	Notices []string `protobuf:"bytes,29,rep,name=notices,proto3" json:"notices,omitempty"`
+	// Of an open run: what it waits for, and what is done about it.
+	WaitingFor []string `protobuf:"bytes,30,rep,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
+	// True while it makes its dry pass: counts are what the run would do.
+	Dry           bool `protobuf:"varint,31,opt,name=dry,proto3" json:"dry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[4]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +928,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[4]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +941,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{4}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Run) GetId() string {
@@ -837,6 +1105,62 @@ func (x *Run) GetIngestedRows() int64 {
 	return 0
 }
 
+func (x *Run) GetHold() *Hold {
+	if x != nil {
+		return x.Hold
+	}
+	return nil
+}
+
+func (x *Run) GetDrift() []*ColumnChange {
+	if x != nil {
+		return x.Drift
+	}
+	return nil
+}
+
+func (x *Run) GetFutureRows() int64 {
+	if x != nil {
+		return x.FutureRows
+	}
+	return 0
+}
+
+func (x *Run) GetSkippedTicks() int64 {
+	if x != nil {
+		return x.SkippedTicks
+	}
+	return 0
+}
+
+func (x *Run) GetReplayOf() string {
+	if x != nil {
+		return x.ReplayOf
+	}
+	return ""
+}
+
+func (x *Run) GetNotices() []string {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
+func (x *Run) GetWaitingFor() []string {
+	if x != nil {
+		return x.WaitingFor
+	}
+	return nil
+}
+
+func (x *Run) GetDry() bool {
+	if x != nil {
+		return x.Dry
+	}
+	return false
+}
+
 type TriggerRunRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
@@ -847,14 +1171,20 @@ type TriggerRunRequest struct {
 	Full   bool      `protobuf:"varint,4,opt,name=full,proto3" json:"full,omitempty"`
 	Reason RunReason `protobuf:"varint,5,opt,name=reason,proto3,enum=millrace.scheduler.v1.RunReason" json:"reason,omitempty"`
 	// Answer the open run instead of RUN_OPEN.
-	Join          bool `protobuf:"varint,6,opt,name=join,proto3" json:"join,omitempty"`
+	Join bool `protobuf:"varint,6,opt,name=join,proto3" json:"join,omitempty"`
+	// A backfill: rows whose iterator lies in [from, until], read in the history lane; the checkpoint stays. Either may be
+	// absent. Only for iterators that are instants or days.
+	From  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=until,proto3" json:"until,omitempty"`
+	// Replays the rejects of that run, in the history lane. For ingestion; people call ReplayRejects.
+	ReplayOf      string `protobuf:"bytes,9,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TriggerRunRequest) Reset() {
 	*x = TriggerRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[5]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +1196,7 @@ func (x *TriggerRunRequest) String() string {
 func (*TriggerRunRequest) ProtoMessage() {}
 
 func (x *TriggerRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[5]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +1209,7 @@ func (x *TriggerRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRunRequest.ProtoReflect.Descriptor instead.
 func (*TriggerRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{5}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TriggerRunRequest) GetWorkspace() string {
@@ -924,6 +1254,27 @@ func (x *TriggerRunRequest) GetJoin() bool {
 	return false
 }
 
+func (x *TriggerRunRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *TriggerRunRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *TriggerRunRequest) GetReplayOf() string {
+	if x != nil {
+		return x.ReplayOf
+	}
+	return ""
+}
+
 type TriggerRunResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
@@ -933,7 +1284,7 @@ type TriggerRunResponse struct {
 
 func (x *TriggerRunResponse) Reset() {
 	*x = TriggerRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[6]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1296,7 @@ func (x *TriggerRunResponse) String() string {
 func (*TriggerRunResponse) ProtoMessage() {}
 
 func (x *TriggerRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[6]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1309,7 @@ func (x *TriggerRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRunResponse.ProtoReflect.Descriptor instead.
 func (*TriggerRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{6}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TriggerRunResponse) GetRun() *Run {
@@ -978,7 +1329,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[7]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1341,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[7]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1354,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{7}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetRunRequest) GetWorkspace() string {
@@ -1029,7 +1380,7 @@ type GetRunResponse struct {
 
 func (x *GetRunResponse) Reset() {
 	*x = GetRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1392,7 @@ func (x *GetRunResponse) String() string {
 func (*GetRunResponse) ProtoMessage() {}
 
 func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1405,7 @@ func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunResponse.ProtoReflect.Descriptor instead.
 func (*GetRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetRunResponse) GetRun() *Run {
@@ -1080,7 +1431,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1443,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1456,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListRunsRequest) GetWorkspace() string {
@@ -1160,7 +1511,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1523,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1536,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListRunsResponse) GetRuns() []*Run {
@@ -1212,7 +1563,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1575,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1588,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchRunRequest) GetWorkspace() string {
@@ -1263,7 +1614,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1626,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1639,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchRunResponse) GetRun() *Run {
@@ -1308,7 +1659,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1671,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1684,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CancelRunRequest) GetWorkspace() string {
@@ -1359,7 +1710,7 @@ type CancelRunResponse struct {
 
 func (x *CancelRunResponse) Reset() {
 	*x = CancelRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1722,7 @@ func (x *CancelRunResponse) String() string {
 func (*CancelRunResponse) ProtoMessage() {}
 
 func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1735,7 @@ func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunResponse.ProtoReflect.Descriptor instead.
 func (*CancelRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CancelRunResponse) GetRun() *Run {
@@ -1404,7 +1755,7 @@ type RetryRunRequest struct {
 
 func (x *RetryRunRequest) Reset() {
 	*x = RetryRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1767,7 @@ func (x *RetryRunRequest) String() string {
 func (*RetryRunRequest) ProtoMessage() {}
 
 func (x *RetryRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1780,7 @@ func (x *RetryRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRunRequest.ProtoReflect.Descriptor instead.
 func (*RetryRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RetryRunRequest) GetWorkspace() string {
@@ -1455,7 +1806,7 @@ type RetryRunResponse struct {
 
 func (x *RetryRunResponse) Reset() {
 	*x = RetryRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1818,7 @@ func (x *RetryRunResponse) String() string {
 func (*RetryRunResponse) ProtoMessage() {}
 
 func (x *RetryRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,10 +1831,202 @@ func (x *RetryRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRunResponse.ProtoReflect.Descriptor instead.
 func (*RetryRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RetryRunResponse) GetRun() *Run {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+type ApproveRunRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveRunRequest) Reset() {
+	*x = ApproveRunRequest{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveRunRequest) ProtoMessage() {}
+
+func (x *ApproveRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveRunRequest.ProtoReflect.Descriptor instead.
+func (*ApproveRunRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ApproveRunRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *ApproveRunRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ApproveRunResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveRunResponse) Reset() {
+	*x = ApproveRunResponse{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveRunResponse) ProtoMessage() {}
+
+func (x *ApproveRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveRunResponse.ProtoReflect.Descriptor instead.
+func (*ApproveRunResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ApproveRunResponse) GetRun() *Run {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+type DropRunRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropRunRequest) Reset() {
+	*x = DropRunRequest{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropRunRequest) ProtoMessage() {}
+
+func (x *DropRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropRunRequest.ProtoReflect.Descriptor instead.
+func (*DropRunRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DropRunRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *DropRunRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type DropRunResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropRunResponse) Reset() {
+	*x = DropRunResponse{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropRunResponse) ProtoMessage() {}
+
+func (x *DropRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropRunResponse.ProtoReflect.Descriptor instead.
+func (*DropRunResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DropRunResponse) GetRun() *Run {
 	if x != nil {
 		return x.Run
 	}
@@ -1500,7 +2043,7 @@ type GetRunCertificateRequest struct {
 
 func (x *GetRunCertificateRequest) Reset() {
 	*x = GetRunCertificateRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +2055,7 @@ func (x *GetRunCertificateRequest) String() string {
 func (*GetRunCertificateRequest) ProtoMessage() {}
 
 func (x *GetRunCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +2068,7 @@ func (x *GetRunCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunCertificateRequest.ProtoReflect.Descriptor instead.
 func (*GetRunCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetRunCertificateRequest) GetWorkspace() string {
@@ -1552,7 +2095,7 @@ type GetRunCertificateResponse struct {
 
 func (x *GetRunCertificateResponse) Reset() {
 	*x = GetRunCertificateResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +2107,7 @@ func (x *GetRunCertificateResponse) String() string {
 func (*GetRunCertificateResponse) ProtoMessage() {}
 
 func (x *GetRunCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +2120,7 @@ func (x *GetRunCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunCertificateResponse.ProtoReflect.Descriptor instead.
 func (*GetRunCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetRunCertificateResponse) GetCertificate() *Certificate {
@@ -1605,16 +2148,20 @@ type Part struct {
 	Tries  int32  `protobuf:"varint,5,opt,name=tries,proto3" json:"tries,omitempty"`
 	Worker string `protobuf:"bytes,6,opt,name=worker,proto3" json:"worker,omitempty"`
 	// What it reads, for people.
-	Range         string    `protobuf:"bytes,7,opt,name=range,proto3" json:"range,omitempty"`
-	Counts        *Counts   `protobuf:"bytes,8,opt,name=counts,proto3" json:"counts,omitempty"`
-	Error         *RunError `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	Range  string    `protobuf:"bytes,7,opt,name=range,proto3" json:"range,omitempty"`
+	Counts *Counts   `protobuf:"bytes,8,opt,name=counts,proto3" json:"counts,omitempty"`
+	Error  *RunError `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	// Batches that its account lacks, and why.
+	Missing []string `protobuf:"bytes,10,rep,name=missing,proto3" json:"missing,omitempty"`
+	// The snapshot that it was read under.
+	Snapshot      string `protobuf:"bytes,11,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +2173,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +2186,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Part) GetRun() string {
@@ -1705,6 +2252,20 @@ func (x *Part) GetError() *RunError {
 	return nil
 }
 
+func (x *Part) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+func (x *Part) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
 type ListPartsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
@@ -1717,7 +2278,7 @@ type ListPartsRequest struct {
 
 func (x *ListPartsRequest) Reset() {
 	*x = ListPartsRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +2290,7 @@ func (x *ListPartsRequest) String() string {
 func (*ListPartsRequest) ProtoMessage() {}
 
 func (x *ListPartsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +2303,7 @@ func (x *ListPartsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPartsRequest.ProtoReflect.Descriptor instead.
 func (*ListPartsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListPartsRequest) GetWorkspace() string {
@@ -1783,7 +2344,7 @@ type ListPartsResponse struct {
 
 func (x *ListPartsResponse) Reset() {
 	*x = ListPartsResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1795,7 +2356,7 @@ func (x *ListPartsResponse) String() string {
 func (*ListPartsResponse) ProtoMessage() {}
 
 func (x *ListPartsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1808,7 +2369,7 @@ func (x *ListPartsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPartsResponse.ProtoReflect.Descriptor instead.
 func (*ListPartsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListPartsResponse) GetParts() []*Part {
@@ -1841,7 +2402,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +2414,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +2427,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Batch) GetId() string {
@@ -1923,7 +2484,7 @@ type ListBatchesRequest struct {
 
 func (x *ListBatchesRequest) Reset() {
 	*x = ListBatchesRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2496,7 @@ func (x *ListBatchesRequest) String() string {
 func (*ListBatchesRequest) ProtoMessage() {}
 
 func (x *ListBatchesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2509,7 @@ func (x *ListBatchesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBatchesRequest.ProtoReflect.Descriptor instead.
 func (*ListBatchesRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{23}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListBatchesRequest) GetWorkspace() string {
@@ -1989,7 +2550,7 @@ type ListBatchesResponse struct {
 
 func (x *ListBatchesResponse) Reset() {
 	*x = ListBatchesResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2562,7 @@ func (x *ListBatchesResponse) String() string {
 func (*ListBatchesResponse) ProtoMessage() {}
 
 func (x *ListBatchesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2575,7 @@ func (x *ListBatchesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBatchesResponse.ProtoReflect.Descriptor instead.
 func (*ListBatchesResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{24}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListBatchesResponse) GetBatches() []*Batch {
@@ -2056,16 +2617,39 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x06Window\x12\x10\n" +
 	"\x03low\x18\x01 \x01(\tR\x03low\x12\x12\n" +
 	"\x04high\x18\x02 \x01(\tR\x04high\x12/\n" +
-	"\x04lane\x18\x03 \x01(\x0e2\x1b.millrace.scheduler.v1.LaneR\x04lane\"\x93\x01\n" +
+	"\x04lane\x18\x03 \x01(\x0e2\x1b.millrace.scheduler.v1.LaneR\x04lane\"\xc9\x01\n" +
 	"\vCertificate\x12\x1f\n" +
 	"\vrows_digest\x18\x01 \x01(\tR\n" +
 	"rowsDigest\x12)\n" +
 	"\x10accounted_digest\x18\x02 \x01(\tR\x0faccountedDigest\x12\x1c\n" +
 	"\tsnapshots\x18\x03 \x03(\tR\tsnapshots\x12\x1a\n" +
-	"\bbalanced\x18\x04 \x01(\bR\bbalanced\"<\n" +
+	"\bbalanced\x18\x04 \x01(\bR\bbalanced\x12$\n" +
+	"\vsource_rows\x18\x05 \x01(\x03H\x00R\n" +
+	"sourceRows\x88\x01\x01B\x0e\n" +
+	"\f_source_rows\"\xa1\x02\n" +
+	"\x04Hold\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x18\n" +
+	"\aapprove\x18\x03 \x01(\tR\aapprove\x12\x12\n" +
+	"\x04drop\x18\x04 \x01(\tR\x04drop\x12;\n" +
+	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12=\n" +
+	"\asamples\x18\x06 \x03(\v2#.millrace.scheduler.v1.EffectSampleR\asamples\x12=\n" +
+	"\acolumns\x18\a \x03(\v2#.millrace.scheduler.v1.ColumnChangeR\acolumns\"E\n" +
+	"\fEffectSample\x12\x16\n" +
+	"\x06effect\x18\x01 \x01(\tR\x06effect\x12\x1d\n" +
+	"\n" +
+	"key_values\x18\x02 \x03(\tR\tkeyValues\"\x92\x01\n" +
+	"\fColumnChange\x12\x16\n" +
+	"\x06column\x18\x01 \x01(\tR\x06column\x12\x16\n" +
+	"\x06change\x18\x02 \x01(\tR\x06change\x12\x10\n" +
+	"\x03was\x18\x03 \x01(\tR\x03was\x12\x0e\n" +
+	"\x02is\x18\x04 \x01(\tR\x02is\x12\x16\n" +
+	"\x06action\x18\x05 \x01(\tR\x06action\x12\x18\n" +
+	"\achoices\x18\x06 \x01(\tR\achoices\"<\n" +
 	"\bRunError\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xc7\a\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xe3\t\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06run_no\x18\x02 \x01(\x03R\x05runNo\x12\x12\n" +
@@ -2093,14 +2677,27 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\vcreate_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12%\n" +
 	"\x0eestimated_rows\x18\x16 \x01(\x03R\restimatedRows\x12#\n" +
-	"\ringested_rows\x18\x17 \x01(\x03R\fingestedRows\"\xd0\x01\n" +
+	"\ringested_rows\x18\x17 \x01(\x03R\fingestedRows\x12/\n" +
+	"\x04hold\x18\x18 \x01(\v2\x1b.millrace.scheduler.v1.HoldR\x04hold\x129\n" +
+	"\x05drift\x18\x19 \x03(\v2#.millrace.scheduler.v1.ColumnChangeR\x05drift\x12\x1f\n" +
+	"\vfuture_rows\x18\x1a \x01(\x03R\n" +
+	"futureRows\x12#\n" +
+	"\rskipped_ticks\x18\x1b \x01(\x03R\fskippedTicks\x12\x1b\n" +
+	"\treplay_of\x18\x1c \x01(\tR\breplayOf\x12\x18\n" +
+	"\anotices\x18\x1d \x03(\tR\anotices\x12\x1f\n" +
+	"\vwaiting_for\x18\x1e \x03(\tR\n" +
+	"waitingFor\x12\x10\n" +
+	"\x03dry\x18\x1f \x01(\bR\x03dry\"\xcf\x02\n" +
 	"\x11TriggerRunRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x12\n" +
 	"\x04sync\x18\x02 \x01(\tR\x04sync\x12'\n" +
 	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12\x12\n" +
 	"\x04full\x18\x04 \x01(\bR\x04full\x128\n" +
 	"\x06reason\x18\x05 \x01(\x0e2 .millrace.scheduler.v1.RunReasonR\x06reason\x12\x12\n" +
-	"\x04join\x18\x06 \x01(\bR\x04join\"B\n" +
+	"\x04join\x18\x06 \x01(\bR\x04join\x12.\n" +
+	"\x04from\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
+	"\x05until\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1b\n" +
+	"\treplay_of\x18\t \x01(\tR\breplayOf\"B\n" +
 	"\x12TriggerRunResponse\x12,\n" +
 	"\x03run\x18\x01 \x01(\v2\x1a.millrace.scheduler.v1.RunR\x03run\"=\n" +
 	"\rGetRunRequest\x12\x1c\n" +
@@ -2133,13 +2730,23 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"@\n" +
 	"\x10RetryRunResponse\x12,\n" +
+	"\x03run\x18\x01 \x01(\v2\x1a.millrace.scheduler.v1.RunR\x03run\"A\n" +
+	"\x11ApproveRunRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"B\n" +
+	"\x12ApproveRunResponse\x12,\n" +
+	"\x03run\x18\x01 \x01(\v2\x1a.millrace.scheduler.v1.RunR\x03run\">\n" +
+	"\x0eDropRunRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"?\n" +
+	"\x0fDropRunResponse\x12,\n" +
 	"\x03run\x18\x01 \x01(\v2\x1a.millrace.scheduler.v1.RunR\x03run\"H\n" +
 	"\x18GetRunCertificateRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"\x98\x01\n" +
 	"\x19GetRunCertificateResponse\x12D\n" +
 	"\vcertificate\x18\x01 \x01(\v2\".millrace.scheduler.v1.CertificateR\vcertificate\x125\n" +
-	"\x06counts\x18\x02 \x01(\v2\x1d.millrace.scheduler.v1.CountsR\x06counts\"\xac\x02\n" +
+	"\x06counts\x18\x02 \x01(\v2\x1d.millrace.scheduler.v1.CountsR\x06counts\"\xe2\x02\n" +
 	"\x04Part\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\rR\x04part\x126\n" +
@@ -2149,7 +2756,10 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x06worker\x18\x06 \x01(\tR\x06worker\x12\x14\n" +
 	"\x05range\x18\a \x01(\tR\x05range\x125\n" +
 	"\x06counts\x18\b \x01(\v2\x1d.millrace.scheduler.v1.CountsR\x06counts\x125\n" +
-	"\x05error\x18\t \x01(\v2\x1f.millrace.scheduler.v1.RunErrorR\x05error\"~\n" +
+	"\x05error\x18\t \x01(\v2\x1f.millrace.scheduler.v1.RunErrorR\x05error\x12\x18\n" +
+	"\amissing\x18\n" +
+	" \x03(\tR\amissing\x12\x1a\n" +
+	"\bsnapshot\x18\v \x01(\tR\bsnapshot\"~\n" +
 	"\x10ListPartsRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x1b\n" +
@@ -2189,7 +2799,7 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x04Lane\x12\x14\n" +
 	"\x10LANE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tLANE_LIVE\x10\x01\x12\x10\n" +
-	"\fLANE_HISTORY\x10\x02*\xb3\x01\n" +
+	"\fLANE_HISTORY\x10\x02*\xca\x01\n" +
 	"\tRunReason\x12\x1a\n" +
 	"\x16RUN_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14RUN_REASON_SCHEDULED\x10\x01\x12\x15\n" +
@@ -2197,7 +2807,8 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x0eRUN_REASON_API\x10\x03\x12\x14\n" +
 	"\x10RUN_REASON_RETRY\x10\x04\x12\x16\n" +
 	"\x12RUN_REASON_HISTORY\x10\x05\x12\x17\n" +
-	"\x13RUN_REASON_BACKFILL\x10\x06*\xb9\x01\n" +
+	"\x13RUN_REASON_BACKFILL\x10\x06\x12\x15\n" +
+	"\x11RUN_REASON_REPLAY\x10\a*\xb9\x01\n" +
 	"\tPartState\x12\x1a\n" +
 	"\x16PART_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12PART_STATE_WAITING\x10\x01\x12\x15\n" +
@@ -2205,7 +2816,7 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x14PART_STATE_EXTRACTED\x10\x03\x12\x17\n" +
 	"\x13PART_STATE_COMPLETE\x10\x04\x12\x15\n" +
 	"\x11PART_STATE_FAILED\x10\x05\x12\x17\n" +
-	"\x13PART_STATE_REPLACED\x10\x062\x83\a\n" +
+	"\x13PART_STATE_REPLACED\x10\x062\xc0\b\n" +
 	"\x10SchedulerService\x12a\n" +
 	"\n" +
 	"TriggerRun\x12(.millrace.scheduler.v1.TriggerRunRequest\x1a).millrace.scheduler.v1.TriggerRunResponse\x12U\n" +
@@ -2213,7 +2824,10 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\bListRuns\x12&.millrace.scheduler.v1.ListRunsRequest\x1a'.millrace.scheduler.v1.ListRunsResponse\x12]\n" +
 	"\bWatchRun\x12&.millrace.scheduler.v1.WatchRunRequest\x1a'.millrace.scheduler.v1.WatchRunResponse0\x01\x12^\n" +
 	"\tCancelRun\x12'.millrace.scheduler.v1.CancelRunRequest\x1a(.millrace.scheduler.v1.CancelRunResponse\x12[\n" +
-	"\bRetryRun\x12&.millrace.scheduler.v1.RetryRunRequest\x1a'.millrace.scheduler.v1.RetryRunResponse\x12v\n" +
+	"\bRetryRun\x12&.millrace.scheduler.v1.RetryRunRequest\x1a'.millrace.scheduler.v1.RetryRunResponse\x12a\n" +
+	"\n" +
+	"ApproveRun\x12(.millrace.scheduler.v1.ApproveRunRequest\x1a).millrace.scheduler.v1.ApproveRunResponse\x12X\n" +
+	"\aDropRun\x12%.millrace.scheduler.v1.DropRunRequest\x1a&.millrace.scheduler.v1.DropRunResponse\x12v\n" +
 	"\x11GetRunCertificate\x12/.millrace.scheduler.v1.GetRunCertificateRequest\x1a0.millrace.scheduler.v1.GetRunCertificateResponse\x12^\n" +
 	"\tListParts\x12'.millrace.scheduler.v1.ListPartsRequest\x1a(.millrace.scheduler.v1.ListPartsResponse\x12d\n" +
 	"\vListBatches\x12).millrace.scheduler.v1.ListBatchesRequest\x1a*.millrace.scheduler.v1.ListBatchesResponseB\xd5\x01\n" +
@@ -2232,7 +2846,7 @@ func file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_scheduler_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_millrace_scheduler_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_millrace_scheduler_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_millrace_scheduler_v1_scheduler_proto_goTypes = []any{
 	(RunState)(0),                     // 0: millrace.scheduler.v1.RunState
 	(Lane)(0),                         // 1: millrace.scheduler.v1.Lane
@@ -2241,81 +2855,101 @@ var file_millrace_scheduler_v1_scheduler_proto_goTypes = []any{
 	(*Counts)(nil),                    // 4: millrace.scheduler.v1.Counts
 	(*Window)(nil),                    // 5: millrace.scheduler.v1.Window
 	(*Certificate)(nil),               // 6: millrace.scheduler.v1.Certificate
-	(*RunError)(nil),                  // 7: millrace.scheduler.v1.RunError
-	(*Run)(nil),                       // 8: millrace.scheduler.v1.Run
-	(*TriggerRunRequest)(nil),         // 9: millrace.scheduler.v1.TriggerRunRequest
-	(*TriggerRunResponse)(nil),        // 10: millrace.scheduler.v1.TriggerRunResponse
-	(*GetRunRequest)(nil),             // 11: millrace.scheduler.v1.GetRunRequest
-	(*GetRunResponse)(nil),            // 12: millrace.scheduler.v1.GetRunResponse
-	(*ListRunsRequest)(nil),           // 13: millrace.scheduler.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),          // 14: millrace.scheduler.v1.ListRunsResponse
-	(*WatchRunRequest)(nil),           // 15: millrace.scheduler.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),          // 16: millrace.scheduler.v1.WatchRunResponse
-	(*CancelRunRequest)(nil),          // 17: millrace.scheduler.v1.CancelRunRequest
-	(*CancelRunResponse)(nil),         // 18: millrace.scheduler.v1.CancelRunResponse
-	(*RetryRunRequest)(nil),           // 19: millrace.scheduler.v1.RetryRunRequest
-	(*RetryRunResponse)(nil),          // 20: millrace.scheduler.v1.RetryRunResponse
-	(*GetRunCertificateRequest)(nil),  // 21: millrace.scheduler.v1.GetRunCertificateRequest
-	(*GetRunCertificateResponse)(nil), // 22: millrace.scheduler.v1.GetRunCertificateResponse
-	(*Part)(nil),                      // 23: millrace.scheduler.v1.Part
-	(*ListPartsRequest)(nil),          // 24: millrace.scheduler.v1.ListPartsRequest
-	(*ListPartsResponse)(nil),         // 25: millrace.scheduler.v1.ListPartsResponse
-	(*Batch)(nil),                     // 26: millrace.scheduler.v1.Batch
-	(*ListBatchesRequest)(nil),        // 27: millrace.scheduler.v1.ListBatchesRequest
-	(*ListBatchesResponse)(nil),       // 28: millrace.scheduler.v1.ListBatchesResponse
-	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
+	(*Hold)(nil),                      // 7: millrace.scheduler.v1.Hold
+	(*EffectSample)(nil),              // 8: millrace.scheduler.v1.EffectSample
+	(*ColumnChange)(nil),              // 9: millrace.scheduler.v1.ColumnChange
+	(*RunError)(nil),                  // 10: millrace.scheduler.v1.RunError
+	(*Run)(nil),                       // 11: millrace.scheduler.v1.Run
+	(*TriggerRunRequest)(nil),         // 12: millrace.scheduler.v1.TriggerRunRequest
+	(*TriggerRunResponse)(nil),        // 13: millrace.scheduler.v1.TriggerRunResponse
+	(*GetRunRequest)(nil),             // 14: millrace.scheduler.v1.GetRunRequest
+	(*GetRunResponse)(nil),            // 15: millrace.scheduler.v1.GetRunResponse
+	(*ListRunsRequest)(nil),           // 16: millrace.scheduler.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),          // 17: millrace.scheduler.v1.ListRunsResponse
+	(*WatchRunRequest)(nil),           // 18: millrace.scheduler.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),          // 19: millrace.scheduler.v1.WatchRunResponse
+	(*CancelRunRequest)(nil),          // 20: millrace.scheduler.v1.CancelRunRequest
+	(*CancelRunResponse)(nil),         // 21: millrace.scheduler.v1.CancelRunResponse
+	(*RetryRunRequest)(nil),           // 22: millrace.scheduler.v1.RetryRunRequest
+	(*RetryRunResponse)(nil),          // 23: millrace.scheduler.v1.RetryRunResponse
+	(*ApproveRunRequest)(nil),         // 24: millrace.scheduler.v1.ApproveRunRequest
+	(*ApproveRunResponse)(nil),        // 25: millrace.scheduler.v1.ApproveRunResponse
+	(*DropRunRequest)(nil),            // 26: millrace.scheduler.v1.DropRunRequest
+	(*DropRunResponse)(nil),           // 27: millrace.scheduler.v1.DropRunResponse
+	(*GetRunCertificateRequest)(nil),  // 28: millrace.scheduler.v1.GetRunCertificateRequest
+	(*GetRunCertificateResponse)(nil), // 29: millrace.scheduler.v1.GetRunCertificateResponse
+	(*Part)(nil),                      // 30: millrace.scheduler.v1.Part
+	(*ListPartsRequest)(nil),          // 31: millrace.scheduler.v1.ListPartsRequest
+	(*ListPartsResponse)(nil),         // 32: millrace.scheduler.v1.ListPartsResponse
+	(*Batch)(nil),                     // 33: millrace.scheduler.v1.Batch
+	(*ListBatchesRequest)(nil),        // 34: millrace.scheduler.v1.ListBatchesRequest
+	(*ListBatchesResponse)(nil),       // 35: millrace.scheduler.v1.ListBatchesResponse
+	(*timestamppb.Timestamp)(nil),     // 36: google.protobuf.Timestamp
 }
 var file_millrace_scheduler_v1_scheduler_proto_depIdxs = []int32{
 	1,  // 0: millrace.scheduler.v1.Window.lane:type_name -> millrace.scheduler.v1.Lane
-	1,  // 1: millrace.scheduler.v1.Run.lane:type_name -> millrace.scheduler.v1.Lane
-	2,  // 2: millrace.scheduler.v1.Run.reason:type_name -> millrace.scheduler.v1.RunReason
-	0,  // 3: millrace.scheduler.v1.Run.state:type_name -> millrace.scheduler.v1.RunState
-	29, // 4: millrace.scheduler.v1.Run.plan_time:type_name -> google.protobuf.Timestamp
-	29, // 5: millrace.scheduler.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	29, // 6: millrace.scheduler.v1.Run.end_time:type_name -> google.protobuf.Timestamp
-	5,  // 7: millrace.scheduler.v1.Run.window:type_name -> millrace.scheduler.v1.Window
-	4,  // 8: millrace.scheduler.v1.Run.counts:type_name -> millrace.scheduler.v1.Counts
-	6,  // 9: millrace.scheduler.v1.Run.certificate:type_name -> millrace.scheduler.v1.Certificate
-	7,  // 10: millrace.scheduler.v1.Run.error:type_name -> millrace.scheduler.v1.RunError
-	29, // 11: millrace.scheduler.v1.Run.create_time:type_name -> google.protobuf.Timestamp
-	2,  // 12: millrace.scheduler.v1.TriggerRunRequest.reason:type_name -> millrace.scheduler.v1.RunReason
-	8,  // 13: millrace.scheduler.v1.TriggerRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	8,  // 14: millrace.scheduler.v1.GetRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	8,  // 15: millrace.scheduler.v1.ListRunsResponse.runs:type_name -> millrace.scheduler.v1.Run
-	8,  // 16: millrace.scheduler.v1.WatchRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	8,  // 17: millrace.scheduler.v1.CancelRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	8,  // 18: millrace.scheduler.v1.RetryRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	6,  // 19: millrace.scheduler.v1.GetRunCertificateResponse.certificate:type_name -> millrace.scheduler.v1.Certificate
-	4,  // 20: millrace.scheduler.v1.GetRunCertificateResponse.counts:type_name -> millrace.scheduler.v1.Counts
-	3,  // 21: millrace.scheduler.v1.Part.state:type_name -> millrace.scheduler.v1.PartState
-	4,  // 22: millrace.scheduler.v1.Part.counts:type_name -> millrace.scheduler.v1.Counts
-	7,  // 23: millrace.scheduler.v1.Part.error:type_name -> millrace.scheduler.v1.RunError
-	23, // 24: millrace.scheduler.v1.ListPartsResponse.parts:type_name -> millrace.scheduler.v1.Part
-	4,  // 25: millrace.scheduler.v1.Batch.counts:type_name -> millrace.scheduler.v1.Counts
-	26, // 26: millrace.scheduler.v1.ListBatchesResponse.batches:type_name -> millrace.scheduler.v1.Batch
-	9,  // 27: millrace.scheduler.v1.SchedulerService.TriggerRun:input_type -> millrace.scheduler.v1.TriggerRunRequest
-	11, // 28: millrace.scheduler.v1.SchedulerService.GetRun:input_type -> millrace.scheduler.v1.GetRunRequest
-	13, // 29: millrace.scheduler.v1.SchedulerService.ListRuns:input_type -> millrace.scheduler.v1.ListRunsRequest
-	15, // 30: millrace.scheduler.v1.SchedulerService.WatchRun:input_type -> millrace.scheduler.v1.WatchRunRequest
-	17, // 31: millrace.scheduler.v1.SchedulerService.CancelRun:input_type -> millrace.scheduler.v1.CancelRunRequest
-	19, // 32: millrace.scheduler.v1.SchedulerService.RetryRun:input_type -> millrace.scheduler.v1.RetryRunRequest
-	21, // 33: millrace.scheduler.v1.SchedulerService.GetRunCertificate:input_type -> millrace.scheduler.v1.GetRunCertificateRequest
-	24, // 34: millrace.scheduler.v1.SchedulerService.ListParts:input_type -> millrace.scheduler.v1.ListPartsRequest
-	27, // 35: millrace.scheduler.v1.SchedulerService.ListBatches:input_type -> millrace.scheduler.v1.ListBatchesRequest
-	10, // 36: millrace.scheduler.v1.SchedulerService.TriggerRun:output_type -> millrace.scheduler.v1.TriggerRunResponse
-	12, // 37: millrace.scheduler.v1.SchedulerService.GetRun:output_type -> millrace.scheduler.v1.GetRunResponse
-	14, // 38: millrace.scheduler.v1.SchedulerService.ListRuns:output_type -> millrace.scheduler.v1.ListRunsResponse
-	16, // 39: millrace.scheduler.v1.SchedulerService.WatchRun:output_type -> millrace.scheduler.v1.WatchRunResponse
-	18, // 40: millrace.scheduler.v1.SchedulerService.CancelRun:output_type -> millrace.scheduler.v1.CancelRunResponse
-	20, // 41: millrace.scheduler.v1.SchedulerService.RetryRun:output_type -> millrace.scheduler.v1.RetryRunResponse
-	22, // 42: millrace.scheduler.v1.SchedulerService.GetRunCertificate:output_type -> millrace.scheduler.v1.GetRunCertificateResponse
-	25, // 43: millrace.scheduler.v1.SchedulerService.ListParts:output_type -> millrace.scheduler.v1.ListPartsResponse
-	28, // 44: millrace.scheduler.v1.SchedulerService.ListBatches:output_type -> millrace.scheduler.v1.ListBatchesResponse
-	36, // [36:45] is the sub-list for method output_type
-	27, // [27:36] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	36, // 1: millrace.scheduler.v1.Hold.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 2: millrace.scheduler.v1.Hold.samples:type_name -> millrace.scheduler.v1.EffectSample
+	9,  // 3: millrace.scheduler.v1.Hold.columns:type_name -> millrace.scheduler.v1.ColumnChange
+	1,  // 4: millrace.scheduler.v1.Run.lane:type_name -> millrace.scheduler.v1.Lane
+	2,  // 5: millrace.scheduler.v1.Run.reason:type_name -> millrace.scheduler.v1.RunReason
+	0,  // 6: millrace.scheduler.v1.Run.state:type_name -> millrace.scheduler.v1.RunState
+	36, // 7: millrace.scheduler.v1.Run.plan_time:type_name -> google.protobuf.Timestamp
+	36, // 8: millrace.scheduler.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	36, // 9: millrace.scheduler.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	5,  // 10: millrace.scheduler.v1.Run.window:type_name -> millrace.scheduler.v1.Window
+	4,  // 11: millrace.scheduler.v1.Run.counts:type_name -> millrace.scheduler.v1.Counts
+	6,  // 12: millrace.scheduler.v1.Run.certificate:type_name -> millrace.scheduler.v1.Certificate
+	10, // 13: millrace.scheduler.v1.Run.error:type_name -> millrace.scheduler.v1.RunError
+	36, // 14: millrace.scheduler.v1.Run.create_time:type_name -> google.protobuf.Timestamp
+	7,  // 15: millrace.scheduler.v1.Run.hold:type_name -> millrace.scheduler.v1.Hold
+	9,  // 16: millrace.scheduler.v1.Run.drift:type_name -> millrace.scheduler.v1.ColumnChange
+	2,  // 17: millrace.scheduler.v1.TriggerRunRequest.reason:type_name -> millrace.scheduler.v1.RunReason
+	36, // 18: millrace.scheduler.v1.TriggerRunRequest.from:type_name -> google.protobuf.Timestamp
+	36, // 19: millrace.scheduler.v1.TriggerRunRequest.until:type_name -> google.protobuf.Timestamp
+	11, // 20: millrace.scheduler.v1.TriggerRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 21: millrace.scheduler.v1.GetRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 22: millrace.scheduler.v1.ListRunsResponse.runs:type_name -> millrace.scheduler.v1.Run
+	11, // 23: millrace.scheduler.v1.WatchRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 24: millrace.scheduler.v1.CancelRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 25: millrace.scheduler.v1.RetryRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 26: millrace.scheduler.v1.ApproveRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 27: millrace.scheduler.v1.DropRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	6,  // 28: millrace.scheduler.v1.GetRunCertificateResponse.certificate:type_name -> millrace.scheduler.v1.Certificate
+	4,  // 29: millrace.scheduler.v1.GetRunCertificateResponse.counts:type_name -> millrace.scheduler.v1.Counts
+	3,  // 30: millrace.scheduler.v1.Part.state:type_name -> millrace.scheduler.v1.PartState
+	4,  // 31: millrace.scheduler.v1.Part.counts:type_name -> millrace.scheduler.v1.Counts
+	10, // 32: millrace.scheduler.v1.Part.error:type_name -> millrace.scheduler.v1.RunError
+	30, // 33: millrace.scheduler.v1.ListPartsResponse.parts:type_name -> millrace.scheduler.v1.Part
+	4,  // 34: millrace.scheduler.v1.Batch.counts:type_name -> millrace.scheduler.v1.Counts
+	33, // 35: millrace.scheduler.v1.ListBatchesResponse.batches:type_name -> millrace.scheduler.v1.Batch
+	12, // 36: millrace.scheduler.v1.SchedulerService.TriggerRun:input_type -> millrace.scheduler.v1.TriggerRunRequest
+	14, // 37: millrace.scheduler.v1.SchedulerService.GetRun:input_type -> millrace.scheduler.v1.GetRunRequest
+	16, // 38: millrace.scheduler.v1.SchedulerService.ListRuns:input_type -> millrace.scheduler.v1.ListRunsRequest
+	18, // 39: millrace.scheduler.v1.SchedulerService.WatchRun:input_type -> millrace.scheduler.v1.WatchRunRequest
+	20, // 40: millrace.scheduler.v1.SchedulerService.CancelRun:input_type -> millrace.scheduler.v1.CancelRunRequest
+	22, // 41: millrace.scheduler.v1.SchedulerService.RetryRun:input_type -> millrace.scheduler.v1.RetryRunRequest
+	24, // 42: millrace.scheduler.v1.SchedulerService.ApproveRun:input_type -> millrace.scheduler.v1.ApproveRunRequest
+	26, // 43: millrace.scheduler.v1.SchedulerService.DropRun:input_type -> millrace.scheduler.v1.DropRunRequest
+	28, // 44: millrace.scheduler.v1.SchedulerService.GetRunCertificate:input_type -> millrace.scheduler.v1.GetRunCertificateRequest
+	31, // 45: millrace.scheduler.v1.SchedulerService.ListParts:input_type -> millrace.scheduler.v1.ListPartsRequest
+	34, // 46: millrace.scheduler.v1.SchedulerService.ListBatches:input_type -> millrace.scheduler.v1.ListBatchesRequest
+	13, // 47: millrace.scheduler.v1.SchedulerService.TriggerRun:output_type -> millrace.scheduler.v1.TriggerRunResponse
+	15, // 48: millrace.scheduler.v1.SchedulerService.GetRun:output_type -> millrace.scheduler.v1.GetRunResponse
+	17, // 49: millrace.scheduler.v1.SchedulerService.ListRuns:output_type -> millrace.scheduler.v1.ListRunsResponse
+	19, // 50: millrace.scheduler.v1.SchedulerService.WatchRun:output_type -> millrace.scheduler.v1.WatchRunResponse
+	21, // 51: millrace.scheduler.v1.SchedulerService.CancelRun:output_type -> millrace.scheduler.v1.CancelRunResponse
+	23, // 52: millrace.scheduler.v1.SchedulerService.RetryRun:output_type -> millrace.scheduler.v1.RetryRunResponse
+	25, // 53: millrace.scheduler.v1.SchedulerService.ApproveRun:output_type -> millrace.scheduler.v1.ApproveRunResponse
+	27, // 54: millrace.scheduler.v1.SchedulerService.DropRun:output_type -> millrace.scheduler.v1.DropRunResponse
+	29, // 55: millrace.scheduler.v1.SchedulerService.GetRunCertificate:output_type -> millrace.scheduler.v1.GetRunCertificateResponse
+	32, // 56: millrace.scheduler.v1.SchedulerService.ListParts:output_type -> millrace.scheduler.v1.ListPartsResponse
+	35, // 57: millrace.scheduler.v1.SchedulerService.ListBatches:output_type -> millrace.scheduler.v1.ListBatchesResponse
+	47, // [47:58] is the sub-list for method output_type
+	36, // [36:47] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_millrace_scheduler_v1_scheduler_proto_init() }
@@ -2323,13 +2957,14 @@ func file_millrace_scheduler_v1_scheduler_proto_init() {
 	if File_millrace_scheduler_v1_scheduler_proto != nil {
 		return
 	}
+	file_millrace_scheduler_v1_scheduler_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_scheduler_v1_scheduler_proto_rawDesc), len(file_millrace_scheduler_v1_scheduler_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   25,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,8 @@ const (
 	SchedulerService_WatchRun_FullMethodName          = "/millrace.scheduler.v1.SchedulerService/WatchRun"
 	SchedulerService_CancelRun_FullMethodName         = "/millrace.scheduler.v1.SchedulerService/CancelRun"
 	SchedulerService_RetryRun_FullMethodName          = "/millrace.scheduler.v1.SchedulerService/RetryRun"
+	SchedulerService_ApproveRun_FullMethodName        = "/millrace.scheduler.v1.SchedulerService/ApproveRun"
+	SchedulerService_DropRun_FullMethodName           = "/millrace.scheduler.v1.SchedulerService/DropRun"
 	SchedulerService_GetRunCertificate_FullMethodName = "/millrace.scheduler.v1.SchedulerService/GetRunCertificate"
 	SchedulerService_ListParts_FullMethodName         = "/millrace.scheduler.v1.SchedulerService/ListParts"
 	SchedulerService_ListBatches_FullMethodName       = "/millrace.scheduler.v1.SchedulerService/ListBatches"
@@ -48,6 +50,11 @@ type SchedulerServiceClient interface {
 	// A new run (retry_of) in the lane of a failed or cancelled one. It adopts its plan and finished parts while the sync is
 	// still at the same version, and plans anew otherwise; what the old run applied is recognised either way.
 	RetryRun(ctx context.Context, in *RetryRunRequest, opts ...grpc.CallOption) (*RetryRunResponse, error)
+	// Lets a held run go on, past what it is held for. FAILED_PRECONDITION RUN_STATE where it is not held. Idempotent
+	// while the run that was approved is open.
+	ApproveRun(ctx context.Context, in *ApproveRunRequest, opts ...grpc.CallOption) (*ApproveRunResponse, error)
+	// Ends a held run as cancelled; what is accounted stands, checkpoint and schedule stay. Idempotent.
+	DropRun(ctx context.Context, in *DropRunRequest, opts ...grpc.CallOption) (*DropRunResponse, error)
 	GetRunCertificate(ctx context.Context, in *GetRunCertificateRequest, opts ...grpc.CallOption) (*GetRunCertificateResponse, error)
 	ListParts(ctx context.Context, in *ListPartsRequest, opts ...grpc.CallOption) (*ListPartsResponse, error)
 	ListBatches(ctx context.Context, in *ListBatchesRequest, opts ...grpc.CallOption) (*ListBatchesResponse, error)
@@ -130,6 +137,26 @@ func (c *schedulerServiceClient) RetryRun(ctx context.Context, in *RetryRunReque
 	return out, nil
 }
 
+func (c *schedulerServiceClient) ApproveRun(ctx context.Context, in *ApproveRunRequest, opts ...grpc.CallOption) (*ApproveRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApproveRunResponse)
+	err := c.cc.Invoke(ctx, SchedulerService_ApproveRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *schedulerServiceClient) DropRun(ctx context.Context, in *DropRunRequest, opts ...grpc.CallOption) (*DropRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DropRunResponse)
+	err := c.cc.Invoke(ctx, SchedulerService_DropRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *schedulerServiceClient) GetRunCertificate(ctx context.Context, in *GetRunCertificateRequest, opts ...grpc.CallOption) (*GetRunCertificateResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetRunCertificateResponse)
@@ -178,6 +205,11 @@ type SchedulerServiceServer interface {
 	// A new run (retry_of) in the lane of a failed or cancelled one. It adopts its plan and finished parts while the sync is
 	// still at the same version, and plans anew otherwise; what the old run applied is recognised either way.
 	RetryRun(context.Context, *RetryRunRequest) (*RetryRunResponse, error)
+	// Lets a held run go on, past what it is held for. FAILED_PRECONDITION RUN_STATE where it is not held. Idempotent
+	// while the run that was approved is open.
+	ApproveRun(context.Context, *ApproveRunRequest) (*ApproveRunResponse, error)
+	// Ends a held run as cancelled; what is accounted stands, checkpoint and schedule stay. Idempotent.
+	DropRun(context.Context, *DropRunRequest) (*DropRunResponse, error)
 	GetRunCertificate(context.Context, *GetRunCertificateRequest) (*GetRunCertificateResponse, error)
 	ListParts(context.Context, *ListPartsRequest) (*ListPartsResponse, error)
 	ListBatches(context.Context, *ListBatchesRequest) (*ListBatchesResponse, error)
@@ -208,6 +240,12 @@ func (UnimplementedSchedulerServiceServer) CancelRun(context.Context, *CancelRun
 }
 func (UnimplementedSchedulerServiceServer) RetryRun(context.Context, *RetryRunRequest) (*RetryRunResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetryRun not implemented")
+}
+func (UnimplementedSchedulerServiceServer) ApproveRun(context.Context, *ApproveRunRequest) (*ApproveRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveRun not implemented")
+}
+func (UnimplementedSchedulerServiceServer) DropRun(context.Context, *DropRunRequest) (*DropRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DropRun not implemented")
 }
 func (UnimplementedSchedulerServiceServer) GetRunCertificate(context.Context, *GetRunCertificateRequest) (*GetRunCertificateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRunCertificate not implemented")
@@ -340,6 +378,42 @@ func _SchedulerService_RetryRun_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SchedulerService_ApproveRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulerServiceServer).ApproveRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SchedulerService_ApproveRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulerServiceServer).ApproveRun(ctx, req.(*ApproveRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SchedulerService_DropRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DropRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulerServiceServer).DropRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SchedulerService_DropRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulerServiceServer).DropRun(ctx, req.(*DropRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SchedulerService_GetRunCertificate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetRunCertificateRequest)
 	if err := dec(in); err != nil {
@@ -420,6 +494,14 @@ var SchedulerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RetryRun",
 			Handler:    _SchedulerService_RetryRun_Handler,
+		},
+		{
+			MethodName: "ApproveRun",
+			Handler:    _SchedulerService_ApproveRun_Handler,
+		},
+		{
+			MethodName: "DropRun",
+			Handler:    _SchedulerService_DropRun_Handler,
 		},
 		{
 			MethodName: "GetRunCertificate",
