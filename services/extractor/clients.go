@@ -87,7 +87,7 @@ func (p *peers) lease(ctx context.Context, worker string, wait time.Duration) (*
 
 // heartbeat keeps a lease, and answers whether to stop.
 func (p *peers) heartbeat(ctx context.Context, l *lease, rows, bytes int64) (stop bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, heartbeatEvery)
+	ctx, cancel := context.WithTimeout(ctx, l.beatEvery())
 	defer cancel()
 	r, err := p.account.HeartbeatPart(ctx, &schedulerv1.HeartbeatPartRequest{
 		Run: l.run.String(), Part: l.part, Epoch: l.epoch, Rows: rows, Bytes: bytes,

@@ -28,7 +28,10 @@ func toLease(l *schedulerv1.PartLease) (*lease, error) {
 	out := &lease{
 		workspace: id.Workspace(l.GetWorkspace()).Or(), run: run, runNo: l.GetRunNo(), sync: l.GetSync(), uid: uid, syncVersion: l.GetSyncVersion(),
 		part: l.GetPart(), epoch: l.GetEpoch(), checkpoint: l.GetCheckpoint(), full: l.GetFull(), traceparent: l.GetTraceparent(),
-		rows: toRange(l.GetRange()),
+		rows: toRange(l.GetRange()), life: leaseLife,
+	}
+	if d := l.GetLife().AsDuration(); d > 0 {
+		out.life = d
 	}
 	if l.GetPlan() != nil {
 		out.plan = toPlan(l.GetPlan())

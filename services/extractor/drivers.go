@@ -10,7 +10,7 @@ import (
 // temp.
 func drivers(s Settings, temp string) []source.Driver {
 	return []source.Driver{
-		duckdb.New(duckdb.Settings{MemoryLimit: s.DuckDBMemory, Threads: s.DuckDBThreads, TempDir: temp}),
-		postgres.New(postgres.Settings{}),
+		duckdb.New(duckdb.Settings{MemoryLimit: s.DuckDBMemory, Threads: s.DuckDBThreads, TempDir: temp, PartRows: s.PartRows}),
+		postgres.New(postgres.Settings{PartRows: s.PartRows}),
 	}
 }

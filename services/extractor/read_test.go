@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/app"
@@ -237,4 +238,22 @@ func TestACancelledRunEndsTheReading(t *testing.T) {
 	done := m.work(l)
 	require.True(t, done.GetReleased())
 	require.Nil(t, done.GetError())
+}
+
+func TestTheLeaseSaysHowOftenToBeat(t *testing.T) {
+	m := newMesh(t)
+	l := m.endlessPart()
+	l.Life = durationpb.New(300 * time.Millisecond)
+	const many = 40 // at the usual pace they would take longer than the test waits
+	beats := make(chan struct{}, many)
+	m.answer = func(*schedulerv1.HeartbeatPartRequest) (*schedulerv1.HeartbeatPartResponse, error) {
+		select {
+		case beats <- struct{}{}:
+			return &schedulerv1.HeartbeatPartResponse{}, nil
+		default:
+			return &schedulerv1.HeartbeatPartResponse{Cancel: true}, nil
+		}
+	}
+	require.True(t, m.work(l).GetReleased())
+	require.Len(t, beats, many)
 }

@@ -11,6 +11,7 @@ type Settings struct {
 	PartBudget int64 `default:"67108864" placeholder:"BYTES" help:"Bytes of rows that a part holds between warehouse and broker."`
 	Window     int   `default:"8" help:"Batches of a part on their way to the broker at once."`
 	MaxParts   int   `default:"8" help:"Parts that a run is cut into, at most."`
+	PartRows   int64 `default:"2000000" help:"Rows that make another part worth its scan."`
 	MaxColumns int   `default:"1000" help:"Columns that a data model may select."`
 
 	DuckDBMemory  string `name:"duckdb-memory" default:"512MB" help:"DuckDB's memory limit for one open path."`

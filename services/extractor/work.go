@@ -29,6 +29,7 @@ type lease struct {
 	rows        source.Range
 	retried     []record.RetriedRun
 	traceparent string
+	life        time.Duration // without a heartbeat
 }
 
 func (l *lease) name() id.Part { return id.Part{Run: l.run, Part: l.part} }
@@ -52,11 +53,11 @@ type ending struct {
 	replan   bool
 }
 
-const (
-	heartbeatEvery = 2 * time.Second
-	// leaseLife is how long the scheduler waits for a heartbeat; after that the part may be another's.
-	leaseLife = 10 * time.Second
-)
+// leaseLife is how long a part stays ours after a heartbeat where the scheduler does not say.
+const leaseLife = 10 * time.Second
+
+// beatEvery answers how often the lease is prolonged.
+func (l *lease) beatEvery() time.Duration { return l.life / 5 }
 
 // Why work on a part ends early.
 var (
@@ -94,7 +95,7 @@ func (s *Service) work(soft, hard context.Context, l *lease) {
 
 // beat keeps the lease until ctx ends, and calls lose when it is gone or the run is over.
 func (s *Service) beat(ctx context.Context, l *lease, far *progress, lose context.CancelCauseFunc) {
-	every := time.NewTicker(heartbeatEvery)
+	every := time.NewTicker(l.beatEvery())
 	defer every.Stop()
 	last := time.Now()
 	for {
@@ -112,7 +113,7 @@ func (s *Service) beat(ctx context.Context, l *lease, far *progress, lose contex
 			return
 		case err == nil:
 			last = time.Now()
-		case fault.ReasonOf(err) == fault.ReasonFenced, time.Since(last) > leaseLife:
+		case fault.ReasonOf(err) == fault.ReasonFenced, time.Since(last) > l.life:
 			lose(errLost)
 			return
 		}
@@ -145,7 +146,7 @@ func (s *Service) conclude(hard context.Context, l *lease, e ending, cause error
 		outcome = "planned"
 	}
 	s.metrics.parts.WithLabelValues(outcome).Inc()
-	ctx, cancel := context.WithTimeout(hard, leaseLife)
+	ctx, cancel := context.WithTimeout(hard, max(l.life, leaseLife))
 	defer cancel()
 	if err := s.peers.complete(ctx, l, e); err != nil && fault.ReasonOf(err) != fault.ReasonFenced {
 		log.WarnContext(hard, "the end of a part could not be told; its lease ends by itself", "error", err)

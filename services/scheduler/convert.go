@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	configv1 "millrace.dev/gen/millrace/config/v1"
@@ -164,6 +165,7 @@ func toLease(g grant) (*schedulerv1.PartLease, error) {
 	out := &schedulerv1.PartLease{
 		Workspace: string(r.Workspace), Run: r.ID.String(), RunNo: r.RunNo, Sync: r.SyncID, SyncUid: r.SyncUID, SyncVersion: r.SyncVersion,
 		Part: p.Part, Epoch: p.Epoch, Lane: toLane(r.Lane), Traceparent: r.Traceparent, Full: r.Full, Retried: toRetried(g.Retried),
+		Life: durationpb.New(g.Life),
 	}
 	if r.Incremental && !r.Full {
 		out.Checkpoint = r.Checkpoint

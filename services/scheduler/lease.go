@@ -22,6 +22,7 @@ type grant struct {
 	Run     runRow
 	Part    partRow
 	Retried []record.RetriedRun
+	Life    time.Duration // without a heartbeat
 }
 
 // ready chooses the part to lease next: fenced and not backing off, planning first, then of the run that has the fewest
@@ -143,7 +144,7 @@ func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker s
 		}
 	}
 	retried, err := retriedBy(ctx, tx, r)
-	return grant{Run: r, Part: p, Retried: retried}, err == nil, err
+	return grant{Run: r, Part: p, Retried: retried, Life: s.settings.Lease}, err == nil, err
 }
 
 // retriedBy answers the runs that r retries, each with the parts that r adopted of it and still holds.

@@ -591,7 +591,9 @@ type PartLease struct {
 	// The columns as they are now were approved: no drift is judged.
 	DriftApproved bool `protobuf:"varint,21,opt,name=drift_approved,json=driftApproved,proto3" json:"drift_approved,omitempty"`
 	// The run whose rejects are read instead of the warehouse.
-	ReplayOf      string `protobuf:"bytes,22,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
+	ReplayOf string `protobuf:"bytes,22,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
+	// How long the part stays the worker's after its last heartbeat; it beats at a fifth of that.
+	Life          *durationpb.Duration `protobuf:"bytes,23,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -771,6 +773,13 @@ func (x *PartLease) GetReplayOf() string {
 		return x.ReplayOf
 	}
 	return ""
+}
+
+func (x *PartLease) GetLife() *durationpb.Duration {
+	if x != nil {
+		return x.Life
+	}
+	return nil
 }
 
 // RetriedRun is a run whose recorded effects count for the one that retries it, but for the parts that were adopted
@@ -1765,7 +1774,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"arrow_type\x18\x03 \x01(\tR\tarrowType\"z\n" +
 	"\x0eAcceptedSchema\x12+\n" +
 	"\x11model_fingerprint\x18\x01 \x01(\tR\x10modelFingerprint\x12;\n" +
-	"\acolumns\x18\x02 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"\x89\x06\n" +
+	"\acolumns\x18\x02 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"\xb8\x06\n" +
 	"\tPartLease\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x15\n" +
@@ -1790,7 +1799,8 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x03dry\x18\x13 \x01(\bR\x03dry\x12A\n" +
 	"\baccepted\x18\x14 \x01(\v2%.millrace.scheduler.v1.AcceptedSchemaR\baccepted\x12%\n" +
 	"\x0edrift_approved\x18\x15 \x01(\bR\rdriftApproved\x12\x1b\n" +
-	"\treplay_of\x18\x16 \x01(\tR\breplayOfJ\x04\b\f\x10\rR\bretry_of\"O\n" +
+	"\treplay_of\x18\x16 \x01(\tR\breplayOf\x12-\n" +
+	"\x04life\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x04lifeJ\x04\b\f\x10\rR\bretry_of\"O\n" +
 	"\n" +
 	"RetriedRun\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x15\n" +
@@ -1932,39 +1942,40 @@ var file_millrace_scheduler_v1_account_proto_depIdxs = []int32{
 	24, // 9: millrace.scheduler.v1.PartLease.from:type_name -> google.protobuf.Timestamp
 	24, // 10: millrace.scheduler.v1.PartLease.until:type_name -> google.protobuf.Timestamp
 	5,  // 11: millrace.scheduler.v1.PartLease.accepted:type_name -> millrace.scheduler.v1.AcceptedSchema
-	27, // 12: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
-	6,  // 13: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
-	3,  // 14: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
-	1,  // 15: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	23, // 16: millrace.scheduler.v1.ReportExtractedRequest.nulls:type_name -> millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
-	1,  // 17: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
-	28, // 18: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
-	29, // 19: millrace.scheduler.v1.IngestResult.samples:type_name -> millrace.scheduler.v1.EffectSample
-	16, // 20: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
-	1,  // 21: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	30, // 22: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
-	30, // 23: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
-	0,  // 24: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
-	27, // 25: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
-	8,  // 26: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
-	10, // 27: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
-	12, // 28: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
-	14, // 29: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
-	17, // 30: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
-	19, // 31: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
-	21, // 32: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
-	9,  // 33: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
-	11, // 34: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
-	13, // 35: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
-	15, // 36: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
-	18, // 37: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
-	20, // 38: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
-	22, // 39: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
-	33, // [33:40] is the sub-list for method output_type
-	26, // [26:33] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	27, // 12: millrace.scheduler.v1.PartLease.life:type_name -> google.protobuf.Duration
+	27, // 13: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
+	6,  // 14: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
+	3,  // 15: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
+	1,  // 16: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	23, // 17: millrace.scheduler.v1.ReportExtractedRequest.nulls:type_name -> millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
+	1,  // 18: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
+	28, // 19: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
+	29, // 20: millrace.scheduler.v1.IngestResult.samples:type_name -> millrace.scheduler.v1.EffectSample
+	16, // 21: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
+	1,  // 22: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	30, // 23: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
+	30, // 24: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
+	0,  // 25: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
+	27, // 26: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
+	8,  // 27: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
+	10, // 28: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
+	12, // 29: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
+	14, // 30: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
+	17, // 31: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
+	19, // 32: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
+	21, // 33: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
+	9,  // 34: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
+	11, // 35: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
+	13, // 36: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
+	15, // 37: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
+	18, // 38: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
+	20, // 39: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
+	22, // 40: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
+	34, // [34:41] is the sub-list for method output_type
+	27, // [27:34] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_millrace_scheduler_v1_account_proto_init() }
