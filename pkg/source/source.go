@@ -97,7 +97,8 @@ type Column struct {
 type Planner interface {
 	// Plan looks at the window [q.Low − q.Lookback, …] from q.From on. The watermark is min(largest iterator value in
 	// the snapshot, snapshot instant − q.Delay), never the clock; empty where there is no row, or no iterator. It cuts
-	// the window into about `want` parts, at least one; one more for NULL iterators where the model reads them.
+	// the window into at most `want` parts, at least one, and one more for NULL iterators where the model reads them.
+	// Where all is read and the model has no iterator, parts are slices by its key columns, if it has any.
 	Plan(ctx context.Context, q Query, want int) (Plan, error)
 }
 
@@ -108,8 +109,12 @@ type Plan struct {
 	Watermark      string
 	EstimatedRows  int64
 	EstimatedBytes int64
-	NullIterator   int64 // rows whose iterator is NULL
-	Parts          []Range
+	// Counted says that EstimatedRows is no estimate: it is how many rows the parts have in the snapshot.
+	Counted      bool
+	NullIterator int64 // rows whose iterator is NULL
+	// FutureRows are rows beyond snapshot instant − q.Delay, which no part reads; 0 where q.Until ends the window before.
+	FutureRows int64
+	Parts      []Range
 	// Replan says that parts finished under this snapshot do not go together with parts of another.
 	Replan bool
 }
@@ -119,6 +124,13 @@ type Plan struct {
 type Holder interface {
 	// Holds says whether the last Plan opened such a snapshot.
 	Holds() bool
+}
+
+// Renewer is the power of a source to read on under a new snapshot where the planned one is gone, because its parts are
+// by value.
+type Renewer interface {
+	// ReadUnder names the snapshot of the last Read that found one: its query's, or the new one.
+	ReadUnder() string
 }
 
 // Browser is the power of a source to list what it has.

@@ -87,6 +87,18 @@ func (a Axis) Ceiling(b Bounds) Value {
 	return c
 }
 
+// Future answers the value above which rows are left to a later run, zero where there is none: beyond the snapshot's
+// instant less the delay, when the largest value is and Until does not end the window before.
+func (a Axis) Future(b Bounds, most Value) Value {
+	until := b.Until
+	b.Until = time.Time{}
+	edge := a.Ceiling(b)
+	if edge.IsZero() || most.IsZero() || most.Compare(edge) <= 0 || (!until.IsZero() && a.At(until).Compare(edge) <= 0) {
+		return Value{}
+	}
+	return edge
+}
+
 // Window answers the window of a read whose largest value is most; a zero most is no row. Its high end is
 // min(most, ceiling). Without a row to read, and where it would go back, the watermark does not move.
 func (a Axis) Window(b Bounds, most Value) Window {

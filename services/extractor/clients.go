@@ -133,7 +133,7 @@ func (p *peers) published(ctx context.Context, b id.Batch, rows, bytes int64, di
 func (p *peers) complete(ctx context.Context, l *lease, e ending) error {
 	req := &schedulerv1.CompletePartRequest{
 		Run: l.run.String(), Part: l.part, Epoch: l.epoch,
-		Batches: e.batches, Rows: e.rows, Released: e.released, Replan: e.replan,
+		Batches: e.batches, Rows: e.rows, Released: e.released, Replan: e.replan, Snapshot: e.snapshot,
 	}
 	if e.err != nil {
 		f := fault.As(e.err)

@@ -62,6 +62,10 @@ func ofPlan(p plan) *schedulerv1.RunPlan {
 		SchemaFingerprint: p.fingerprint, Snapshot: p.Snapshot, SnapshotTime: timestamppb.New(p.SnapshotTime), Watermark: p.Watermark,
 		EstimatedRows: p.EstimatedRows, EstimatedBytes: p.EstimatedBytes, NullIterator: p.NullIterator,
 		LowEdge: p.lowEdge, PayloadCap: p.payloadCap, KeyColumns: p.keys, ProgramVersion: p.program,
+		FutureRows: p.FutureRows, CompleteRead: p.complete,
+	}
+	if p.Counted {
+		out.CountedRows = &p.EstimatedRows
 	}
 	for _, r := range p.Parts {
 		out.Parts = append(out.Parts, &schedulerv1.PartRange{Low: r.Low, High: r.High, HighClosed: r.HighClosed, Nulls: r.Nulls, Unit: r.Unit})

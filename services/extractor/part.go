@@ -57,11 +57,19 @@ func (s *Service) extract(soft, ctx context.Context, l *lease, far *progress) en
 	}
 	switch {
 	case err == nil:
-		return ending{batches: p.seq.Load(), rows: p.rowsSent.Load()}
+		return ending{batches: p.seq.Load(), rows: p.rowsSent.Load(), snapshot: readUnder(src, q)}
 	case errors.Is(err, errStopping):
 		return ending{released: true}
 	}
 	return ending{err: err, replan: fault.ReasonOf(err) == fault.ReasonSourceChanged}
+}
+
+// readUnder answers the snapshot that q was read under.
+func readUnder(src source.Source, q source.Query) string {
+	if r, ok := source.As[source.Renewer](src); ok {
+		return r.ReadUnder()
+	}
+	return q.Snapshot
 }
 
 // newPart prepares the reading of a part by the run's plan. A query whose columns are no longer the planned ones is
@@ -91,7 +99,8 @@ func (s *Service) newPart(ctx context.Context, l *lease, snap resource.Snapshot,
 	if p.axis, p.timed, err = axisOf(snap, schema); err != nil {
 		return nil, q, err
 	}
-	if q.Model.Iterator = iterator(snap, schema); p.timed && l.plan.lowEdge != "" {
+	q.Model.KeyColumns = l.plan.keys
+	if q.Model.Iterator = cutBy(snap, schema, l.plan.keys); p.timed && l.plan.lowEdge != "" {
 		p.low, err = p.axis.Parse(l.plan.lowEdge)
 	}
 	return p, q, err

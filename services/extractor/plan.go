@@ -64,14 +64,15 @@ func (s *Service) planOf(ctx context.Context, l *lease, snap resource.Snapshot, 
 	if !ok {
 		return plan{}, fault.New(fault.Precondition, fault.ReasonDriverMissing, "the driver of %s plans no runs", snap.Connection.Provider())
 	}
-	q.Model.Iterator = iterator(snap, schema)
+	q.Model.KeyColumns = program.KeyColumns()
+	q.Model.Iterator = cutBy(snap, schema, q.Model.KeyColumns)
 	got, err := planner.Plan(ctx, q, s.settings.MaxParts)
 	if err != nil {
 		return plan{}, err //nolint:wrapcheck // classified by the driver
 	}
 	p := plan{
 		Plan: got, fingerprint: fingerprint(schema), payloadCap: s.bus.PayloadCap(),
-		keys: program.KeyColumns(), program: program.Version(),
+		keys: q.Model.KeyColumns, program: program.Version(), complete: q.Full,
 	}
 	if !q.Full {
 		p.lowEdge = q.Low
@@ -127,12 +128,22 @@ func axisOf(snap resource.Snapshot, schema *arrow.Schema) (window.Axis, bool, er
 	return a, err == nil, err //nolint:wrapcheck // classified by window
 }
 
-// iterator answers the iterator that parts are read by; none where the mode does without and it does not fit.
-func iterator(snap resource.Snapshot, schema *arrow.Schema) resource.Iterator {
-	if _, ok, err := axisOf(snap, schema); !ok || err != nil {
+// cutBy answers the column that parts are cut by: the iterator; where a read of everything does without, its only key
+// where that is ordered; none where parts are cut by a hash of the keys, or not at all.
+func cutBy(snap resource.Snapshot, schema *arrow.Schema, keys []string) resource.Iterator {
+	if _, ok, err := axisOf(snap, schema); ok && err == nil {
+		return snap.DataModel.Iterator
+	}
+	if snap.Sync.Mode != resource.Full || len(keys) != 1 {
 		return resource.Iterator{}
 	}
-	return snap.DataModel.Iterator
+	for _, typ := range []resource.IteratorType{resource.IteratorInteger, resource.IteratorDecimal, resource.IteratorTimestamp, resource.IteratorDate} {
+		it := resource.Iterator{Column: keys[0], Type: typ}
+		if _, err := window.NewAxis(it, schema); err == nil {
+			return it
+		}
+	}
+	return resource.Iterator{}
 }
 
 // fingerprint answers a hash over names and types of the columns, in their order.

@@ -29,6 +29,8 @@ func TestARunIsPlannedAndItsRowsPassedOn(t *testing.T) {
 	require.Len(t, parts, 1)
 	require.Equal(t, "2026-01-01T13:53:19", m.plan.GetWatermark())
 	require.EqualValues(t, 50000, m.plan.GetEstimatedRows())
+	require.EqualValues(t, 50000, m.plan.GetCountedRows())
+	require.False(t, m.plan.GetCompleteRead(), "a window is not everything")
 	require.Equal(t, []string{"customer_id"}, m.plan.GetKeyColumns())
 	require.Equal(t, m.bus.PayloadCap(), m.plan.GetPayloadCap())
 	require.NotEmpty(t, m.plan.GetSchemaFingerprint())
@@ -37,6 +39,7 @@ func TestARunIsPlannedAndItsRowsPassedOn(t *testing.T) {
 	done := m.work(parts[0])
 	require.Nil(t, done.GetError())
 	require.EqualValues(t, 50000, done.GetRows())
+	require.Equal(t, m.plan.GetSnapshot(), done.GetSnapshot())
 	require.Len(t, m.reports, int(done.GetBatches()))
 
 	seen, seqs := map[id.Row]bool{}, map[uint32]bool{}
@@ -110,6 +113,40 @@ func TestModeFullNeedsNoIterator(t *testing.T) {
 	for _, b := range m.collect(int(done.GetBatches())) {
 		require.True(t, b.Full)
 		require.Equal(t, b.Times().Len(), b.Times().NullN())
+	}
+}
+
+// In mode full without iterator, parts are ranges of an ordered key, or buckets of the keys' hash.
+func TestModeFullIsCutByItsKeys(t *testing.T) {
+	m := newMesh(t, func(_ *app.Env, s *extractor.Settings) { s.PartRows = 10000 })
+	m.warehouse(people)
+	m.snapshot.Sync.Mode, m.snapshot.DataModel.Iterator = resource.Full, resource.Iterator{}
+	for keys, cut := range map[string]func(*schedulerv1.PartRange) bool{
+		"customer_id": func(r *schedulerv1.PartRange) bool { return r.GetLow() != "" || r.GetHigh() != "" || r.GetNulls() },
+		"email":       func(r *schedulerv1.PartRange) bool { return r.GetUnit() != "" },
+	} {
+		m.snapshot.DataModel.KeyColumns = []string{keys}
+		parts := m.planned()
+		require.GreaterOrEqual(t, len(parts), 5, keys)
+		require.True(t, m.plan.GetCompleteRead())
+		require.EqualValues(t, 50000, m.plan.GetCountedRows())
+		rows, batches := int64(0), 0
+		for _, p := range parts {
+			require.True(t, cut(p.GetRange()), "%s: %s", keys, p.GetRange())
+			p.Epoch += uint32(len(keys)) // other batches each time
+			done := m.work(p)
+			require.Nil(t, done.GetError())
+			require.Equal(t, m.plan.GetSnapshot(), done.GetSnapshot())
+			rows, batches = rows+done.GetRows(), batches+int(done.GetBatches())
+		}
+		require.EqualValues(t, 50000, rows, keys)
+		seen := map[id.Row]bool{}
+		for _, b := range m.collect(batches) {
+			for i := range b.Keys().Len() {
+				seen[id.Row(b.Keys().Value(i))] = true
+			}
+		}
+		require.Len(t, seen, 50000, keys)
 	}
 }
 

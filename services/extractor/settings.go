@@ -10,8 +10,8 @@ type Settings struct {
 	BatchRows  int   `default:"16384" help:"Rows that a batch has, where the payload cap allows it."`
 	PartBudget int64 `default:"67108864" placeholder:"BYTES" help:"Bytes of rows that a part holds between warehouse and broker."`
 	Window     int   `default:"8" help:"Batches of a part on their way to the broker at once."`
-	MaxParts   int   `default:"8" help:"Parts that a run is cut into, at most."`
-	PartRows   int64 `default:"2000000" help:"Rows that make another part worth its scan."`
+	MaxParts   int   `default:"48" help:"Parts that a run is cut into, at most; what a crash interrupts is read again in whole parts."`
+	PartRows   int64 `default:"500000" help:"Rows that make another part worth its scan."`
 	MaxColumns int   `default:"1000" help:"Columns that a data model may select."`
 
 	DuckDBMemory  string `name:"duckdb-memory" default:"512MB" help:"DuckDB's memory limit for one open path."`
@@ -26,7 +26,7 @@ func (s Settings) withDefaults() Settings {
 	for _, f := range []struct {
 		at *int
 		to int
-	}{{&s.Slots, 2}, {&s.BatchRows, 16384}, {&s.Window, 8}, {&s.MaxParts, 8}, {&s.MaxColumns, 1000}} {
+	}{{&s.Slots, 2}, {&s.BatchRows, 16384}, {&s.Window, 8}, {&s.MaxParts, 48}, {&s.MaxColumns, 1000}} {
 		if *f.at <= 0 {
 			*f.at = f.to
 		}

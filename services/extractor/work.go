@@ -42,6 +42,7 @@ type plan struct {
 	payloadCap  int64
 	keys        []string
 	program     string
+	complete    bool // the parts are everything that the query selects
 }
 
 // ending is how an attempt at a part ended.
@@ -51,6 +52,7 @@ type ending struct {
 	err      error
 	released bool
 	replan   bool
+	snapshot string // that the part was read under
 }
 
 // leaseLife is how long a part stays ours after a heartbeat where the scheduler does not say.

@@ -21,7 +21,7 @@ import (
 const sampleRows = 20_000
 
 // Plan fixes the files' snapshot, and in it the watermark and the parts: ranges of the iterator with about as many rows
-// each, one more part for each PartRows rows.
+// each, or buckets of the keys' hash, one part for each PartRows rows. Rows are counted.
 func (s *Source) Plan(ctx context.Context, q source.Query, want int) (source.Plan, error) {
 	c, err := s.db.connect()
 	if err != nil {
@@ -72,13 +72,9 @@ func (p *planner) plan(ctx context.Context) (source.Plan, error) {
 		return source.Plan{}, err
 	}
 	plan := source.Plan{SnapshotTime: time.UnixMicro(micros).UTC(), Parts: []source.Range{{}}}
+	plan.Counted = !sqltext.Varies(d.sql)
 	if p.q.Model.Iterator.Column == "" {
-		row, err := p.c.one(ctx, d.probe("CAST(count(*) AS VARCHAR)", ""))
-		if err != nil {
-			return plan, err
-		}
-		plan.EstimatedRows, err = number(row[0])
-		return plan, err
+		return plan, p.buckets(ctx, &plan)
 	}
 	if p.axis, err = window.NewAxis(p.q.Model.Iterator, d.schema); err != nil {
 		return plan, err
@@ -89,13 +85,31 @@ func (p *planner) plan(ctx context.Context) (source.Plan, error) {
 	return plan, p.window(ctx, &plan)
 }
 
-// full cuts everything; rows without an iterator value are a part of their own where there are others.
-func (p *planner) full(ctx context.Context, plan *source.Plan) error {
-	row, err := p.c.one(ctx, p.d.probe("CAST(count(*) AS VARCHAR)", ""))
+// buckets cuts everything by a hash of the keys, where there are any.
+func (p *planner) buckets(ctx context.Context, plan *source.Plan) error {
+	var err error
+	if plan.EstimatedRows, err = p.count(ctx, "", nil); err != nil {
+		return err
+	}
+	n := p.parts(plan.EstimatedRows)
+	if n <= 1 || len(p.q.Model.KeyColumns) == 0 {
+		return nil
+	}
+	by, err := p.c.hash(ctx)
 	if err != nil {
 		return err
 	}
-	if plan.EstimatedRows, err = number(row[0]); err != nil {
+	plan.Parts = plan.Parts[:0]
+	for i := range n {
+		plan.Parts = append(plan.Parts, source.Range{Unit: sqltext.Bucket{Index: i, Of: n, By: by}.String()})
+	}
+	return nil
+}
+
+// full cuts everything; rows without an iterator value are a part of their own where there are others.
+func (p *planner) full(ctx context.Context, plan *source.Plan) error {
+	var err error
+	if plan.EstimatedRows, err = p.count(ctx, "", nil); err != nil {
 		return err
 	}
 	bounds, err := p.bounds(ctx, plan.EstimatedRows, "", nil)
@@ -114,6 +128,9 @@ func (p *planner) window(ctx context.Context, plan *source.Plan) error {
 	}
 	most, err := p.most(ctx, plan)
 	if err != nil {
+		return err
+	}
+	if err := p.future(ctx, b, most, plan); err != nil {
 		return err
 	}
 	w := p.axis.Window(b, most)
@@ -138,16 +155,35 @@ func (p *planner) cut(ctx context.Context, w window.Window, plan *source.Plan) e
 		return err
 	}
 	defer destroyValues(args)
-	row, err := p.c.one(ctx, p.d.probe("CAST(count(*) AS VARCHAR)", where), args...)
-	if err != nil {
-		return err
-	}
-	if plan.EstimatedRows, err = number(row[0]); err != nil {
+	if plan.EstimatedRows, err = p.count(ctx, where, args); err != nil {
 		return err
 	}
 	bounds, err := p.bounds(ctx, plan.EstimatedRows, where, args)
 	plan.Parts = p.axis.Ranges(w, bounds)
 	return err
+}
+
+// future counts the rows beyond the largest value that the window may hold.
+func (p *planner) future(ctx context.Context, b window.Bounds, most window.Value, plan *source.Plan) error {
+	edge := p.axis.Future(b, most)
+	if edge.IsZero() {
+		return nil
+	}
+	cast, arg := p.d.bound(p.axis, edge)
+	args := []engine.Value{arg}
+	defer destroyValues(args)
+	var err error
+	plan.FutureRows, err = p.count(ctx, " WHERE "+sqltext.Quote(p.axis.Column)+" > "+cast, args)
+	return err
+}
+
+// count answers how many of the model's rows meet a condition.
+func (p *planner) count(ctx context.Context, where string, args []engine.Value) (int64, error) {
+	row, err := p.c.one(ctx, p.d.probe("CAST(count(*) AS VARCHAR)", where), args...)
+	if err != nil {
+		return 0, err
+	}
+	return number(row[0])
 }
 
 // most answers the largest iterator value, and counts the rows that have none.
@@ -169,7 +205,7 @@ func (p *planner) most(ctx context.Context, plan *source.Plan) (window.Value, er
 
 // bounds answers iterator values that cut about `rows` rows into parts of about the same size; none where one part does.
 func (p *planner) bounds(ctx context.Context, rows int64, where string, args []engine.Value) ([]window.Value, error) {
-	n := min(int64(p.want), 1+rows/p.partRows)
+	n := p.parts(rows)
 	if n <= 1 {
 		return nil, nil
 	}
@@ -180,6 +216,11 @@ func (p *planner) bounds(ctx context.Context, rows int64, where string, args []e
 	column := sqltext.Quote(p.axis.Column)
 	sample := "SELECT " + column + " FROM (\n" + p.d.sql + "\n) AS q" + where + " USING SAMPLE " + strconv.Itoa(sampleRows)
 	return p.values(ctx, "SELECT unnest(quantile_disc("+column+", ["+strings.Join(quantiles, ", ")+"])) AS "+column+" FROM ("+sample+") AS s", args)
+}
+
+// parts answers how many parts `rows` rows are worth.
+func (p *planner) parts(rows int64) int {
+	return int(min(int64(p.want), (rows+p.partRows-1)/p.partRows))
 }
 
 // values answers the iterator values that a statement of one column selects, without NULLs.

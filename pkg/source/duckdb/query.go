@@ -5,6 +5,7 @@ package duckdb
 import (
 	"context"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -112,6 +113,15 @@ func (q *query) where(a window.Axis, r source.Range) (string, []engine.Value, er
 		return "", nil, nil
 	}
 	return " WHERE " + strings.Join(terms, " AND "), args, nil
+}
+
+// bucket answers the condition of a bucket of the keys' hash.
+func (q *query) bucket(b sqltext.Bucket, keys []string) string {
+	columns := make([]string, len(keys))
+	for i, k := range keys {
+		columns[i] = sqltext.Quote(k)
+	}
+	return " WHERE hash(" + strings.Join(columns, ", ") + ") % " + strconv.Itoa(b.Of) + " = " + strconv.Itoa(b.Index)
 }
 
 func upper(r source.Range) string {

@@ -13,6 +13,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/source"
+	"millrace.dev/pkg/source/sqltext"
 	"millrace.dev/pkg/window"
 )
 
@@ -41,9 +42,6 @@ func (s *Source) Read(ctx context.Context, q source.Query) iter.Seq2[arrow.Recor
 
 // read stops without an error when yield answers false.
 func (s *Source) read(ctx context.Context, q source.Query, yield func(arrow.RecordBatch, error) bool) error {
-	if q.Range.Unit != "" {
-		return fault.New(fault.Precondition, fault.ReasonSourceChanged, "duckdb reads no part by the name %q; plan the run again", q.Range.Unit)
-	}
 	c, err := s.db.connect()
 	if err != nil {
 		return err
@@ -82,19 +80,42 @@ func (c *conn) open(ctx context.Context, q source.Query) (*statement, *arrow.Sch
 	if err != nil {
 		return nil, nil, err
 	}
-	where, args := "", []engine.Value(nil)
-	if !q.Range.IsAll() {
-		a, err := window.NewAxis(q.Model.Iterator, d.schema)
-		if err != nil {
-			return nil, nil, err
-		}
-		if where, args, err = d.where(a, q.Range); err != nil {
-			return nil, nil, err
-		}
+	where, args, err := c.slice(ctx, d, q)
+	if err != nil {
+		return nil, nil, err
 	}
 	defer destroyValues(args)
 	stmt, err := c.prepareBound(ctx, d.text(where, q.Limit), args)
 	return stmt, d.schema, err
+}
+
+// slice answers the condition of q's range.
+func (c *conn) slice(ctx context.Context, d *query, q source.Query) (string, []engine.Value, error) {
+	switch {
+	case q.Range.IsAll():
+		return "", nil, nil
+	case q.Range.Unit != "":
+		by, err := c.hash(ctx)
+		if err != nil {
+			return "", nil, err
+		}
+		b, err := sqltext.ParseBucket(q.Range.Unit, by)
+		return d.bucket(b, q.Model.KeyColumns), nil, err
+	}
+	a, err := window.NewAxis(q.Model.Iterator, d.schema)
+	if err != nil {
+		return "", nil, err
+	}
+	return d.where(a, q.Range)
+}
+
+// hash names the engine's hash: it may be another one in the next version.
+func (c *conn) hash(ctx context.Context) (string, error) {
+	row, err := c.one(ctx, "SELECT CAST(version() AS VARCHAR)")
+	if err != nil {
+		return "", err
+	}
+	return "hash of DuckDB " + row[0], nil
 }
 
 func limitText(limit int) string {

@@ -21,7 +21,7 @@ type Settings struct {
 	TempDir string
 	// MaxTempSize bounds TempDir, as DuckDB writes it. Default 10GB.
 	MaxTempSize string
-	// PartRows is how many rows make another part worth its scan. Default 2,000,000.
+	// PartRows is how many rows make another part worth its scan. Default 500,000.
 	PartRows int64
 }
 
@@ -36,7 +36,7 @@ func (s Settings) withDefaults() Settings {
 		s.MaxTempSize = "10GB"
 	}
 	if s.PartRows <= 0 {
-		s.PartRows = 2_000_000
+		s.PartRows = 500_000
 	}
 	return s
 }

@@ -92,8 +92,9 @@ func chainOnly(roots *x509.CertPool) func(tls.ConnectionState) error {
 
 // session is a connection in a READ ONLY, REPEATABLE READ transaction.
 type session struct {
-	conn *pgx.Conn
-	life context.Context //nolint:containedctx // does not end: the connection is closed after its caller's context, too
+	conn     *pgx.Conn
+	snapshot string          // its name: as exported, or as the server writes it
+	life     context.Context //nolint:containedctx // does not end: the connection is closed after its caller's context, too
 }
 
 func newSession(ctx context.Context, conn *pgx.Conn) *session {
@@ -128,6 +129,7 @@ func (x *session) begin(ctx context.Context, timeout time.Duration, snapshot str
 	if snapshotName.MatchString(snapshot) {
 		err := x.exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT '"+snapshot+"'")
 		if err == nil {
+			x.snapshot = snapshot
 			return x.settle(ctx, timeout)
 		}
 		if !isGone(err) {
@@ -140,7 +142,10 @@ func (x *session) begin(ctx context.Context, timeout time.Duration, snapshot str
 	if err := x.exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"); err != nil {
 		return classify(ctx, err, "", 0)
 	}
-	return x.settle(ctx, timeout)
+	if err := x.settle(ctx, timeout); err != nil {
+		return err
+	}
+	return classify(ctx, x.conn.QueryRow(ctx, "SELECT txid_current_snapshot()::text").Scan(&x.snapshot), "", 0)
 }
 
 // settle makes the settings that reading depends on, for the transaction.

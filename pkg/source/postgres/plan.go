@@ -19,7 +19,8 @@ import (
 const sampleRows = 20_000
 
 // Plan exports a snapshot, which lives until Close or the next Plan, and fixes in it the watermark and the parts: ranges
-// of the iterator with about as many rows each, one more part for each PartRows rows. Rows are estimated, not counted.
+// of the iterator with about as many rows each, or buckets of the keys' hash, one part for each PartRows rows. Rows are
+// counted in the snapshot, bytes estimated.
 func (s *Source) Plan(ctx context.Context, q source.Query, want int) (source.Plan, error) {
 	x, err := s.begin(ctx, q.Label, "")
 	if err != nil {
@@ -56,8 +57,9 @@ func (p *planner) plan(ctx context.Context) (source.Plan, error) {
 	if p.d, err = p.x.describe(ctx, p.q); err != nil {
 		return plan, err
 	}
+	plan.Counted = !sqltext.Varies(p.d.sql)
 	if p.q.Model.Iterator.Column == "" {
-		return plan, p.estimate(ctx, "", &plan)
+		return plan, p.buckets(ctx, &plan)
 	}
 	if p.axis, err = window.NewAxis(p.q.Model.Iterator, p.d.schema); err != nil {
 		return plan, err //nolint:wrapcheck // classified by window
@@ -66,6 +68,30 @@ func (p *planner) plan(ctx context.Context) (source.Plan, error) {
 		return plan, p.full(ctx, &plan)
 	}
 	return plan, p.window(ctx, &plan)
+}
+
+// hash names the server's hash of texts.
+const hash = "hash of PostgreSQL"
+
+// buckets cuts everything by a hash of the keys, where there are any.
+func (p *planner) buckets(ctx context.Context, plan *source.Plan) error {
+	if err := p.estimate(ctx, "", plan); err != nil {
+		return err
+	}
+	n := p.parts(plan.EstimatedRows)
+	if n <= 1 || len(p.q.Model.KeyColumns) == 0 {
+		return nil
+	}
+	plan.Parts = plan.Parts[:0]
+	for i := range n {
+		plan.Parts = append(plan.Parts, source.Range{Unit: sqltext.Bucket{Index: i, Of: n, By: hash}.String()})
+	}
+	return nil
+}
+
+// parts answers how many parts `rows` rows are worth.
+func (p *planner) parts(rows int64) int {
+	return int(min(int64(p.want), (rows+p.s.settings.PartRows-1)/p.s.settings.PartRows))
 }
 
 // full cuts everything; rows without an iterator value are a part of their own where there are others.
@@ -88,9 +114,8 @@ func (p *planner) window(ctx context.Context, plan *source.Plan) error {
 		return err //nolint:wrapcheck // classified by window
 	}
 	name := sqltext.Quote(p.axis.Column)
-	sql := p.d.probe("count(*)", " WHERE "+name+" IS NULL")
-	if err := p.x.conn.QueryRow(ctx, sql).Scan(&plan.NullIterator); err != nil {
-		return classify(ctx, err, sql, 1)
+	if plan.NullIterator, err = p.count(ctx, " WHERE "+name+" IS NULL"); err != nil {
+		return err
 	}
 	most, err := p.values(ctx, p.d.probe("CAST(max("+name+") AS "+p.own()+")", ""))
 	if err != nil {
@@ -99,6 +124,9 @@ func (p *planner) window(ctx context.Context, plan *source.Plan) error {
 	var largest window.Value
 	if len(most) > 0 {
 		largest = most[0]
+	}
+	if err := p.future(ctx, b, largest, plan); err != nil {
+		return err
 	}
 	w := p.axis.Window(b, largest)
 	plan.Watermark, plan.Parts = w.Watermark.String(), p.axis.Ranges(w, nil)
@@ -116,7 +144,30 @@ func (p *planner) window(ctx context.Context, plan *source.Plan) error {
 
 func (p *planner) own() string { return p.d.columns[p.axis.Index].own }
 
-// cut estimates the rows of a window and makes its parts.
+// future counts the rows beyond the largest value that the window may hold.
+func (p *planner) future(ctx context.Context, b window.Bounds, most window.Value, plan *source.Plan) error {
+	edge := p.axis.Future(b, most)
+	if edge.IsZero() {
+		return nil
+	}
+	if err := p.x.bind(ctx, "millrace.low", edge.SQL()); err != nil {
+		return err
+	}
+	var err error
+	plan.FutureRows, err = p.count(ctx, " WHERE "+sqltext.Quote(p.axis.Column)+" > CAST(current_setting('millrace.low') AS "+p.own()+")")
+	return err
+}
+
+// count answers how many of the model's rows meet a condition.
+func (p *planner) count(ctx context.Context, where string) (n int64, err error) {
+	sql := p.d.probe("count(*)", where)
+	if err := p.x.conn.QueryRow(ctx, sql).Scan(&n); err != nil {
+		return 0, classify(ctx, err, sql, 1)
+	}
+	return n, nil
+}
+
+// cut counts the rows of a window and makes its parts.
 func (p *planner) cut(ctx context.Context, w window.Window, plan *source.Plan) error {
 	where, err := p.x.where(ctx, p.d, p.axis, plan.Parts[0])
 	if err != nil {
@@ -130,7 +181,7 @@ func (p *planner) cut(ctx context.Context, w window.Window, plan *source.Plan) e
 	return err
 }
 
-// estimate asks the server's planner for rows and bytes.
+// estimate counts rows and asks the server's planner for their bytes.
 func (p *planner) estimate(ctx context.Context, where string, plan *source.Plan) error {
 	var text []byte
 	sql := "EXPLAIN (FORMAT JSON) " + p.d.text(where, 0)
@@ -139,21 +190,21 @@ func (p *planner) estimate(ctx context.Context, where string, plan *source.Plan)
 	}
 	var doc []struct {
 		Plan struct {
-			Rows  float64 `json:"Plan Rows"`
 			Width float64 `json:"Plan Width"`
 		} `json:"Plan"`
 	}
 	if err := json.Unmarshal(text, &doc); err != nil || len(doc) != 1 {
 		return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "the database explains no plan; try again")
 	}
-	plan.EstimatedRows = int64(doc[0].Plan.Rows)
-	plan.EstimatedBytes = int64(doc[0].Plan.Rows * doc[0].Plan.Width)
-	return nil
+	var err error
+	plan.EstimatedRows, err = p.count(ctx, where)
+	plan.EstimatedBytes = int64(float64(plan.EstimatedRows) * doc[0].Plan.Width)
+	return err
 }
 
 // bounds answers iterator values that cut about `rows` rows into parts of about the same size; none where one part does.
 func (p *planner) bounds(ctx context.Context, rows int64, where string) ([]window.Value, error) {
-	n := min(int64(p.want), 1+rows/p.s.settings.PartRows)
+	n := p.parts(rows)
 	if n <= 1 {
 		return nil, nil
 	}

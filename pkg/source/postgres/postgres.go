@@ -21,7 +21,7 @@ import (
 type Settings struct {
 	// ConnectTimeout bounds the making of a connection. Default 15 s.
 	ConnectTimeout time.Duration
-	// PartRows is how many rows make another part worth its scan. Default 2,000,000.
+	// PartRows is how many rows make another part worth its scan. Default 500,000.
 	PartRows int64
 	// Allocator gives the memory of batches. Default Go's.
 	Allocator memory.Allocator
@@ -32,7 +32,7 @@ func (s Settings) withDefaults() Settings {
 		s.ConnectTimeout = 15 * time.Second
 	}
 	if s.PartRows <= 0 {
-		s.PartRows = 2_000_000
+		s.PartRows = 500_000
 	}
 	if s.Allocator == nil {
 		s.Allocator = memory.DefaultAllocator
@@ -57,6 +57,7 @@ type Source struct {
 
 	mu       sync.Mutex
 	exporter *session // holds the snapshot of the last plan
+	under    string   // the snapshot of the last read
 }
 
 var (
@@ -65,6 +66,7 @@ var (
 	_ source.Source  = (*Source)(nil)
 	_ source.Planner = (*Source)(nil)
 	_ source.Holder  = (*Source)(nil)
+	_ source.Renewer = (*Source)(nil)
 	_ source.Browser = (*Source)(nil)
 	_ source.Keys    = (*Source)(nil)
 )
@@ -86,6 +88,19 @@ func (s *Source) Holds() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.exporter != nil
+}
+
+// ReadUnder names the snapshot of the last read that found one.
+func (s *Source) ReadUnder() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.under
+}
+
+func (s *Source) readUnder(snapshot string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.under = snapshot
 }
 
 // hold keeps the session of a plan in the place of an earlier one.

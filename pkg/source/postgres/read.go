@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"strconv"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
-	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/source"
 	"millrace.dev/pkg/source/sqltext"
 	"millrace.dev/pkg/window"
@@ -41,9 +41,6 @@ func (s *Source) Read(ctx context.Context, q source.Query) iter.Seq2[arrow.Recor
 
 // read stops without an error when each answers false.
 func (s *Source) read(ctx context.Context, q source.Query, each func(arrow.RecordBatch) bool) error {
-	if q.Range.Unit != "" {
-		return fault.New(fault.Unavailable, fault.ReasonSourceChanged, "postgres reads no part by such a name; the run is planned again")
-	}
 	x, err := s.begin(ctx, q.Label, q.Snapshot)
 	if err != nil {
 		return err
@@ -53,17 +50,28 @@ func (s *Source) read(ctx context.Context, q source.Query, each func(arrow.Recor
 	if err != nil {
 		return err
 	}
-	where := ""
-	if !q.Range.IsAll() {
-		a, err := window.NewAxis(q.Model.Iterator, d.schema)
-		if err != nil {
-			return err //nolint:wrapcheck // classified by window
-		}
-		if where, err = x.where(ctx, d, a, q.Range); err != nil {
-			return err
-		}
+	where, err := x.slice(ctx, d, q)
+	if err != nil {
+		return err
 	}
+	s.readUnder(x.snapshot)
 	return s.copy(ctx, x, d, d.text(where, q.Limit), each)
+}
+
+// slice answers the condition of q's range.
+func (x *session) slice(ctx context.Context, d *query, q source.Query) (string, error) {
+	switch {
+	case q.Range.IsAll():
+		return "", nil
+	case q.Range.Unit != "":
+		b, err := sqltext.ParseBucket(q.Range.Unit, hash)
+		return d.bucket(b, q.Model.KeyColumns), err
+	}
+	a, err := window.NewAxis(q.Model.Iterator, d.schema)
+	if err != nil {
+		return "", err //nolint:wrapcheck // classified by window
+	}
+	return x.where(ctx, d, a, q.Range)
 }
 
 // copy runs a SELECT whose columns are d's.
@@ -99,6 +107,16 @@ func (q *query) text(where string, limit int) string {
 // probe answers a statement of the driver's own over the model's.
 func (q *query) probe(list, where string) string {
 	return "SELECT " + list + " FROM (\n" + q.sql + "\n) AS q" + where
+}
+
+// bucket answers the condition of a bucket of the keys' hash.
+func (q *query) bucket(b sqltext.Bucket, keys []string) string {
+	columns := make([]string, len(keys))
+	for i, k := range keys {
+		columns[i] = sqltext.Quote(k)
+	}
+	return " WHERE (hashtextextended(CAST(ROW(" + strings.Join(columns, ", ") + ") AS text), 0) & " + strconv.FormatInt(math.MaxInt64, 10) + ") % " +
+		strconv.Itoa(b.Of) + " = " + strconv.Itoa(b.Index)
 }
 
 // where answers the condition of a range on the iterator. Its ends are bound to the transaction, not printed.

@@ -3,6 +3,7 @@ package sourcetest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +105,118 @@ func fullParts(t *testing.T, h Harness) {
 	requireOnce(t, 5*h.PartRows, readPlan(t, s, q, p))
 	q.Model.Iterator = resource.Iterator{}
 	requireOnce(t, 5*h.PartRows, readPlan(t, s, q, planOf(t, s, q, 4)))
+}
+
+// buckets cuts a read of everything without iterator by its keys, NULLs among them.
+func buckets(t *testing.T, h Harness) {
+	s := h.open(t, fmt.Sprintf(`CREATE TABLE keyed AS SELECT i AS id, CASE WHEN i %% 7 = 0 THEN NULL ELSE 'key ' || CAST(i / 2 AS VARCHAR) END AS k,
+CASE WHEN i %% 5 = 0 THEN NULL ELSE CAST(i AS DECIMAL(12,2)) END AS d FROM generate_series(1, %d) AS g(i);`, 5*h.PartRows))
+	for _, keys := range [][]string{{"k"}, {"d"}, {"k", "d"}, {"id"}} {
+		q := sql("SELECT id, k, d FROM keyed")
+		q.Full, q.Model.KeyColumns = true, keys
+		p := planOf(t, s, q, 4)
+		require.Len(t, p.Parts, 4, "%v", keys)
+		for _, r := range p.Parts {
+			require.Contains(t, r.Unit, " of 4 ", "%v", keys)
+		}
+		requireOnce(t, 5*h.PartRows, readPlan(t, s, q, p))
+		require.Len(t, planOf(t, s, q, 1).Parts, 1)
+
+		q.Snapshot, q.Range = p.Snapshot, source.Range{Unit: "something else"}
+		_, err := read(t.Context(), t, s, q)
+		require.Equal(t, fault.ReasonSourceChanged, fault.ReasonOf(err), "a slice of another driver is planned again")
+	}
+	q := sql("SELECT id FROM keyed")
+	q.Full = true
+	require.Len(t, planOf(t, s, q, 4).Parts, 1, "without keys nothing is cut")
+}
+
+// plansCount counts exactly what the parts of a plan read, but for queries that differ each time.
+func plansCount(t *testing.T, h Harness) {
+	s := h.open(t, manyRows(h))
+	q := by("SELECT id, n FROM many", "n", "integer", source.Range{})
+	counted := func(q source.Query) {
+		t.Helper()
+		p := planOf(t, s, q, 4)
+		require.True(t, p.Counted)
+		require.Len(t, readPlan(t, s, q, p), int(p.EstimatedRows))
+	}
+	counted(q)
+	q.Model.Iterator.ReadNulls = true
+	counted(q)
+	q.Low = "700"
+	counted(q)
+	q.Low = "999999999"
+	counted(q)
+	q.Full = true
+	counted(q)
+	q.Model.Iterator, q.Model.KeyColumns = resource.Iterator{}, []string{"id"}
+	counted(q)
+	q.Model.KeyColumns = nil
+	counted(q)
+	for _, text := range []string{"SELECT id FROM many WHERE CURRENT_DATE > CAST('2020-01-01' AS DATE)", "SELECT id FROM many WHERE random() < 0.5"} {
+		varying := sql(text)
+		varying.Full = true
+		require.False(t, planOf(t, s, varying, 4).Counted, text)
+	}
+}
+
+func futureRows(t *testing.T, h Harness) {
+	s := h.open(t, `CREATE TABLE ahead (id BIGINT, ts TIMESTAMPTZ);
+INSERT INTO ahead VALUES (1, '2026-01-01 00:00:00+00'), (2, '9999-01-01 00:00:00+00'), (3, '9998-01-01 00:00:00+00'), (4, NULL);`)
+	q := by("SELECT id, ts FROM ahead", "ts", "timestamp", source.Range{})
+	p := planOf(t, s, q, 1)
+	require.EqualValues(t, 2, p.FutureRows)
+	require.EqualValues(t, 1, p.EstimatedRows)
+	require.Equal(t, []string{"1"}, readPlan(t, s, q, p))
+
+	q.Until = time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	require.Zero(t, planOf(t, s, q, 1).FutureRows, "the window ends before")
+
+	q.Until, q.Delay = time.Time{}, time.Since(time.Date(2025, 12, 31, 0, 0, 0, 0, time.UTC))
+	p = planOf(t, s, q, 1)
+	require.EqualValues(t, 3, p.FutureRows, "what has not settled is left to a later run")
+	require.Empty(t, readPlan(t, s, q, p))
+
+	q.Full, q.Delay = true, 0
+	p = planOf(t, s, q, 1)
+	require.Zero(t, p.FutureRows)
+	require.Len(t, readPlan(t, s, q, p), 4, "a read of everything leaves nothing out")
+}
+
+// lossless plans by each type of iterator from a checkpoint that is a row's own value to the last digit.
+func lossless(t *testing.T, h Harness) {
+	s := h.open(t)
+	for _, c := range []struct {
+		sql  string // of the type, of three values in ascending order
+		typ  resource.IteratorType
+		a, b string
+		c    string
+	}{
+		{"TIMESTAMP", resource.IteratorTimestamp, "2026-01-01T00:00:00.123455", "2026-01-01T00:00:00.123456", "2026-01-01T00:00:00.123457"},
+		{"TIMESTAMPTZ", resource.IteratorTimestamp, "2026-01-01T00:00:00.123455Z", "2026-01-01T00:00:00.123456Z", "2026-01-01T00:00:00.123457Z"},
+		{"DATE", resource.IteratorDate, "2024-02-28", "2024-02-29", "2024-03-01"},
+		{"SMALLINT", resource.IteratorInteger, "-32768", "0", "32767"},
+		{"BIGINT", resource.IteratorInteger, "9007199254740992", "9007199254740993", "9007199254740994"},
+		{"DECIMAL(38,0)", resource.IteratorInteger, "-99999999999999999999999999999999999999", "99999999999999999999999999999999999998", "99999999999999999999999999999999999999"},
+		{"DECIMAL(38,10)", resource.IteratorDecimal, "1234567890123456789012345678.0123456788", "1234567890123456789012345678.0123456789", "1234567890123456789012345678.0123456790"},
+	} {
+		var rows []string
+		for i, v := range []string{c.a, c.b, c.c} {
+			rows = append(rows, fmt.Sprintf("SELECT %d AS id, CAST('%s' AS %s) AS at", i+1, v, c.sql))
+		}
+		q := by(strings.Join(rows, " UNION ALL "), "at", c.typ, source.Range{})
+		p := planOf(t, s, q, 1)
+		require.Equal(t, c.c, p.Watermark, c.sql)
+		require.Len(t, readPlan(t, s, q, p), 3, c.sql)
+
+		q.Low = c.b
+		require.ElementsMatch(t, []string{"2", "3"}, readPlan(t, s, q, planOf(t, s, q, 1)), c.sql)
+		q.Low = c.c
+		p = planOf(t, s, q, 1)
+		require.ElementsMatch(t, []string{"3"}, readPlan(t, s, q, p), "%s: the row at the checkpoint is seen again", c.sql)
+		require.Equal(t, c.c, p.Watermark, c.sql)
+	}
 }
 
 func requireOnce(t *testing.T, n int64, ids []string) {

@@ -146,6 +146,36 @@ func dollar(s string) (int, bool) {
 	return tag + 1 + end + tag + 1, true
 }
 
+// Varies says whether a statement names a function that answers something else each time it is asked: clocks and chance.
+// What such a statement selects cannot be counted beforehand. It does not see into views.
+func Varies(sql string) bool {
+	for at := 0; at < len(sql); {
+		n, significant, ok := token(sql[at:])
+		if !ok {
+			return false
+		}
+		called := strings.HasPrefix(strings.TrimLeft(sql[at+n:], " \t\r\n"), "(")
+		if significant && varying(strings.ToLower(sql[at:at+n]), called) {
+			return true
+		}
+		at += n
+	}
+	return false
+}
+
+// varying says whether a word stands for a clock or for chance; some do only where they are called.
+func varying(word string, called bool) bool {
+	switch word {
+	case "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "tablesample":
+		return true
+	case "now", "today", "age", "timeofday", "get_current_time", "get_current_timestamp", "current_localtime", "current_localtimestamp",
+		"clock_timestamp", "statement_timestamp", "transaction_timestamp", "random", "random_normal", "uuid", "gen_random_uuid",
+		"uuidv4", "uuidv7", "uuid_generate_v4", "nextval":
+		return called
+	}
+	return false
+}
+
 // Quote answers name as a quoted identifier.
 func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
