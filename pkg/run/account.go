@@ -245,13 +245,13 @@ type Certificate struct {
 	AccountedDigest string
 	Snapshots       []string // that were read
 	Balanced        bool
+	SourceRows      *int64 // that there were to read, where the warehouse counted them in the one snapshot read
 }
 
 // Certify answers the certificate of a run: balanced where it is done and its account closes.
-func Certify(s State, a Account, snapshots []string) Certificate {
+func Certify(s State, a Account, source Source) Certificate {
 	return Certificate{
-		RowsDigest: a.Read.String(), AccountedDigest: a.Accounted.String(),
-		Snapshots: slices.Compact(slices.DeleteFunc(slices.Clone(snapshots), func(t string) bool { return t == "" })),
-		Balanced:  s.Done() && a.Balanced(),
+		RowsDigest: a.Read.String(), AccountedDigest: a.Accounted.String(), Snapshots: source.Read(), SourceRows: source.Rows(),
+		Balanced: s.Done() && a.Balanced() && len(source.Gaps(a.Counts.Read)) == 0,
 	}
 }

@@ -138,9 +138,9 @@ func TestAnAccountIsTheSameForAnyOrderOfReports(t *testing.T) {
 
 func TestCertificates(t *testing.T) {
 	a := run.Account{Rows: 2, Read: hash(3), Accounted: hash(3), Counts: record.Counts{Read: 2, Mapped: 2, Created: 2}}
-	c := run.Certify(run.Succeeded, a, []string{"s1", "s1", ""})
+	c := run.Certify(run.Succeeded, a, run.Source{Snapshot: "s1"})
 	require.Equal(t, run.Certificate{RowsDigest: hash(3).String(), AccountedDigest: hash(3).String(), Snapshots: []string{"s1"}, Balanced: true}, c)
-	require.False(t, run.Certify(run.Running, a, nil).Balanced, "an open run has no balanced account")
+	require.False(t, run.Certify(run.Running, a, run.Source{}).Balanced, "an open run has no balanced account")
 	a.Accounted = hash(4)
-	require.False(t, run.Certify(run.Succeeded, a, nil).Balanced)
+	require.False(t, run.Certify(run.Succeeded, a, run.Source{}).Balanced)
 }

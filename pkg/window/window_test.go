@@ -22,6 +22,26 @@ import (
 	"millrace.dev/pkg/window"
 )
 
+func TestFutureValues(t *testing.T) {
+	snapshot := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	zoned := schema(arrow.FixedWidthTypes.Timestamp_ns)
+	a, err := window.NewAxis(resource.Iterator{Column: "c", Type: resource.IteratorTimestamp}, zoned)
+	require.NoError(t, err)
+	value := func(s string) window.Value {
+		v, err := a.Parse(s)
+		require.NoError(t, err)
+		return v
+	}
+	b := window.Bounds{Snapshot: snapshot, Delay: time.Minute}
+	require.True(t, a.Future(b, window.Value{}).IsZero(), "no rows")
+	require.True(t, a.Future(b, value("2026-03-01T23:59:00Z")).IsZero(), "all rows are in the window")
+	require.Equal(t, "2026-03-01T23:59:00Z", a.Future(b, value("2026-03-01T23:59:00.000000001Z")).String())
+	b.Until = snapshot.Add(time.Hour)
+	require.False(t, a.Future(b, value("2027-01-01T00:00:00Z")).IsZero(), "until has not come yet")
+	b.Until = snapshot.Add(-time.Hour)
+	require.True(t, a.Future(b, value("2027-01-01T00:00:00Z")).IsZero(), "until ends the window before")
+}
+
 func TestWindows(t *testing.T) {
 	data, err := os.ReadFile("testdata/windows.txtar")
 	require.NoError(t, err)

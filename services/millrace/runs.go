@@ -157,7 +157,13 @@ func drawRun(r *schedulerv1.Run) func(io.Writer) error {
 			number(c.GetUnchanged()), number(c.GetDeleted()), number(c.GetProtected()), number(c.GetRefused())))
 		t.row("", fmt.Sprintf("late_rows %s, collapsed %s, unattributed %s, null_iterator %s",
 			number(c.GetLateRows()), number(c.GetCollapsed()), number(c.GetUnattributed()), number(c.GetNullIterator())))
+		if n := r.GetFutureRows(); n > 0 {
+			t.row("notice", "future_rows "+number(n)+": their iterator lies beyond the snapshot (less the delay); a later run reads them")
+		}
 		t.row("certificate", balance(r))
+		if cert.SourceRows != nil {
+			t.row("", "source_rows "+number(cert.GetSourceRows())+", counted by the warehouse in the snapshot")
+		}
 		t.row("", "rows_digest "+cert.GetRowsDigest())
 		t.row("", "accounted_digest "+cert.GetAccountedDigest())
 		for _, name := range cert.GetSnapshots() {
@@ -206,6 +212,7 @@ func (c *runsPartsCmd) Run(ctx context.Context, s *session) error {
 		{"READ", func(p *schedulerv1.Part) string { return number(p.GetCounts().GetRead()) }},
 		{"WORKER", (*schedulerv1.Part).GetWorker},
 		{"RANGE", (*schedulerv1.Part).GetRange},
+		{"SNAPSHOT", (*schedulerv1.Part).GetSnapshot},
 		{"ERROR", func(p *schedulerv1.Part) string { return p.GetError().GetMessage() }},
 	}}
 	return show(ctx, s, l, c.limitFlag, func(ctx context.Context, size int32, token string) ([]*schedulerv1.Part, string, error) {

@@ -80,6 +80,7 @@ func toRun(r runRow, t totals) *schedulerv1.Run {
 		Counts: recordpb.ToCounts(t.Counts), Parts: t.Parts, Batches: t.Batches, BytesRead: t.Bytes,
 		Certificate: toCertificate(r, t), TraceId: traceID(r.Traceparent), Workspace: string(r.Workspace), SyncVersion: r.SyncVersion,
 		EstimatedRows: r.Plan.EstimatedRows, IngestedRows: t.Ingested, Error: toIssue(r.Issue),
+		FutureRows: r.Facts.Plan.Future,
 	}
 	if len(r.Retried) > 0 {
 		out.RetryOf = r.Retried[0].Run
@@ -88,14 +89,17 @@ func toRun(r runRow, t totals) *schedulerv1.Run {
 }
 
 func toCertificate(r runRow, t totals) *schedulerv1.Certificate {
-	c := run.Certify(r.State, t.Account, []string{r.Plan.Snapshot})
-	return &schedulerv1.Certificate{RowsDigest: c.RowsDigest, AccountedDigest: c.AccountedDigest, Snapshots: c.Snapshots, Balanced: c.Balanced}
+	c := run.Certify(r.State, t.Account, t.Source)
+	return &schedulerv1.Certificate{
+		RowsDigest: c.RowsDigest, AccountedDigest: c.AccountedDigest, Snapshots: c.Snapshots, Balanced: c.Balanced, SourceRows: c.SourceRows,
+	}
 }
 
 func toPart(p partRow) *schedulerv1.Part {
 	return &schedulerv1.Part{
 		Run: p.Run.String(), Part: p.Part, State: toPartState(p.State), Epoch: p.Epoch, Tries: int32(p.Tries), //nolint:gosec // at most MaxTries
 		Worker: p.Worker, Range: p.Slice.Label, Counts: recordpb.ToCounts(p.Account.Counts), Error: toIssue(p.Issue),
+		Snapshot: p.Facts.Snapshot,
 	}
 }
 
@@ -127,6 +131,7 @@ func ofPlan(p *schedulerv1.RunPlan) (plan, []slice, error) {
 	out := plan{
 		Text: string(text), Watermark: p.GetWatermark(), LowEdge: p.GetLowEdge(), Snapshot: p.GetSnapshot(),
 		EstimatedRows: p.GetEstimatedRows(), NullIterator: p.GetNullIterator(),
+		Facts: planFacts{Counted: p.CountedRows, Future: p.GetFutureRows()},
 	}
 	slices := make([]slice, 0, len(p.GetParts()))
 	for _, r := range p.GetParts() {

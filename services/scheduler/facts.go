@@ -7,6 +7,13 @@ type runFacts struct {
 	From     time.Time `json:"from,omitzero"` // bounds of a backfill
 	Until    time.Time `json:"until,omitzero"`
 	ReplayOf string    `json:"replay_of,omitempty"` // the run whose rejects it replays
+	Plan     planFacts `json:"plan,omitzero"`
+}
+
+// planFacts is what else is kept of a run's plan.
+type planFacts struct {
+	Counted *int64 `json:"counted,omitempty"` // rows of the parts in the snapshot, where the warehouse counted them
+	Future  int64  `json:"future,omitempty"`  // rows beyond what the window may hold
 }
 
 // partFacts is what else is kept of a part.

@@ -299,7 +299,7 @@ func (k *keeper) close(ctx context.Context, tx *sqldb.Tx, runID id.Run) (runRow,
 	r.Totals = total(r, have)
 	event := map[run.State]run.Event{run.Failed: run.GivenUp, run.Cancelled: run.CancelAsked}[r.Closing]
 	if r.Closing == "" {
-		if gaps := r.Totals.Gaps(); len(gaps) > 0 {
+		if gaps := append(r.Totals.Gaps(), r.Totals.Source.Gaps(r.Totals.Counts.Read)...); len(gaps) > 0 {
 			event, r.Issue = run.GivenUp, issue{Reason: fault.ReasonAccountUnbalanced.Word(), Message: "the run does not balance: " + strings.Join(gaps, "; ")}
 		} else {
 			event = r.Totals.Outcome()

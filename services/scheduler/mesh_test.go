@@ -266,7 +266,7 @@ func (m *mesh) ingested(r *schedulerv1.IngestResult) error {
 }
 
 func (m *mesh) complete(l *schedulerv1.PartLease, batches uint32, rows int64) error {
-	return m.ends(&schedulerv1.CompletePartRequest{Run: l.GetRun(), Part: l.GetPart(), Epoch: l.GetEpoch(), Batches: batches, Rows: rows})
+	return m.ends(&schedulerv1.CompletePartRequest{Run: l.GetRun(), Part: l.GetPart(), Epoch: l.GetEpoch(), Batches: batches, Rows: rows, Snapshot: l.GetPlan().GetSnapshot()})
 }
 
 func (m *mesh) ends(req *schedulerv1.CompletePartRequest) error {

@@ -262,7 +262,7 @@ func (s *Service) adopt(ctx context.Context, tx *sqldb.Tx, r, old runRow) (runRo
 	if r.State, err = run.Next(r.State, run.Planned); err != nil {
 		return r, err
 	}
-	r.Plan, r.PlanTime = old.Plan, r.CreateTime
+	r.Plan, r.Facts.Plan, r.PlanTime = old.Plan, old.Facts.Plan, r.CreateTime
 	return r, updateRun(ctx, tx, r)
 }
 
@@ -270,7 +270,7 @@ func (s *Service) adopt(ctx context.Context, tx *sqldb.Tx, r, old runRow) (runRo
 func adopted(p partRow, r runRow) partRow {
 	out := partRow{Run: r.ID, Part: p.Part, State: run.Waiting, Slice: p.Slice, Progress: r.CreateTime}
 	if p.State == run.Complete {
-		out.State, out.Account = run.Complete, p.Account
+		out.State, out.Account, out.Facts = run.Complete, p.Account, p.Facts
 		out.ReadBatches, out.ReadRows, out.Settled = p.ReadBatches, p.ReadRows, p.Settled
 		if out.Origin = p.Origin; out.Origin == "" {
 			out.Origin = p.Run.String()

@@ -39,7 +39,7 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 		if r.State, err = run.Next(r.State, run.Planned); err != nil {
 			return err
 		}
-		r.Plan, r.PlanTime = pl, now
+		r.Plan, r.Facts.Plan, r.PlanTime = pl, pl.Facts, now
 		return updateRun(ctx, tx, r)
 	})
 	if err != nil {
@@ -102,6 +102,6 @@ func (s *Service) planAgain(ctx context.Context, tx *sqldb.Tx, now time.Time, ru
 	if r.State, err = run.Next(r.State, run.PlanWithdrawn); err != nil {
 		return err
 	}
-	r.Plan, r.PlanTime = plan{}, time.Time{}
+	r.Plan, r.Facts.Plan, r.PlanTime = plan{}, planFacts{}, time.Time{}
 	return updateRun(ctx, tx, r)
 }

@@ -34,6 +34,7 @@ type completed struct {
 	Permanent bool
 	Released  bool
 	Replan    bool
+	Snapshot  string // that the part was read under
 }
 
 func partOf(b id.Batch) id.Part { return id.Part{Run: b.Run, Part: b.Part} }
@@ -268,6 +269,7 @@ func (s *Service) complete(ctx context.Context, c completed) error {
 			return nothing, err
 		}
 		p.ReadEpoch, p.ReadBatches, p.ReadRows, p.Progress = p.Epoch, c.Batches, c.Rows, now
+		p.Facts.Snapshot = c.Snapshot
 		return turn, s.judge(ctx, tx, now, &p.partRow)
 	})
 }

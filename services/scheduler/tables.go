@@ -59,6 +59,7 @@ type plan struct {
 	Snapshot      string
 	EstimatedRows int64
 	NullIterator  int64
+	Facts         planFacts // kept with the run's
 }
 
 // slice is what a part reads.
@@ -106,7 +107,8 @@ type retriedRun struct {
 // totals is a run's account with how many parts it has.
 type totals struct {
 	run.Account
-	Parts int64
+	Parts  int64
+	Source run.Source
 }
 
 const runColumns = `id, workspace, sync_id, sync_uid, sync_version, run_no, lane, reason, state, is_open, closing, faults_sync,
@@ -293,10 +295,13 @@ func damaged(what string, err error) error {
 
 // total answers the account of a run: the sum over parts that no new plan replaced.
 func total(r runRow, parts []partRow) totals {
-	var t totals
+	t := totals{Source: run.Source{Snapshot: r.Plan.Snapshot, Counted: r.Facts.Plan.Counted}}
 	for _, p := range parts {
 		if p.Part == 0 || p.State == run.Replaced {
 			continue
+		}
+		if p.State == run.Complete {
+			t.Source = t.Source.Under(p.Facts.Snapshot)
 		}
 		t.Parts++
 		t.Account = t.Add(p.Account)

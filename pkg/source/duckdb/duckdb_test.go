@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/source"
 	"millrace.dev/pkg/source/duckdb"
 	"millrace.dev/pkg/source/sourcetest"
 )
@@ -47,5 +48,43 @@ func fill(t testing.TB, path, text string, held ...func()) {
 	require.NoError(t, err)
 	for _, f := range held {
 		f()
+	}
+}
+
+// Iterator types that other warehouses have not.
+func TestIteratorsOfDuckDBAreLossless(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "w.duckdb")
+	fill(t, path, "SELECT 1")
+	s, err := duckdb.New(duckdb.Settings{}).Open(t.Context(), at(path))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	for _, c := range []struct {
+		sql, a, b string
+		typ       resource.IteratorType
+	}{
+		{"TIMESTAMP_NS", "2026-01-01T00:00:00.123456788", "2026-01-01T00:00:00.123456789", resource.IteratorTimestamp},
+		{"TIMESTAMP_MS", "2026-01-01T00:00:00.122", "2026-01-01T00:00:00.123", resource.IteratorTimestamp},
+		{"TIMESTAMP_S", "2026-01-01T00:00:00", "2026-01-01T00:00:01", resource.IteratorTimestamp},
+		{"HUGEINT", "99999999999999999999999999999999999998", "99999999999999999999999999999999999999", resource.IteratorInteger},
+		{"UBIGINT", "18446744073709551614", "18446744073709551615", resource.IteratorInteger},
+	} {
+		q := source.Query{Model: resource.DataModel{
+			SQL:      "SELECT 1 AS id, CAST('" + c.a + "' AS " + c.sql + ") AS at UNION ALL SELECT 2, CAST('" + c.b + "' AS " + c.sql + ")",
+			Iterator: resource.Iterator{Column: "at", Type: c.typ},
+		}}
+		for low, want := range map[string]int64{"": 2, c.a: 2, c.b: 1} {
+			q.Low, q.Range = low, source.Range{}
+			p, err := s.(source.Planner).Plan(t.Context(), q, 1)
+			require.NoError(t, err, c.sql)
+			require.Equal(t, c.b, p.Watermark, c.sql)
+			require.Equal(t, want, p.EstimatedRows, "%s from %q", c.sql, low)
+			q.Range, q.Snapshot = p.Parts[0], p.Snapshot
+			n := int64(0)
+			for b, err := range s.Read(t.Context(), q) {
+				require.NoError(t, err, c.sql)
+				n += b.NumRows()
+			}
+			require.Equal(t, want, n, "%s from %q", c.sql, low)
+		}
 	}
 }
