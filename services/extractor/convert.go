@@ -30,6 +30,12 @@ func toLease(l *schedulerv1.PartLease) (*lease, error) {
 		part: l.GetPart(), epoch: l.GetEpoch(), checkpoint: l.GetCheckpoint(), full: l.GetFull(), traceparent: l.GetTraceparent(),
 		rows: toRange(l.GetRange()), life: leaseLife,
 	}
+	if l.GetFrom() != nil {
+		out.from = l.GetFrom().AsTime()
+	}
+	if l.GetUntil() != nil {
+		out.until = l.GetUntil().AsTime()
+	}
 	if d := l.GetLife().AsDuration(); d > 0 {
 		out.life = d
 	}

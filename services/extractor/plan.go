@@ -91,7 +91,10 @@ func queryOf(l *lease, snap resource.Snapshot) source.Query {
 		From:  snap.Sync.From, Until: snap.Sync.Until, Lookback: snap.Sync.Lookback, Delay: snap.Sync.Delay,
 		Full: snap.Sync.Mode == resource.Full,
 	}
-	if !l.full {
+	switch {
+	case l.isBackfill():
+		q.From, q.Until, q.Lookback = l.from, l.until, 0
+	case !l.full:
 		q.Low = l.checkpoint
 	}
 	return q

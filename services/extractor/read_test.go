@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/app"
@@ -113,6 +114,32 @@ func TestModeFullNeedsNoIterator(t *testing.T) {
 	for _, b := range m.collect(int(done.GetBatches())) {
 		require.True(t, b.Full)
 		require.Equal(t, b.Times().Len(), b.Times().NullN())
+	}
+}
+
+// A backfill reads [from, until], whatever checkpoint, lookback and bounds the sync has.
+func TestABackfillReadsItsRange(t *testing.T) {
+	m := newMesh(t)
+	m.warehouse(people)
+	m.snapshot.Sync.Lookback, m.snapshot.Sync.From = time.Hour, time.Date(2026, 1, 1, 13, 0, 0, 0, time.UTC)
+	at := func(h, s int) *timestamppb.Timestamp {
+		return timestamppb.New(time.Date(2026, 1, 1, h, 0, s, 0, time.UTC))
+	}
+	for _, c := range []struct {
+		from, until *timestamppb.Timestamp
+		rows        int64
+	}{
+		{at(1, 0), at(1, 9), 10},
+		{nil, at(0, 9), 10},
+		{at(13, 3190), nil, 10},
+		{at(14, 0), at(15, 0), 0},
+		{at(0, 5), at(0, 5), 1},
+	} {
+		parts := m.planned(func(l *schedulerv1.PartLease) { l.From, l.Until, l.Epoch = c.from, c.until, l.Epoch+uint32(c.rows) })
+		require.Empty(t, m.plan.GetLowEdge(), "no row is late")
+		require.Equal(t, c.rows, m.plan.GetCountedRows())
+		require.Zero(t, m.plan.GetFutureRows())
+		require.Equal(t, c.rows, m.work(parts[0]).GetRows())
 	}
 }
 

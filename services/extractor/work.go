@@ -24,13 +24,17 @@ type lease struct {
 	part        uint32 // 0: plan
 	epoch       uint32
 	checkpoint  string
-	full        bool // everything from the sync's `from` on
-	plan        plan // of parts above 0
+	full        bool      // everything from the sync's `from` on
+	from, until time.Time // bounds of a backfill; zero: unbounded
+	plan        plan      // of parts above 0
 	rows        source.Range
 	retried     []record.RetriedRun
 	traceparent string
 	life        time.Duration // without a heartbeat
 }
+
+// isBackfill says whether the run reads a range in place of what its sync would read next.
+func (l *lease) isBackfill() bool { return !l.from.IsZero() || !l.until.IsZero() }
 
 func (l *lease) name() id.Part { return id.Part{Run: l.run, Part: l.part} }
 

@@ -18,7 +18,10 @@ type runCmd struct {
 	Wait bool   `help:"Follow the run to its end and answer it then."`
 	Join bool   `help:"Answer the run that is open already, if there is one."`
 	Full bool   `help:"Read everything from the sync's start again; the checkpoint still moves."`
-	Key  string `help:"The same key within 24 hours answers the same run." placeholder:"TEXT"`
+	From string `help:"Backfill: read rows whose iterator is at or after this instant, in the history lane; the checkpoint stays. RFC 3339, or a date." placeholder:"T"`
+	// Until is inclusive, as a window's high end is.
+	Until string `help:"Backfill: read rows up to this instant, itself included." placeholder:"T"`
+	Key   string `help:"The same key within 24 hours answers the same run." placeholder:"TEXT"`
 }
 
 // Run starts the run and answers it at once, or with --wait at its end.
@@ -27,10 +30,19 @@ func (c *runCmd) Run(ctx context.Context, s *session) error {
 	if key == "" {
 		key = uuid.NewString() // a repeated call starts no second run
 	}
+	from, err := parseInstant("--from", c.From)
+	if err != nil {
+		return err
+	}
+	until, err := parseInstant("--until", c.Until)
+	if err != nil {
+		return err
+	}
 	trigger := func(ctx context.Context, sc schedulerv1.SchedulerServiceClient) (*schedulerv1.Run, error) {
 		r, err := sc.TriggerRun(ctx, &schedulerv1.TriggerRunRequest{
 			Workspace: s.flags.Workspace, Sync: c.Sync, IdempotencyKey: key,
 			Full: c.Full, Join: c.Join, Reason: schedulerv1.RunReason_RUN_REASON_MANUAL,
+			From: from, Until: until,
 		})
 		return r.GetRun(), err
 	}

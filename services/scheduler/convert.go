@@ -172,6 +172,7 @@ func toLease(g grant) (*schedulerv1.PartLease, error) {
 		Part: p.Part, Epoch: p.Epoch, Lane: toLane(r.Lane), Traceparent: r.Traceparent, Full: r.Full, Retried: toRetried(g.Retried),
 		Life: durationpb.New(g.Life),
 	}
+	out.From, out.Until = toTime(r.Facts.From), toTime(r.Facts.Until)
 	if r.Incremental && !r.Full {
 		out.Checkpoint = r.Checkpoint
 	}

@@ -301,6 +301,7 @@ type configService struct {
 	mu       sync.Mutex
 	syncs    []*configv1.ScheduledSync
 	statuses []*configv1.SetSyncStatusRequest
+	iterator configv1.IteratorType // of every sync's model
 }
 
 func sync1(name string) *configv1.ScheduledSync {
@@ -350,7 +351,7 @@ func (c *configService) GetSyncSnapshot(_ context.Context, req *configv1.GetSync
 	return &configv1.GetSyncSnapshotResponse{Snapshot: &configv1.SyncSnapshot{Version: y.GetVersion(), Sync: &configv1.Sync{
 		Meta: &configv1.Meta{Workspace: y.GetWorkspace(), Id: y.GetId(), Uid: y.GetUid()}, Mode: y.GetMode(), State: y.GetState(),
 		Status: y.GetStatus(), Schedule: y.GetSchedule(), TriggerLimit: y.GetTriggerLimit(), Version: y.GetVersion(),
-	}}}, nil
+	}, DataModel: &configv1.DataModel{Iterator: &configv1.Iterator{Column: "c", Type: c.iterator}}}}, nil
 }
 
 func (c *configService) SetSyncStatus(_ context.Context, req *configv1.SetSyncStatusRequest) (*configv1.SetSyncStatusResponse, error) {

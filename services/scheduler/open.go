@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"millrace.dev/pkg/fault"
@@ -22,9 +23,14 @@ type trigger struct {
 	Full      bool
 	Reason    reason
 	Join      bool // an open run will do
+	// Bounds of a backfill; either may be zero.
+	From, Until time.Time
 }
 
-// trigger starts a run in the live lane, or answers the one that the same key started within a day. A paused or faulted
+// isBackfill says whether t wants a range read in the history lane.
+func (t trigger) isBackfill() bool { return !t.From.IsZero() || !t.Until.IsZero() }
+
+// trigger starts a run in the live lane, a backfill in the history lane, or answers the one that the same key started within a day. A paused or faulted
 // sync may be triggered, a draft may not.
 func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 	snap, err := s.peers.snapshot(ctx, t.Workspace, t.Sync)
@@ -35,16 +41,24 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 		return runRow{}, fault.New(fault.Precondition, fault.ReasonRunState,
 			"sync %s is a draft; activate it first: millrace syncs activate %s", snap.Sync.ID, snap.Sync.ID)
 	}
+	if err := backfillFaults(t, snap); err != nil {
+		return runRow{}, err
+	}
 	r := runRow{
 		ID: id.NewRun(), Workspace: t.Workspace, SyncID: snap.Sync.ID, SyncUID: snap.Sync.UID, SyncVersion: snap.Version,
 		Lane: live, Reason: t.Reason, Full: t.Full, Incremental: snap.Sync.Mode == resource.Incremental,
 		Connection: warehouse(t.Workspace, snap.Connection.ID),
 	}
+	if t.isBackfill() {
+		r.Lane, r.Reason, r.Facts.From, r.Facts.Until = history, backfill, t.From, t.Until
+	}
 	if have, ok, err := s.standing(ctx, s.db, r, t); ok || err != nil {
 		return have, err
 	}
-	if err := s.charge(ctx, snap.Sync); err != nil {
-		return runRow{}, err
+	if r.Lane == live { // history does not count
+		if err := s.charge(ctx, snap.Sync); err != nil {
+			return runRow{}, err
+		}
 	}
 	r.Traceparent = s.spans.begin(ctx, r)
 	var out runRow
@@ -66,6 +80,31 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 	return out, nil
 }
 
+// backfillFaults answers everything for which a range can not be read.
+func backfillFaults(t trigger, snap resource.Snapshot) error {
+	if !t.isBackfill() {
+		return nil
+	}
+	var vs []fault.Violation
+	if !t.From.IsZero() && !t.Until.IsZero() && t.From.After(t.Until) {
+		vs = append(vs, fault.Violation{Field: "from", Message: "is after until", Fix: "name the earlier instant first"})
+	}
+	if t.Full {
+		vs = append(vs, fault.Violation{Field: "full", Message: "goes with neither from nor until", Fix: "leave it out to read a range, or leave from and until out to read everything"})
+	}
+	field := "until"
+	if !t.From.IsZero() {
+		field = "from"
+	}
+	switch it := snap.DataModel.Iterator; {
+	case snap.Sync.Mode != resource.Incremental:
+		vs = append(vs, fault.Violation{Field: field, Message: "bounds an iterator, and mode " + string(snap.Sync.Mode) + " reads without one", Fix: "leave from and until out: each run reads everything"})
+	case it.Type != resource.IteratorTimestamp && it.Type != resource.IteratorDate:
+		vs = append(vs, fault.Violation{Field: field, Message: fmt.Sprintf("bounds instants and days, and the iterator %q is of type %s", it.Column, it.Type), Fix: "use an iterator of type timestamp or date, or read everything with full"})
+	}
+	return fault.Of(fault.ReasonInvalidArgument, vs)
+}
+
 // standing answers the run that a trigger is answered with instead of a new one, or RUN_OPEN.
 func (s *Service) standing(ctx context.Context, q sqldb.Querier, r runRow, t trigger) (runRow, bool, error) {
 	if t.Key != "" {
@@ -80,7 +119,7 @@ func (s *Service) standing(ctx context.Context, q sqldb.Querier, r runRow, t tri
 			return have, ok, err
 		}
 	}
-	have, ok, err := openRun(ctx, q, r.SyncUID, live)
+	have, ok, err := openRun(ctx, q, r.SyncUID, r.Lane)
 	if !ok || t.Join {
 		return have, ok, err
 	}
@@ -152,7 +191,7 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r runRow, tick time.
 		return runRow{}, err
 	}
 	r.RunNo, r.State, r.Open, r.CreateTime = y.LastRunNo, run.Queued, true, now
-	if r.Reason != retrying && r.Incremental && !r.Full {
+	if r.Reason != retrying && r.Lane == live && r.Incremental && !r.Full {
 		r.Checkpoint = y.Checkpoint
 		if r.Checkpoint == "" {
 			r.Checkpoint = y.LiveStart

@@ -43,6 +43,7 @@ const (
 	manual    reason = "manual"
 	viaAPI    reason = "api"
 	retrying  reason = "retry"
+	backfill  reason = "backfill"
 )
 
 // byHand says whether a person or program asked for the run.
