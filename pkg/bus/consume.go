@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/killpoint"
 )
 
 const (
@@ -169,7 +170,9 @@ func (c *consumer) deliver(soft, hard context.Context, msg jetstream.Msg) {
 	switch {
 	case err == nil:
 		c.tries.forget(seq)
+		killpoint.Reach("bus.ack.before", string(c.stream))
 		_ = msg.Ack() // an ack that is lost makes the message come again, without effect
+		killpoint.Reach("bus.ack.after", string(c.stream))
 	case errors.Is(err, errStopped):
 		_ = msg.Nak()
 	case c.tries.add(seq) < Attempts && meta.NumDelivered < deliveriesCeiling:

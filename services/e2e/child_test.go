@@ -19,7 +19,9 @@ import (
 // child is a process of the mesh that can be killed and started again with the same arguments.
 type child struct {
 	name string
+	from *build
 	args []string
+	env  []string // beside this process's own
 	addr string
 	log  string
 	cmd  *exec.Cmd
@@ -29,7 +31,7 @@ type child struct {
 // newChild prepares a process that serves gRPC on a free port of its own.
 func newChild(t *testing.T, name string, args ...string) *child {
 	t.Helper()
-	c := &child{name: name, addr: freeAddress(t)}
+	c := &child{name: name, from: &released, addr: freeAddress(t)}
 	c.args = append(args, "--grpc", c.addr, "--log-level", "info")
 	c.log = filepath.Join(t.TempDir(), name+".log")
 	t.Cleanup(func() {
@@ -59,7 +61,8 @@ func (c *child) start(t *testing.T) {
 	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, log.Close()) }()
-	c.cmd = exec.CommandContext(context.Background(), binary(t, c.name), c.args...)
+	c.cmd = exec.CommandContext(context.Background(), c.from.binary(t, c.name), c.args...)
+	c.cmd.Env = append(c.cmd.Environ(), c.env...)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, c.cmd.Start())

@@ -13,34 +13,46 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// built is where the binaries under test are; made once, removed at the end.
-var built struct {
-	once sync.Once
-	dir  string
-	err  error
+// build is programs under test; made once, removed at the end.
+type build struct {
+	tags     string
+	programs []string
+	once     sync.Once
+	dir      string
+	err      error
 }
+
+var (
+	// released is every program as users have it.
+	released = build{tags: "duckdb_arrow", programs: []string{
+		"../config/cmd/config", "../scheduler/cmd/scheduler", "../extractor/cmd/extractor", "../mapper/cmd/mapper",
+		"../ingestion/cmd/ingestion", "../millrace/cmd/millrace",
+	}}
+	// armed is the one process with the kill points in it.
+	armed = build{tags: "duckdb_arrow,killpoints", programs: []string{"../millrace/cmd/millrace"}}
+)
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	for _, b := range []*build{&released, &armed} {
+		if b.dir != "" {
+			_ = os.RemoveAll(b.dir)
+		}
 	}
 	os.Exit(code)
 }
 
-// binary builds the program of a service once and answers its path.
-func binary(t *testing.T, name string) string {
+// binary builds the programs once and answers the path of one.
+func (b *build) binary(t *testing.T, name string) string {
 	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "millrace-e2e-"); built.err != nil { //nolint:usetesting // several tests share it
+	b.once.Do(func() {
+		if b.dir, b.err = os.MkdirTemp("", "millrace-e2e-"); b.err != nil { //nolint:usetesting // several tests share it
 			return
 		}
-		cmd := exec.CommandContext(context.Background(), "go", "build", "-tags", "duckdb_arrow", "-o", built.dir+"/",
-			"../config/cmd/config", "../scheduler/cmd/scheduler", "../extractor/cmd/extractor", "../mapper/cmd/mapper",
-			"../ingestion/cmd/ingestion", "../millrace/cmd/millrace")
+		cmd := exec.CommandContext(context.Background(), "go", append([]string{"build", "-tags", b.tags, "-o", b.dir + "/"}, b.programs...)...)
 		cmd.Stderr = os.Stderr
-		built.err = cmd.Run()
+		b.err = cmd.Run()
 	})
-	require.NoError(t, built.err)
-	return filepath.Join(built.dir, name)
+	require.NoError(t, b.err)
+	return filepath.Join(b.dir, name)
 }

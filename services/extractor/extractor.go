@@ -22,6 +22,7 @@ import (
 	"millrace.dev/pkg/bus"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/secret"
 	"millrace.dev/pkg/source"
 )
@@ -106,6 +107,7 @@ func (s *Service) slot(soft, hard context.Context) {
 			s.log.WarnContext(soft, "no part can be leased; trying again", "error", err)
 			wait(soft, time.Second)
 		case l != nil:
+			killpoint.Reach("extractor.lease.after")
 			s.work(soft, hard, l)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"millrace.dev/pkg/bus"
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/row"
@@ -113,12 +114,14 @@ func (p *part) read(soft, ctx context.Context, src source.Source, q source.Query
 	reading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer context.AfterFunc(soft, func() { stop(errStopping) })()
+	killpoint.Reach("extractor.read.before")
 	var err error
 	for b, failed := range p.gather(src.Read(reading, q)) {
 		if failed != nil {
 			err = failed
 			break
 		}
+		killpoint.Reach("extractor.read.after")
 		n := min(b.bytes, p.settings.PartBudget)
 		if err = p.budget.Acquire(ctx, n); err != nil {
 			break

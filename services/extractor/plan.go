@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/mapping"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/source"
@@ -30,9 +31,12 @@ func (s *Service) plan(ctx context.Context, l *lease) (e ending) {
 	if err != nil {
 		return ending{err: err}
 	}
+	killpoint.Reach("extractor.plan.before")
 	p, err := s.planOf(ctx, l, snap, src)
 	if err == nil {
+		killpoint.Reach("extractor.plan.made")
 		err = s.peers.planned(ctx, l, p)
+		killpoint.Reach("extractor.plan.after")
 	}
 	if h, ok := source.As[source.Holder](src); err == nil && ok && h.Holds() {
 		s.held.keep(ctx, l, src)

@@ -10,6 +10,7 @@ import (
 	"millrace.dev/pkg/bus"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/row"
 	"millrace.dev/pkg/telemetry"
 	"millrace.dev/pkg/wire"
@@ -23,6 +24,7 @@ func (p *part) send(ctx context.Context, rec arrow.RecordBatch, since time.Time)
 	if err != nil {
 		return err
 	}
+	killpoint.Reach("extractor.encode.after")
 	for _, x := range pieces {
 		if err := p.pass(ctx, x, since); err != nil {
 			return err
@@ -45,6 +47,7 @@ func (p *part) encode(ctx context.Context, rec arrow.RecordBatch) ([]piece, erro
 		return nil, fault.As(context.Cause(ctx))
 	}
 	defer p.encoders.Release(1)
+	killpoint.Reach("extractor.encode.before")
 	sealed := p.seal(rec)
 	defer sealed.Record.Release()
 	return p.cut(sealed, p.next(), nil)
@@ -96,9 +99,11 @@ func (p *part) pass(ctx context.Context, x piece, since time.Time) error {
 		return err
 	}
 	size := int64(len(x.body))
+	killpoint.Reach("extractor.report.before")
 	if err := p.report(ctx, x, size); err != nil {
 		return err
 	}
+	killpoint.Reach("extractor.report.after")
 	p.metrics.batches.Inc()
 	p.metrics.rows.Add(float64(x.rows))
 	p.metrics.bytes.Add(float64(size))
@@ -113,11 +118,13 @@ func (p *part) publish(ctx context.Context, x piece) (err error) {
 	ctx, span := p.tracer.Start(ctx, telemetry.SpanPublish, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(telemetry.Batch(x.batch)...))
 	defer func() { telemetry.End(span, err) }()
 	start, done := time.Now(), make(chan error, 1)
+	killpoint.Reach("extractor.publish.before")
 	m := bus.Message{ID: x.batch.String(), Body: x.body, Header: telemetry.Inject(ctx)}
 	if err := p.publisher.Publish(ctx, m, func(err error) { done <- err }); err != nil {
 		return err //nolint:wrapcheck // classified by bus
 	}
 	err = <-done // comes when ctx ends, too
+	killpoint.Reach("extractor.publish.after")
 	p.metrics.publish.Observe(time.Since(start).Seconds())
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/source"
 )
@@ -154,7 +155,10 @@ func (s *Service) conclude(hard context.Context, l *lease, e ending, cause error
 	s.metrics.parts.WithLabelValues(outcome).Inc()
 	ctx, cancel := context.WithTimeout(hard, max(l.life, leaseLife))
 	defer cancel()
-	if err := s.peers.complete(ctx, l, e); err != nil && fault.ReasonOf(err) != fault.ReasonFenced {
+	killpoint.Reach("extractor.complete.before")
+	err := s.peers.complete(ctx, l, e)
+	killpoint.Reach("extractor.complete.after")
+	if err != nil && fault.ReasonOf(err) != fault.ReasonFenced {
 		log.WarnContext(hard, "the end of a part could not be told; its lease ends by itself", "error", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"millrace.dev/pkg/bus"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/resource"
@@ -47,7 +48,10 @@ func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
 		w.metrics.batches.WithLabelValues("fenced").Inc()
 		return nil
 	}
-	return w.report(ctx, out.Result)
+	killpoint.Reach("ingestion.report.before")
+	err = w.report(ctx, out.Result)
+	killpoint.Reach("ingestion.report.after")
+	return err
 }
 
 // terms answers the data set that a batch belongs to and the rules that it goes by.
@@ -76,10 +80,12 @@ func (s *Service) termsOf(o record.Origin, snapshot resource.Snapshot) (profile.
 func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, scope profile.Scope, rules profile.Rules) (store.Outcome, error) {
 	keys := profile.KeysOf(b, o, scope, rules)
 	for range Tries {
+		killpoint.Reach("ingestion.look.before")
 		state, err := w.store.Look(ctx, keys)
 		if err != nil {
 			return store.Outcome{}, fmt.Errorf("look batch %s up: %w", o.Batch, err)
 		}
+		killpoint.Reach("ingestion.look.after")
 		switch {
 		case state.Applied != nil:
 			w.metrics.batches.WithLabelValues("repeated").Inc()

@@ -12,6 +12,7 @@ import (
 
 	"millrace.dev/pkg/bus"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/mapping"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/row"
@@ -39,6 +40,7 @@ func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
 	if err != nil {
 		return err
 	}
+	killpoint.Reach("mapper.apply.before")
 	start := time.Now()
 	batch, tally := program.ApplyTally(rows)
 	took := time.Since(start)
@@ -50,9 +52,11 @@ func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
 		return fmt.Errorf("cut batch %s: %w", o.Batch, err)
 	}
 	span.SetAttributes(telemetry.Count("rejected", int64(len(batch.Rejects))), telemetry.Count("fragments", int64(len(fragments))))
+	killpoint.Reach("mapper.publish.before")
 	if err := w.publish(ctx, fragments); err != nil {
 		return err
 	}
+	killpoint.Reach("mapper.publish.after")
 	w.metrics.mapped(batch, tally, took)
 	w.metrics.batches.WithLabelValues("mapped").Inc()
 	w.metrics.fragments.Add(float64(len(fragments)))

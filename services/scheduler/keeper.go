@@ -11,6 +11,7 @@ import (
 	"millrace.dev/pkg/bus"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/run"
 	"millrace.dev/pkg/sqldb"
@@ -95,12 +96,15 @@ func (k *keeper) reap(ctx context.Context, now time.Time) error {
 				return err
 			}
 			gone = true
-			return updatePart(ctx, tx, p)
+			err = updatePart(ctx, tx, p)
+			killpoint.Reach("scheduler.reap.before")
+			return err
 		})
 		if err != nil {
 			return err
 		}
 		if gone {
+			killpoint.Reach("scheduler.reap.after")
 			k.metrics.lost.WithLabelValues("lease").Inc()
 			k.log.WarnContext(ctx, "lease lost", "run", l.Run.String(), "part", l.Part, "epoch", l.Epoch, "worker", l.Worker)
 		}
@@ -199,6 +203,7 @@ func (k *keeper) fenceAll(ctx context.Context) (bool, error) {
 	for _, p := range open {
 		g.Go(func() error {
 			err := k.fence(ctx, p)
+			killpoint.Reach("scheduler.fence.after")
 			if fault.ClassOf(err) == fault.Unavailable {
 				stop() // nobody answers: do not ask for every part
 			}
@@ -217,10 +222,12 @@ func (k *keeper) fence(ctx context.Context, p partRow) error {
 	above := p.Epoch + 1
 	call, cancel := context.WithTimeout(ctx, fenceTimeout)
 	defer cancel()
+	killpoint.Reach("scheduler.fence.before")
 	applied, err := k.peers.fence(call, id.Part{Run: p.Run, Part: p.Part}, above)
 	if err != nil {
 		return fmt.Errorf("part %d of run %s: %w", p.Part, p.Run, err)
 	}
+	killpoint.Reach("scheduler.fence.answered")
 	k.metrics.fences.Inc()
 	return k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx, now time.Time) error {
 		have, err := getPart(ctx, tx, p.Run, p.Part)
@@ -274,6 +281,7 @@ func (k *keeper) closeAll(ctx context.Context) (int, error) {
 			return n, fmt.Errorf("run %s: %w", r.ID, err)
 		}
 		if done {
+			killpoint.Reach("scheduler.close.after")
 			n++
 			k.closed(ctx, r)
 		}
@@ -318,6 +326,7 @@ func (k *keeper) close(ctx context.Context, tx *sqldb.Tx, runID id.Run) (runRow,
 	if err := k.settleSync(ctx, tx, r); err != nil {
 		return r, false, err
 	}
+	killpoint.Reach("scheduler.close.before")
 	return r, true, nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/run"
 	"millrace.dev/pkg/sqldb"
@@ -89,6 +90,7 @@ func (s *Service) tryLease(ctx context.Context, worker string) (grant, bool, err
 		if !ok {
 			continue // another worker took it first
 		}
+		killpoint.Reach("scheduler.lease.after")
 		s.metrics.leases.Inc()
 		s.log.DebugContext(ctx, "part leased", "run", g.Run.ID.String(), "part", g.Part.Part, "epoch", g.Part.Epoch, "worker", worker)
 		s.changed.ring()
@@ -144,6 +146,7 @@ func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker s
 		}
 	}
 	retried, err := retriedBy(ctx, tx, r)
+	killpoint.Reach("scheduler.lease.before")
 	return grant{Run: r, Part: p, Retried: retried, Life: s.settings.Lease}, err == nil, err
 }
 

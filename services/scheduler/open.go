@@ -7,6 +7,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/run"
 	"millrace.dev/pkg/schedule"
@@ -200,7 +201,9 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r runRow, tick time.
 	if err := insertRun(ctx, tx, r); err != nil {
 		return runRow{}, err
 	}
-	return r, insertPart(ctx, tx, partRow{Run: r.ID, State: run.Waiting, Slice: slice{Label: "planning"}, Progress: now})
+	err = insertPart(ctx, tx, partRow{Run: r.ID, State: run.Waiting, Slice: slice{Label: "planning"}, Progress: now})
+	killpoint.Reach("scheduler.create.before")
+	return r, err
 }
 
 // warehouse names the connection that runs read, across workspaces.
@@ -208,6 +211,7 @@ func warehouse(w id.Workspace, connection string) string { return string(w) + "/
 
 // created tells of a new run.
 func (s *Service) created(ctx context.Context, r runRow) {
+	killpoint.Reach("scheduler.create.after")
 	s.metrics.opened.WithLabelValues(string(r.Reason)).Inc()
 	s.log.InfoContext(ctx, "run created", "run", r.ID.String(), "run_no", r.RunNo, "sync", r.SyncID, "workspace", string(r.Workspace),
 		"lane", string(r.Lane), "reason", string(r.Reason))

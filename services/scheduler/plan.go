@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/run"
 	"millrace.dev/pkg/sqldb"
 )
@@ -40,11 +41,14 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 			return err
 		}
 		r.Plan, r.Facts.Plan, r.PlanTime = pl, pl.Facts, now
-		return updateRun(ctx, tx, r)
+		err = updateRun(ctx, tx, r)
+		killpoint.Reach("scheduler.plan.before")
+		return err
 	})
 	if err != nil {
 		return plain(err)
 	}
+	killpoint.Reach("scheduler.plan.after")
 	s.log.InfoContext(ctx, "run planned", "run", runID.String(), "parts", len(slices), "estimated_rows", pl.EstimatedRows)
 	s.work.ring()
 	s.changed.ring()

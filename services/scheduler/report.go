@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/row"
 	"millrace.dev/pkg/run"
@@ -78,6 +79,7 @@ func (s *Service) publish(ctx context.Context, b published) error {
 			return nothing, err
 		}
 		err = s.judge(ctx, tx, now, &p.partRow)
+		killpoint.Reach("scheduler.extracted.before")
 		return since(before, p.partRow), err
 	})
 }
@@ -95,6 +97,7 @@ func (s *Service) ingest(ctx context.Context, res profile.Result) error {
 			return nothing, err
 		}
 		err = s.judge(ctx, tx, now, &p.partRow)
+		killpoint.Reach("scheduler.ingested.before")
 		return since(before, p.partRow), err
 	})
 }
@@ -270,7 +273,9 @@ func (s *Service) complete(ctx context.Context, c completed) error {
 		}
 		p.ReadEpoch, p.ReadBatches, p.ReadRows, p.Progress = p.Epoch, c.Batches, c.Rows, now
 		p.Facts.Snapshot = c.Snapshot
-		return turn, s.judge(ctx, tx, now, &p.partRow)
+		err = s.judge(ctx, tx, now, &p.partRow)
+		killpoint.Reach("scheduler.complete.before")
+		return turn, err
 	})
 }
 

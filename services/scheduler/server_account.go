@@ -6,6 +6,7 @@ import (
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/record/recordpb"
 )
 
@@ -61,6 +62,7 @@ func (a *account) ReportExtracted(ctx context.Context, req *schedulerv1.ReportEx
 		return nil, fault.Of(fault.ReasonInvalidArgument, []fault.Violation{{Field: "rows", Message: "is negative", Fix: "report what the batch has"}})
 	}
 	err = a.publish(ctx, published{Batch: b, Rows: req.GetRows(), Bytes: req.GetBytes(), Digest: digest, TraceID: req.GetTraceId()})
+	killpoint.Reach("scheduler.extracted.after")
 	return &schedulerv1.ReportExtractedResponse{}, err
 }
 
@@ -69,7 +71,9 @@ func (a *account) ReportIngested(ctx context.Context, req *schedulerv1.ReportIng
 	if err != nil {
 		return nil, err
 	}
-	return &schedulerv1.ReportIngestedResponse{}, a.ingest(ctx, r)
+	err = a.ingest(ctx, r)
+	killpoint.Reach("scheduler.ingested.after")
+	return &schedulerv1.ReportIngestedResponse{}, err
 }
 
 func (a *account) ReportQuarantined(ctx context.Context, req *schedulerv1.ReportQuarantinedRequest) (*schedulerv1.ReportQuarantinedResponse, error) {
@@ -89,6 +93,7 @@ func (a *account) CompletePart(ctx context.Context, req *schedulerv1.CompletePar
 		Part: id.Part{Run: runID, Part: req.GetPart()}, Epoch: req.GetEpoch(), Batches: req.GetBatches(), Rows: req.GetRows(),
 		Issue: ofIssue(req.GetError()), Permanent: req.GetPermanent(), Released: req.GetReleased(), Replan: req.GetReplan(), Snapshot: req.GetSnapshot(),
 	})
+	killpoint.Reach("scheduler.complete.after")
 	return &schedulerv1.CompletePartResponse{}, err
 }
 

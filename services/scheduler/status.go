@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/run"
 	"millrace.dev/pkg/sqldb"
@@ -74,7 +75,9 @@ func (k *keeper) tellStatuses(ctx context.Context) error {
 		return err
 	}
 	for _, st := range pending {
+		killpoint.Reach("scheduler.status.before")
 		err := k.peers.setStatus(ctx, st)
+		killpoint.Reach("scheduler.status.after")
 		switch {
 		case err == nil || fault.ClassOf(err) == fault.NotFound: // told, or the sync is gone
 		case fault.ClassOf(err).Permanent():

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/store"
 )
@@ -39,9 +40,11 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 	if out.Repeated {
 		return out, s.synced()
 	}
+	killpoint.Reach("pebble.commit.applied")
 	if err := b.SyncWait(); err != nil {
 		return store.Outcome{}, s.breakDown("commit", err)
 	}
+	killpoint.Reach("pebble.commit.after")
 	return out, nil
 }
 
@@ -76,6 +79,7 @@ func (s *Store) enter(ctx context.Context, since uint64, w *writing) (store.Outc
 			"store: commit: what was looked up has changed since; look and decide again")
 	}
 	s.filter.addAll(w.touched.slots)
+	killpoint.Reach("pebble.commit.before")
 	if err := s.apply(w.b); err != nil {
 		return store.Outcome{}, err
 	}

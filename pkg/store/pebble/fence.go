@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/profile"
 )
 
@@ -44,12 +45,14 @@ func (s *Store) raise(p id.Part, epoch uint32) error {
 	if err := b.Set(partKey(nil, kindFence, p), binary.BigEndian.AppendUint32(nil, epoch), nil); err != nil {
 		return unavailable("fence", err)
 	}
+	killpoint.Reach("pebble.fence.before")
 	if err := s.apply(b); err != nil {
 		return err
 	}
 	if err := b.SyncWait(); err != nil {
 		return s.breakDown("fence", err)
 	}
+	killpoint.Reach("pebble.fence.after")
 	s.fenceSeq = s.seq.Load() + 1
 	s.seq.Store(s.fenceSeq)
 	return nil

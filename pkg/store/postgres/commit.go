@@ -12,6 +12,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/store"
 )
@@ -49,8 +50,10 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 				return err
 			}
 		}
+		killpoint.Reach("postgres.commit.before")
 		return nil
 	})
+	killpoint.Reach("postgres.commit.after")
 	if err != nil && !errors.Is(err, errSettled) {
 		return store.Outcome{}, err
 	}

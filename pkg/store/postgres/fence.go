@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/row"
@@ -24,8 +25,10 @@ func (s *Store) Fence(ctx context.Context, p id.Part, epoch uint32) ([]profile.R
 		}
 		_, err = exec(ctx, c, selectResults+` WHERE run = $1 AND part = $2 ORDER BY epoch, seq, fragment`,
 			func(v [][]byte) { out = append(out, readResult(p.Run, v)) }, uuid(p.Run), int8of(int64(p.Part)))
+		killpoint.Reach("postgres.fence.before")
 		return err
 	})
+	killpoint.Reach("postgres.fence.after")
 	if err != nil {
 		return nil, err
 	}
