@@ -33,10 +33,16 @@ type Service struct {
 
 // New opens the store and the key set that rejected rows are sealed with. Nothing is consumed before Run.
 func New(ctx context.Context, env *app.Env, s Settings) (*Service, error) {
+	return open(ctx, env, s, func(st store.Store) store.Store { return st })
+}
+
+// open is New over what `over` makes of the store.
+func open(ctx context.Context, env *app.Env, s Settings, over func(store.Store) store.Store) (*Service, error) {
 	st, err := openStore(ctx, env.Shared.Store, s, env.Log)
 	if err != nil {
 		return nil, err
 	}
+	st = over(st)
 	v, err := build(ctx, env, s, st)
 	if err != nil {
 		if cerr := st.Close(); cerr != nil {
