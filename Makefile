@@ -22,7 +22,7 @@ PURE    := config scheduler mapper ingestion
 RACE    := ./pkg/app/... ./pkg/bus/... ./pkg/quota/... ./pkg/rpc/... ./pkg/store/pebble/... ./services/mapper/... ./services/ingestion/...
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint gen check-gen bench e2e fuzz build dev standalone tools clean
+.PHONY: help demo test race lint gen check-gen bench e2e soak fuzz build dev standalone tools clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ no-skips:
 
 e2e: $(BIN)/gotestsum ## the end-to-end scenarios alone, in one process and as five
 	@$(BIN)/gotestsum --format testname -- -count=1 -timeout 30m ./services/e2e/...
+
+# In the folder of a package go test shows what a test that passes prints.
+soak: ## the long forms: 2,000 random histories with faults (SEEDS), random kills for 5m (KILLS_FOR); prints what was lost
+	@cd services/e2e/histories && MILLRACE_SEEDS=$(or $(SEEDS),2000) $(GO) test -count=1 -timeout 6h -run "^TestHistories"
+	@cd services/e2e && MILLRACE_KILLS_FOR=$(or $(KILLS_FOR),5m) $(GO) test -count=1 -timeout 1h -run "^TestRandomKills"
 
 bench: bin/millrace ## measure: ceilings first, then the workloads of the same run (FULL=1: every size); writes bench.json
 	@$(GO) run ./services/e2e/bench $(if $(FULL),--full) --out bench.json
