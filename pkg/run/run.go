@@ -1,5 +1,5 @@
 // Package run has the rules of runs and parts: which state follows which event, what the reports on a part add up to,
-// and when a run may close. It is pure.
+// when a run may close, and when a warehouse that does not answer is let alone. It is pure.
 package run
 
 import (
@@ -126,6 +126,7 @@ const (
 	Lease       PartEvent = "lease"        // a worker takes it, under the next epoch
 	LeaseLost   PartEvent = "lease_lost"   // silence; no try
 	Released    PartEvent = "released"     // given back by a worker that stops; no try
+	Throttled   PartEvent = "throttled"    // the warehouse asks to wait; no try
 	TryFailed   PartEvent = "try_failed"   // an attempt or a batch of it failed; another try is left
 	PlanStored  PartEvent = "plan_stored"  // part 0 did its work
 	ReadToEnd   PartEvent = "read_to_end"  // every batch is published
@@ -138,7 +139,7 @@ const (
 
 // PartEvents lists every event of a part.
 func PartEvents() []PartEvent {
-	return []PartEvent{Lease, LeaseLost, Released, TryFailed, PlanStored, ReadToEnd, AccountFull, BatchesLost, PartGivenUp, Replan, Replace}
+	return []PartEvent{Lease, LeaseLost, Released, Throttled, TryFailed, PlanStored, ReadToEnd, AccountFull, BatchesLost, PartGivenUp, Replan, Replace}
 }
 
 // NextPart answers the state that follows. RUN_STATE where the event can not happen to a part in state s.
@@ -160,7 +161,7 @@ func nextPart(s PartState, e PartEvent) (PartState, bool) {
 		}
 	case Leased:
 		switch e {
-		case LeaseLost, Released, TryFailed:
+		case LeaseLost, Released, Throttled, TryFailed:
 			return Waiting, true
 		case PlanStored:
 			return Complete, true
@@ -191,6 +192,6 @@ func nextPart(s PartState, e PartEvent) (PartState, bool) {
 	return s, false
 }
 
-// MaxTries is how often a part may fail by itself before its run fails. Leases lost to a dead worker, lost messages and
-// released parts are no tries.
+// MaxTries is how often a part may fail by itself before its run fails. Leases lost to a dead worker, lost messages,
+// released parts and a warehouse that asks to wait are no tries.
 const MaxTries = 5

@@ -138,11 +138,25 @@ func (p *peers) complete(ctx context.Context, l *lease, e ending) error {
 	if e.err != nil {
 		f := fault.As(e.err)
 		req.Error, req.Permanent = &schedulerv1.RunError{Reason: f.Reason.Word(), Message: told(f)}, f.Class.Permanent()
+		if req.Failure = failureOf(f); f.RetryAfter > 0 {
+			req.RetryAfter = durationpb.New(f.RetryAfter)
+		}
 	}
 	return until(ctx, func(ctx context.Context) error {
 		_, err := p.account.CompletePart(ctx, req)
 		return err //nolint:wrapcheck // classified by until
 	})
+}
+
+// failureOf says what of the warehouse made an attempt fail. A query that ran out of time says nothing of the warehouse.
+func failureOf(f *fault.Error) schedulerv1.FailureClass {
+	switch {
+	case f.Class == fault.Throttled:
+		return schedulerv1.FailureClass_FAILURE_CLASS_THROTTLED
+	case f.Class == fault.Unavailable && (f.Reason == fault.ReasonWarehouseUnavailable || f.Reason == fault.ReasonWarehouseLocked):
+		return schedulerv1.FailureClass_FAILURE_CLASS_UNAVAILABLE
+	}
+	return schedulerv1.FailureClass_FAILURE_CLASS_UNSPECIFIED
 }
 
 // told answers what users read of a fault: not the text of one that nobody classified.

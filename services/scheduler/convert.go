@@ -71,6 +71,17 @@ func ofIssue(e *schedulerv1.RunError) issue {
 	return issue{Reason: fault.ParseReason(e.GetReason()).Word(), Message: e.GetMessage()}
 }
 
+func ofFailure(c schedulerv1.FailureClass) failure {
+	switch c {
+	case schedulerv1.FailureClass_FAILURE_CLASS_THROTTLED:
+		return throttled
+	case schedulerv1.FailureClass_FAILURE_CLASS_UNAVAILABLE:
+		return unreachable
+	default:
+		return other
+	}
+}
+
 // toRun answers a run with its account so far.
 func toRun(r runRow, t totals) *schedulerv1.Run {
 	out := &schedulerv1.Run{

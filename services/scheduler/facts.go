@@ -18,7 +18,9 @@ type planFacts struct {
 
 // partFacts is what else is kept of a part.
 type partFacts struct {
-	Snapshot string `json:"snapshot,omitempty"` // that it was read under
+	Snapshot  string `json:"snapshot,omitempty"`  // that it was read under
+	Probe     bool   `json:"probe,omitempty"`     // its lease is to show whether the warehouse answers; nothing has come yet
+	Throttled int64  `json:"throttled,omitempty"` // how often in a row the warehouse has asked to wait
 }
 
 // syncFacts is what else goes on from run to run of a sync.

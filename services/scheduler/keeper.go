@@ -58,6 +58,7 @@ func (k *keeper) round(ctx context.Context) {
 			break
 		}
 	}
+	k.failed(ctx, "count open breakers", k.countBreakers(ctx))
 	k.failed(ctx, "tell config of sync statuses", k.tellStatuses(ctx))
 	k.failed(ctx, "forget old batches", k.prune(ctx, now))
 }

@@ -60,3 +60,17 @@ func TestBackoffDoublesUpToAMinute(t *testing.T) {
 		}
 	}
 }
+
+func TestAWarehouseIsWaitedForAsLongAsItAsksWithinBounds(t *testing.T) {
+	s := &Service{settings: Settings{RetryBackoff: 2 * time.Second}}
+	for asked, want := range map[time.Duration]time.Duration{
+		time.Millisecond: time.Second, 7 * time.Second: 7 * time.Second, 48 * time.Hour: time.Hour,
+	} {
+		require.Equal(t, want, s.throttle(asked, 1))
+	}
+	for n, most := range map[int64]time.Duration{1: 2 * time.Second, 3: 8 * time.Second, 40: time.Minute} {
+		d := s.throttle(0, n)
+		require.LessOrEqual(t, d, most)
+		require.GreaterOrEqual(t, d, most/2)
+	}
+}

@@ -28,11 +28,13 @@ type grant struct {
 
 // ready chooses the part to lease next: fenced and not backing off, planning first, then of the run that has the fewest
 // parts in work, so that a big run does not hold up a small one. Planning again waits until what the old plan left
-// behind is fenced.
+// behind is fenced. Nothing is read from a warehouse whose breaker is open, and nothing more while a part probes it.
 const ready = `SELECT p.run_id, p.part FROM scheduler_parts p JOIN scheduler_runs r ON r.id = p.run_id
 	WHERE r.is_open = 1 AND r.closing = '' AND p.state = 'waiting' AND p.not_before <= ? AND (p.epoch = 0 OR p.fence > p.epoch)
 	AND (p.part > 0 OR NOT EXISTS (SELECT 1 FROM scheduler_parts o
 		WHERE o.run_id = p.run_id AND o.state = 'replaced' AND o.epoch > 0 AND o.fence <= o.epoch))
+	AND NOT EXISTS (SELECT 1 FROM scheduler_breakers b WHERE b.connection = r.connection AND (b.until > ? OR EXISTS (
+		SELECT 1 FROM scheduler_parts q WHERE q.run_id = b.probe_run AND q.part = b.probe_part AND q.epoch = b.probe_epoch AND q.state = 'leased')))
 	ORDER BY CASE WHEN p.part = 0 THEN 0 ELSE 1 END,
 		(SELECT COUNT(*) FROM scheduler_parts l WHERE l.run_id = p.run_id AND l.state = 'leased'), p.run_id, p.part
 	LIMIT 1`
@@ -103,7 +105,7 @@ func next(ctx context.Context, q sqldb.Querier, now time.Time) (id.Part, error) 
 		p    id.Part
 		text string
 	)
-	if err := q.QueryRow(ctx, ready, sqldb.Micros(now)).Scan(&text, &p.Part); err != nil {
+	if err := q.QueryRow(ctx, ready, sqldb.Micros(now), sqldb.Micros(now)).Scan(&text, &p.Part); err != nil {
 		return p, err
 	}
 	var err error
@@ -127,6 +129,10 @@ func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker s
 		return grant{}, false, err
 	}
 	p.Epoch = max(p.Epoch+1, p.Fence)
+	ok := false
+	if p.Facts.Probe, ok, err = s.admit(ctx, tx, now, r.Connection, p); !ok || err != nil {
+		return grant{}, false, err
+	}
 	p.Worker, p.LeaseTime, p.NotBefore, p.Progress = worker, now.Add(s.settings.Lease), time.Time{}, now
 	p.Settled, p.Account, p.Issue = 0, run.Account{}, issue{}
 	if err := updatePart(ctx, tx, p); err != nil {

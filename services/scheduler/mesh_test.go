@@ -58,6 +58,7 @@ type mesh struct {
 	store  *ingestionService
 	runs   schedulerv1.SchedulerServiceClient
 	work   schedulerv1.AccountServiceClient
+	meters *prometheus.Registry
 	stop   func()
 }
 
@@ -89,8 +90,9 @@ func (m *mesh) up(set scheduler.Settings) {
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))...)
 	require.NoError(t, err)
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+	m.meters = prometheus.NewRegistry()
 	s, err := scheduler.New(t.Context(), &app.Env{
-		Name: scheduler.Name, Log: log, Tracer: trace.NewTracerProvider().Tracer("test"), Metrics: prometheus.NewRegistry(),
+		Name: scheduler.Name, Log: log, Tracer: trace.NewTracerProvider().Tracer("test"), Metrics: m.meters,
 		Shared: app.Shared{SQL: m.sql, Quota: "memory"},
 		Dial:   func(string) (grpc.ClientConnInterface, error) { return conn, nil },
 	}, set)
@@ -348,7 +350,8 @@ func (c *configService) GetSyncSnapshot(_ context.Context, req *configv1.GetSync
 	if y == nil {
 		return nil, fault.New(fault.NotFound, fault.ReasonNotFound, "no sync %s", req.GetSync())
 	}
-	return &configv1.GetSyncSnapshotResponse{Snapshot: &configv1.SyncSnapshot{Version: y.GetVersion(), Sync: &configv1.Sync{
+	connection := &configv1.Connection{Meta: &configv1.Meta{Workspace: y.GetWorkspace(), Id: y.GetConnection()}}
+	return &configv1.GetSyncSnapshotResponse{Snapshot: &configv1.SyncSnapshot{Version: y.GetVersion(), Connection: connection, Sync: &configv1.Sync{
 		Meta: &configv1.Meta{Workspace: y.GetWorkspace(), Id: y.GetId(), Uid: y.GetUid()}, Mode: y.GetMode(), State: y.GetState(),
 		Status: y.GetStatus(), Schedule: y.GetSchedule(), TriggerLimit: y.GetTriggerLimit(), Version: y.GetVersion(),
 	}, DataModel: &configv1.DataModel{Iterator: &configv1.Iterator{Column: "c", Type: c.iterator}}}}, nil

@@ -15,6 +15,7 @@ type metrics struct {
 	leases        prometheus.Counter
 	fences        prometheus.Counter
 	fencedReports prometheus.Counter
+	openBreakers  prometheus.Gauge
 	duration      prometheus.Histogram
 }
 
@@ -33,12 +34,15 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		leases:        counter("leases_total", "Parts leased."),
 		fences:        counter("fences_total", "Fences that ingestion has answered."),
 		fencedReports: counter("fenced_reports_total", "Reports of epochs that are over."),
+		openBreakers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "millrace_scheduler_open_breakers", Help: "Warehouses that do not answer and are let alone but for a probe.",
+		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "millrace_scheduler_run_duration_seconds", Help: "Time from a run's creation to its end.",
 			Buckets: prometheus.ExponentialBuckets(0.25, 2, 18),
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.opened, m.closed, m.lost, m.ticks, m.leases, m.fences, m.fencedReports, m.duration} {
+	for _, c := range []prometheus.Collector{m.opened, m.closed, m.lost, m.ticks, m.leases, m.fences, m.fencedReports, m.openBreakers, m.duration} {
 		if err := r.Register(c); err != nil {
 			return nil, fault.New(fault.Internal, fault.ReasonInternal, "register a metric: %w", err)
 		}

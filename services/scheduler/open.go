@@ -71,6 +71,9 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 		if out, err = s.create(ctx, tx, r, time.Time{}); err != nil {
 			return err
 		}
+		if err := s.breakerEvent(ctx, tx, out.CreateTime, out.Connection, run.ProbeAsked); err != nil {
+			return err
+		}
 		return s.remember(ctx, tx, out, t.Key)
 	})
 	if err != nil || out.ID != r.ID {
@@ -206,8 +209,13 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r runRow, tick time.
 	return r, err
 }
 
-// warehouse names the connection that runs read, across workspaces.
-func warehouse(w id.Workspace, connection string) string { return string(w) + "/" + connection }
+// warehouse names the connection that runs read, across workspaces. Empty: not known.
+func warehouse(w id.Workspace, connection string) string {
+	if connection == "" {
+		return ""
+	}
+	return string(w) + "/" + connection
+}
 
 // created tells of a new run.
 func (s *Service) created(ctx context.Context, r runRow) {
@@ -247,6 +255,9 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 			return err
 		}
 		if out, err = s.create(ctx, tx, r, time.Time{}); err != nil {
+			return err
+		}
+		if err := s.breakerEvent(ctx, tx, out.CreateTime, out.Connection, run.ProbeAsked); err != nil {
 			return err
 		}
 		if old.Plan.Text == "" || old.SyncVersion != r.SyncVersion {

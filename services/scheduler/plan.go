@@ -30,8 +30,11 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 		if p.State, err = run.NextPart(p.State, run.PlanStored); err != nil {
 			return err
 		}
-		p.Progress = now
+		p.Progress, p.Facts.Throttled, p.Facts.Probe = now, 0, false
 		if err := updatePart(ctx, tx, p.partRow); err != nil {
+			return err
+		}
+		if err := s.breakerEvent(ctx, tx, now, r.Connection, run.Answered); err != nil {
 			return err
 		}
 		if err := addParts(ctx, tx, runID, slices, now); err != nil {

@@ -36,7 +36,18 @@ type completed struct {
 	Released  bool
 	Replan    bool
 	Snapshot  string // that the part was read under
+	Failure   failure
+	After     time.Duration // how long the warehouse asks to wait; 0: it does not say
 }
+
+// failure says what of the warehouse made an attempt fail.
+type failure int
+
+const (
+	other       failure = iota // not the warehouse, or it will not go away by itself
+	throttled                  // it asks to wait
+	unreachable                // it does not answer
+)
 
 func partOf(b id.Batch) id.Part { return id.Part{Run: b.Run, Part: b.Part} }
 
@@ -71,6 +82,9 @@ func (s *Service) publish(ctx context.Context, b published) error {
 		after, fresh := have.Batch.Publish(b.Rows, b.Bytes, b.Digest)
 		if !fresh {
 			return nothing, nil
+		}
+		if err := s.probed(ctx, tx, now, &p.partRow); err != nil {
+			return nothing, err
 		}
 		before := p.State
 		have.TraceID = b.TraceID
@@ -165,7 +179,7 @@ func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, now time.Time, p *par
 // failTry counts a try of a part's epoch and puts the part back, or gives the run up after the last one.
 func (s *Service) failTry(ctx context.Context, tx *sqldb.Tx, now time.Time, p *partRow, why issue) error {
 	var err error
-	p.Tries, p.FailedEpoch, p.Issue, p.Progress = p.Tries+1, p.Epoch, why, now
+	p.Tries, p.FailedEpoch, p.Issue, p.Progress, p.Facts.Throttled = p.Tries+1, p.Epoch, why, now, 0
 	if p.Tries >= run.MaxTries {
 		if p.State, err = run.NextPart(p.State, run.PartGivenUp); err != nil {
 			return err
@@ -181,6 +195,36 @@ func (s *Service) failTry(ctx context.Context, tx *sqldb.Tx, now time.Time, p *p
 	}
 	p.NotBefore = now.Add(s.backoff(p.Tries))
 	return updatePart(ctx, tx, *p)
+}
+
+const (
+	minThrottle = time.Second
+	maxThrottle = time.Hour
+)
+
+// wait puts a part back for as long as its warehouse asks to wait. It is no try.
+func (s *Service) wait(ctx context.Context, tx *sqldb.Tx, now time.Time, p *partRow, c completed) error {
+	var err error
+	if p.State, err = run.NextPart(p.State, run.Throttled); err != nil {
+		return err
+	}
+	p.Facts.Throttled++
+	p.NotBefore, p.Progress = now.Add(s.throttle(c.After, p.Facts.Throttled)), now
+	p.Issue = issue{
+		Reason: fault.ReasonWarehouseThrottled.Word(),
+		Message: fmt.Sprintf("the warehouse asks to wait: %s; part %d is read from %s on, and this is no failed try",
+			c.Issue.Message, p.Part, p.NotBefore.UTC().Format(time.RFC3339)),
+	}
+	return updatePart(ctx, tx, *p)
+}
+
+// throttle answers how long to wait where a warehouse asks for it the n-th time in a row: `after`, within bounds, or a
+// backoff where it does not say.
+func (s *Service) throttle(after time.Duration, n int64) time.Duration {
+	if after <= 0 {
+		return s.backoff(n)
+	}
+	return min(max(after, minThrottle), maxThrottle)
 }
 
 const maxBackoff = time.Minute
@@ -240,7 +284,12 @@ func (s *Service) complete(ctx context.Context, c completed) error {
 		if err != nil || p.State != run.Leased {
 			return nothing, err // told again
 		}
+		if err := s.heard(ctx, tx, now, &p.partRow, c); err != nil {
+			return nothing, err
+		}
 		switch {
+		case c.Failure == throttled:
+			return turn, s.wait(ctx, tx, now, &p.partRow, c)
 		case c.Replan:
 			if c.Issue.Reason == "" {
 				c.Issue = issue{Reason: fault.ReasonSourceChanged.Word(), Message: "the source changed while it was read"}
@@ -271,7 +320,7 @@ func (s *Service) complete(ctx context.Context, c completed) error {
 		if p.State, err = run.NextPart(p.State, run.ReadToEnd); err != nil {
 			return nothing, err
 		}
-		p.ReadEpoch, p.ReadBatches, p.ReadRows, p.Progress = p.Epoch, c.Batches, c.Rows, now
+		p.ReadEpoch, p.ReadBatches, p.ReadRows, p.Progress, p.Facts.Throttled = p.Epoch, c.Batches, c.Rows, now, 0
 		p.Facts.Snapshot = c.Snapshot
 		err = s.judge(ctx, tx, now, &p.partRow)
 		killpoint.Reach("scheduler.complete.before")

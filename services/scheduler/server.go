@@ -303,8 +303,12 @@ func (s *server) ListParts(ctx context.Context, req *schedulerv1.ListPartsReques
 		found = found[:page.Size]
 		out.NextPageToken = page.Next(strconv.FormatUint(uint64(found[page.Size-1].Part), 10))
 	}
+	alone, err := letAlone(ctx, s.db, r)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range found {
-		out.Parts = append(out.Parts, toPart(p))
+		out.Parts = append(out.Parts, toPart(p.waitingFor(alone)))
 	}
 	return out, nil
 }

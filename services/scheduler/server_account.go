@@ -92,6 +92,7 @@ func (a *account) CompletePart(ctx context.Context, req *schedulerv1.CompletePar
 	err = a.complete(ctx, completed{
 		Part: id.Part{Run: runID, Part: req.GetPart()}, Epoch: req.GetEpoch(), Batches: req.GetBatches(), Rows: req.GetRows(),
 		Issue: ofIssue(req.GetError()), Permanent: req.GetPermanent(), Released: req.GetReleased(), Replan: req.GetReplan(), Snapshot: req.GetSnapshot(),
+		Failure: ofFailure(req.GetFailure()), After: req.GetRetryAfter().AsDuration(),
 	})
 	killpoint.Reach("scheduler.complete.after")
 	return &schedulerv1.CompletePartResponse{}, err

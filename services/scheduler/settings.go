@@ -1,6 +1,10 @@
 package scheduler
 
-import "time"
+import (
+	"time"
+
+	"millrace.dev/pkg/run"
+)
 
 // Settings are what an operator sets. The zero value of a field is its default.
 type Settings struct {
@@ -9,7 +13,11 @@ type Settings struct {
 	LossWindow   time.Duration `default:"30s" help:"How long a published batch may stay unaccounted for while the streams are empty."`
 	LossLimit    time.Duration `default:"15m" help:"How long a published batch may stay unaccounted for while the streams hold messages."`
 	RetryBackoff time.Duration `default:"2s" help:"Wait before the second try of a failed part; doubled for each further one, up to a minute."`
-	KeepBatches  time.Duration `default:"720h" help:"How long the batches of a run are listed after its creation."`
+	// BreakerAfter, BreakerCoolOff and BreakerMost say when a warehouse that does not answer is let alone, and for how long.
+	BreakerAfter   int           `default:"5" help:"Attempts in a row, of any runs, that do not reach a warehouse until it is let alone for a while."`
+	BreakerCoolOff time.Duration `default:"30s" help:"How long a warehouse that does not answer is let alone before one part probes it; doubled for each probe that fails."`
+	BreakerMost    time.Duration `default:"5m" help:"How long a warehouse that does not answer is let alone at most between two probes."`
+	KeepBatches    time.Duration `default:"720h" help:"How long the batches of a run are listed after its creation."`
 }
 
 // orDefaults fills what is not set, as the tags say.
@@ -24,6 +32,16 @@ func (s Settings) orDefaults() Settings {
 	fill(&s.LossWindow, 30*time.Second)
 	fill(&s.LossLimit, 15*time.Minute)
 	fill(&s.RetryBackoff, 2*time.Second)
+	fill(&s.BreakerCoolOff, 30*time.Second)
+	fill(&s.BreakerMost, 5*time.Minute)
+	if s.BreakerAfter <= 0 {
+		s.BreakerAfter = 5
+	}
 	fill(&s.KeepBatches, 30*24*time.Hour)
 	return s
+}
+
+// breaker answers the rule by which warehouses are let alone.
+func (s Settings) breaker() run.BreakerRule {
+	return run.BreakerRule{After: int64(s.BreakerAfter), CoolOff: s.BreakerCoolOff, Most: s.BreakerMost}
 }
