@@ -46,6 +46,7 @@ const (
 	ReasonRejectLimit          = Reason(faultv1.Reason_REASON_REJECT_LIMIT)
 	ReasonEmptyRead            = Reason(faultv1.Reason_REASON_EMPTY_READ)
 	ReasonWarehouseThrottled   = Reason(faultv1.Reason_REASON_WAREHOUSE_THROTTLED)
+	ReasonQueryInterrupted     = Reason(faultv1.Reason_REASON_QUERY_INTERRUPTED)
 )
 
 // String answers the reason as it travels in ErrorInfo: RUN_OPEN.

@@ -59,11 +59,19 @@ func classifyPostgres(doing string, e *pgconn.PgError) error {
 	if len(e.Code) < 2 {
 		return wrap(fault.Internal, fault.ReasonInternal, "the control database refused to "+doing, e)
 	}
+	switch e.Code {
+	case "53100":
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database's disk is full; free some space", e)
+	case "25006":
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database takes no writes; it is read-only, or a standby", e)
+	case "3D000", "42501":
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database or its user's privileges are missing; correct --sql or the grants", e)
+	}
 	switch e.Code[:2] {
 	case "08", "40", "53", "55", "57", "58":
 		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database cannot "+doing+" now", e)
-	case "28":
-		return wrap(fault.Denied, fault.ReasonStoreUnavailable, "the control database refused the credentials; correct --sql", e)
+	case "28": // what is in hand is not at fault: it waits until the operator has mended it
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database refused the credentials; correct --sql", e)
 	}
 	return wrap(fault.Internal, fault.ReasonInternal, "the control database refused to "+doing, e)
 }

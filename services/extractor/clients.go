@@ -148,7 +148,8 @@ func (p *peers) complete(ctx context.Context, l *lease, e ending) error {
 	})
 }
 
-// failureOf says what of the warehouse made an attempt fail. A query that ran out of time says nothing of the warehouse.
+// failureOf says what of the warehouse made an attempt fail. A warehouse that interrupts a
+// query answers.
 func failureOf(f *fault.Error) schedulerv1.FailureClass {
 	switch {
 	case f.Class == fault.Throttled:

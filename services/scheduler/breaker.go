@@ -134,7 +134,8 @@ func said(p partRow, c completed) (run.BreakerEvent, bool) {
 func answers(r fault.Reason) bool {
 	switch r {
 	case fault.ReasonWarehouseDenied, fault.ReasonWarehouseThrottled, fault.ReasonQueryInvalid, fault.ReasonIteratorInvalid,
-		fault.ReasonKeyInvalid, fault.ReasonMappingInvalid, fault.ReasonSourceChanged, fault.ReasonFileNotFound:
+		fault.ReasonKeyInvalid, fault.ReasonMappingInvalid, fault.ReasonSourceChanged, fault.ReasonFileNotFound,
+		fault.ReasonQueryInterrupted:
 		return true
 	}
 	return false

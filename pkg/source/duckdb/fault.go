@@ -45,7 +45,7 @@ func queryFault(text string) error {
 	case kindIO:
 		return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "a file of the source cannot be read; try again once it is whole")
 	case kindMemory:
-		return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "DuckDB's memory limit does not do for the query; raise the extractor's setting duckdb_memory, or make the query smaller")
+		return fault.New(fault.Unavailable, fault.ReasonQueryInterrupted, "DuckDB's memory limit does not do for the query; raise the extractor's setting duckdb_memory, or make the query smaller")
 	case "Conversion", "Invalid Input", "Out of Range", "Cast", "Mismatch Type", "Decimal", "Divide by Zero", "Sequence":
 		return fault.New(fault.Precondition, fault.ReasonQueryInvalid, "%sthe query fails on a row: %s; mend the row, or use TRY_CAST", at, strings.TrimRight(value.ReplaceAllString(what, "…"), ".!"))
 	case "FATAL", "INTERNAL":

@@ -74,8 +74,12 @@ func stated(p *pgconn.PgError, at string) error {
 		return fault.New(fault.Denied, fault.ReasonWarehouseDenied, "%s%s; grant it to the connection's user", at, what)
 	case p.Code == "3D000":
 		return fault.New(fault.NotFound, fault.ReasonNotFound, "%s; mend postgres.database", what)
+	case p.Code == "53300":
+		return fault.New(fault.Throttled, fault.ReasonWarehouseThrottled, "the database has no connection left (53300); raise its max_connections or the user's limit, or end what holds them")
 	case p.Code == "57014":
-		return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "the database ended the query, by its statement timeout or an administrator; raise postgres.statement_timeout or make the query cheaper")
+		return fault.New(fault.Unavailable, fault.ReasonQueryInterrupted, "the database ended the query, by its statement timeout or an administrator; raise postgres.statement_timeout or make the query cheaper")
+	case interrupts(p.Code):
+		return fault.New(fault.Unavailable, fault.ReasonQueryInterrupted, "the database ended the query: %s (%s); it is tried again", what, p.Code)
 	case p.Code == "25006":
 		return fault.New(fault.Invalid, fault.ReasonQueryInvalid, "%sthe query writes; write one SELECT", at)
 	case p.Code == "42601" && strings.Contains(p.Message, "multiple commands"):
@@ -87,8 +91,18 @@ func stated(p *pgconn.PgError, at string) error {
 	case strings.HasPrefix(p.Code, "P0"), strings.HasPrefix(p.Code, "2"), strings.HasPrefix(p.Code, "3"):
 		return fault.New(fault.Precondition, fault.ReasonQueryInvalid, "%sthe query fails (%s)", at, p.Code)
 	}
-	// 08 connection, 40 rollback, 53 resources, 55 state, 57 intervention, 58 system, XX internal.
+	// 08 connection, 53 resources, 55 state, 57 intervention, 58 system, XX internal.
 	return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "the database cannot answer now: %s (%s); try again", what, p.Code)
+}
+
+// interrupts says whether a server that is up ends a query by such a code: a conflict or a lock, its memory or the space
+// for its temporary files, the time of its transaction.
+func interrupts(code string) bool {
+	switch code {
+	case "53200", "53400", "55P03", "25P03", "25P04":
+		return true
+	}
+	return strings.HasPrefix(code, "40")
 }
 
 //nolint:gochecknoglobals // compiled once, never changed
@@ -155,12 +169,23 @@ func connectFault(ctx context.Context, err error) error {
 		if errors.As(err, &p) {
 			return stated(p, "")
 		}
+		if !unfitting(err) {
+			break
+		}
+		return fault.New(fault.Denied, fault.ReasonWarehouseDenied, "the database asks for a password in a way that the connection's does not fit; mend postgres.password")
 	case connecting, connected:
 	}
-	if strings.Contains(err.Error(), "password") || strings.Contains(err.Error(), "SASL") {
-		return fault.New(fault.Denied, fault.ReasonWarehouseDenied, "the database asks for a password in a way that the connection's does not fit; mend postgres.password")
-	}
 	return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "the database cannot be reached: %s; check host, port and firewall", reason(err))
+}
+
+// unfitting says whether the password exchange failed on this side. What names user and database is not looked at.
+func unfitting(err error) bool {
+	var own *pgconn.ConnectError
+	if errors.As(err, &own) {
+		err = own.Unwrap()
+	}
+	text := err.Error()
+	return strings.Contains(text, "password") || strings.Contains(text, "SASL") || strings.Contains(text, "SCRAM")
 }
 
 // reason answers why a dial failed, without addresses and names.
