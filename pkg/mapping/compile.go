@@ -230,8 +230,8 @@ func (c *compiler) column(name, field string) (int, bool) {
 	return 0, false
 }
 
-// expandUnmapped marks what the assignments use and puts one assignment per left column in the place of $unmapped.
-func (c *compiler) expandUnmapped() {
+// markNamed marks the columns that the assignments name, and answers the rule that takes the rest, "" where none does.
+func (c *compiler) markNamed() string {
 	rest := ""
 	for _, a := range c.assigned {
 		switch {
@@ -255,6 +255,12 @@ func (c *compiler) expandUnmapped() {
 	for at := range c.ignored {
 		c.used[at] = true
 	}
+	return rest
+}
+
+// expandUnmapped puts one assignment per left column in the place of $unmapped.
+func (c *compiler) expandUnmapped() {
+	rest := c.markNamed()
 	var out []assignment
 	for _, a := range c.assigned {
 		if a.rule.Column != unmapped {

@@ -3,6 +3,7 @@ package resource
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"millrace.dev/pkg/fault"
 )
@@ -164,4 +165,13 @@ func (f *faults) value(field string, v any) {
 	default:
 		f.add(field, "use text, a number, a boolean, null, a list or an object", "is a %T", v)
 	}
+}
+
+// takesRest says whether m maps columns that it does not name.
+func (m *Mapping) takesRest() bool {
+	var takes func(rules []Rule) bool
+	takes = func(rules []Rule) bool {
+		return slices.ContainsFunc(rules, func(r Rule) bool { return r.Column == "$unmapped" || takes(r.Rules) })
+	}
+	return m.Events != nil || takes(m.Rules)
 }

@@ -52,6 +52,9 @@ func (s *Sync) Validate() []fault.Violation {
 	if _, err := schedule.ParseLimit(s.TriggerLimit); err != nil {
 		c.because("trigger_limit", s.TriggerLimit, err)
 	}
+	c.oneOf("drift.added", string(s.Drift.Added), false, string(DriftIgnore), string(DriftMap), string(DriftHold))
+	c.oneOf("drift.dropped", string(s.Drift.Dropped), false, string(DriftHold))
+	c.oneOf("drift.narrowed", string(s.Drift.Narrowed), false, string(DriftHold))
 	return c.out
 }
 
@@ -140,6 +143,9 @@ func (s *Snapshot) Validate() []fault.Violation {
 	}
 	if s.Mapping != nil && s.Mapping.Events != nil && s.DataModel.Kind == Users {
 		c.add("mapping", "use a mapping with rules", "mapping %s is for events, and the data model's records are users", s.Mapping.ID)
+	}
+	if s.Sync.Drift.Added == DriftMap && s.Mapping != nil && !s.Mapping.takesRest() {
+		c.add("drift.added", "add {column: $unmapped, to: …} to the mapping, or use ignore or hold", "is map, and mapping %s has no rule for columns that it does not name", s.Mapping.ID)
 	}
 	return append(m.out, c.out...)
 }

@@ -45,6 +45,22 @@ func TestModesGoWithKinds(t *testing.T) {
 	}
 }
 
+func TestNewColumnsAreMappedOnlyByAMappingThatTakesThem(t *testing.T) {
+	for name, c := range map[string]struct {
+		mapping *resource.Mapping
+		want    []string
+	}{
+		"by name":      {nil, nil},
+		"$unmapped":    {&resource.Mapping{Rules: []resource.Rule{{Object: "user_attributes", Rules: []resource.Rule{{Column: "$unmapped", To: "*"}}}}}, nil},
+		"no such rule": {&resource.Mapping{Rules: []resource.Rule{{Column: "a", To: "user_attributes.a"}}}, []string{"Sync drift.added"}},
+	} {
+		s := resource.Snapshot{Sync: resource.Sync{Mode: resource.Full, Drift: resource.Drift{Added: resource.DriftMap}}, DataModel: resource.DataModel{Kind: resource.Users}, Mapping: c.mapping}
+		require.Equal(t, c.want, fields(s.Validate()), name)
+		s.Sync.Drift.Added = resource.DriftIgnore
+		require.Empty(t, s.Validate(), name)
+	}
+}
+
 func TestUnusedSettingsAreNoted(t *testing.T) {
 	s := resource.Snapshot{Sync: resource.Sync{Mode: resource.Full, Lookback: time.Minute, Delay: time.Second}}
 	require.Equal(t, []string{"lookback is not used in mode full", "delay is not used in mode full"}, s.Notes())

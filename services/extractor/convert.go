@@ -11,6 +11,7 @@ import (
 
 	configv1 "millrace.dev/gen/millrace/config/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
+	"millrace.dev/pkg/drift"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/source"
@@ -36,6 +37,8 @@ func toLease(l *schedulerv1.PartLease) (*lease, error) {
 	if l.GetUntil() != nil {
 		out.until = l.GetUntil().AsTime()
 	}
+	out.accepted = accepted{model: l.GetAccepted().GetModelFingerprint(), columns: toColumns(l.GetAccepted().GetColumns())}
+	out.driftApproved = l.GetDriftApproved()
 	if d := l.GetLife().AsDuration(); d > 0 {
 		out.life = d
 	}
@@ -60,21 +63,47 @@ func toPlan(p *schedulerv1.RunPlan) plan {
 	return plan{
 		Plan:        source.Plan{Snapshot: p.GetSnapshot(), SnapshotTime: p.GetSnapshotTime().AsTime(), Watermark: p.GetWatermark()},
 		fingerprint: p.GetSchemaFingerprint(), lowEdge: p.GetLowEdge(), payloadCap: p.GetPayloadCap(), keys: p.GetKeyColumns(), program: p.GetProgramVersion(),
+		ignored: p.GetIgnoredColumns(),
 	}
 }
 
 func ofPlan(p plan) *schedulerv1.RunPlan {
 	out := &schedulerv1.RunPlan{
-		SchemaFingerprint: p.fingerprint, Snapshot: p.Snapshot, SnapshotTime: timestamppb.New(p.SnapshotTime), Watermark: p.Watermark,
+		SchemaFingerprint: p.fingerprint, Snapshot: p.Snapshot, Watermark: p.Watermark,
 		EstimatedRows: p.EstimatedRows, EstimatedBytes: p.EstimatedBytes, NullIterator: p.NullIterator,
 		LowEdge: p.lowEdge, PayloadCap: p.payloadCap, KeyColumns: p.keys, ProgramVersion: p.program,
-		FutureRows: p.FutureRows, CompleteRead: p.complete,
+		FutureRows: p.FutureRows, CompleteRead: p.complete, Hold: p.hold,
+		ModelFingerprint: p.model, Columns: ofPlanColumns(p.columns), IgnoredColumns: p.ignored,
+	}
+	if !p.SnapshotTime.IsZero() {
+		out.SnapshotTime = timestamppb.New(p.SnapshotTime)
+	}
+	for _, v := range p.verdicts {
+		out.Drift = append(out.Drift, &schedulerv1.ColumnChange{
+			Column: v.Column, Change: string(v.Kind), Was: v.Was, Is: v.Is, Action: string(v.Action), Choices: v.Choices,
+		})
 	}
 	if p.Counted {
 		out.CountedRows = &p.EstimatedRows
 	}
 	for _, r := range p.Parts {
 		out.Parts = append(out.Parts, &schedulerv1.PartRange{Low: r.Low, High: r.High, HighClosed: r.HighClosed, Nulls: r.Nulls, Unit: r.Unit})
+	}
+	return out
+}
+
+func toColumns(in []*schedulerv1.PlanColumn) []drift.Column {
+	out := make([]drift.Column, 0, len(in))
+	for _, c := range in {
+		out = append(out, drift.Column{Name: c.GetName(), Type: c.GetType(), Arrow: c.GetArrowType()})
+	}
+	return out
+}
+
+func ofPlanColumns(in []drift.Column) []*schedulerv1.PlanColumn {
+	out := make([]*schedulerv1.PlanColumn, 0, len(in))
+	for _, c := range in {
+		out = append(out, &schedulerv1.PlanColumn{Name: c.Name, Type: c.Type, ArrowType: c.Arrow})
 	}
 	return out
 }

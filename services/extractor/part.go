@@ -33,6 +33,8 @@ type part struct {
 	low    window.Value
 	far    *progress
 
+	described, schema *arrow.Schema // of the query, and of what the run reads of it
+
 	publisher *bus.Publisher
 	budget    *semaphore.Weighted
 	seq       atomic.Uint32 // of the next batch
@@ -78,15 +80,16 @@ func readUnder(src source.Source, q source.Query) string {
 func (s *Service) newPart(ctx context.Context, l *lease, snap resource.Snapshot, src source.Source, far *progress) (*part, source.Query, error) {
 	q := queryOf(l, snap)
 	q.Snapshot, q.Range = l.plan.Snapshot, l.rows
-	schema, err := s.describe(ctx, src, q)
+	described, err := s.describe(ctx, src, q)
 	if err != nil {
 		return nil, q, err
 	}
-	if got := fingerprint(schema); got != l.plan.fingerprint {
-		return nil, q, fault.New(fault.Unavailable, fault.ReasonSourceChanged, "the columns of the query have changed since the run was planned; the run is planned again")
+	if fingerprint(described) != l.plan.fingerprint {
+		return nil, q, errColumns()
 	}
+	schema := without(described, l.plan.ignored)
 	p := &part{
-		Service: s, lease: l, far: far,
+		Service: s, lease: l, far: far, described: described, schema: schema,
 		publisher: s.bus.Publisher(bus.Rows, s.settings.Window), budget: semaphore.NewWeighted(s.settings.PartBudget),
 		origin: record.Origin{
 			Workspace: l.workspace, Sync: l.uid, SyncID: l.sync, SyncVersion: l.syncVersion, RunNo: l.runNo, Retried: l.retried,
@@ -116,7 +119,7 @@ func (p *part) read(soft, ctx context.Context, src source.Source, q source.Query
 	defer context.AfterFunc(soft, func() { stop(errStopping) })()
 	killpoint.Reach("extractor.read.before")
 	var err error
-	for b, failed := range p.gather(src.Read(reading, q)) {
+	for b, failed := range p.gather(project(src.Read(reading, q), p.described, p.schema)) {
 		if failed != nil {
 			err = failed
 			break

@@ -10,6 +10,7 @@ import (
 	"github.com/zeebo/xxh3"
 	"go.opentelemetry.io/otel/trace"
 
+	"millrace.dev/pkg/drift"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/mapping"
@@ -53,10 +54,15 @@ func (l *lease) parent(ctx context.Context) context.Context {
 
 func (s *Service) planOf(ctx context.Context, l *lease, snap resource.Snapshot, src source.Source) (plan, error) {
 	q := queryOf(l, snap)
-	schema, err := s.describe(ctx, src, q)
+	described, err := s.describe(ctx, src, q)
 	if err != nil {
 		return plan{}, err
 	}
+	j := judge(l, snap, described)
+	if drift.Holds(j.verdicts) {
+		return plan{verdicts: j.verdicts, hold: true}, nil
+	}
+	schema := j.schema
 	if _, _, err := axisOf(snap, schema); err != nil {
 		return plan{}, err
 	}
@@ -75,8 +81,9 @@ func (s *Service) planOf(ctx context.Context, l *lease, snap resource.Snapshot, 
 		return plan{}, err //nolint:wrapcheck // classified by the driver
 	}
 	p := plan{
-		Plan: got, fingerprint: fingerprint(schema), payloadCap: s.bus.PayloadCap(),
+		Plan: got, fingerprint: fingerprint(described), payloadCap: s.bus.PayloadCap(),
 		keys: q.Model.KeyColumns, program: program.Version(), complete: q.Full,
+		model: modelOf(snap), columns: columnsOf(schema), ignored: drift.Leaves(j.verdicts), verdicts: j.verdicts,
 	}
 	if !q.Full {
 		p.lowEdge = q.Low

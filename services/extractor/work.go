@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace.dev/pkg/drift"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/killpoint"
@@ -32,6 +33,9 @@ type lease struct {
 	retried     []record.RetriedRun
 	traceparent string
 	life        time.Duration // without a heartbeat
+
+	accepted      accepted
+	driftApproved bool // the columns as they are now
 }
 
 // isBackfill says whether the run reads a range in place of what its sync would read next.
@@ -47,7 +51,12 @@ type plan struct {
 	payloadCap  int64
 	keys        []string
 	program     string
-	complete    bool // the parts are everything that the query selects
+	complete    bool           // the parts are everything that the query selects
+	model       string         // fingerprint of connection and query
+	columns     []drift.Column // that the run reads
+	ignored     []string       // columns of the query that it does not
+	verdicts    []drift.Verdict
+	hold        bool // the columns hold the run; the rest is empty
 }
 
 // ending is how an attempt at a part ended.

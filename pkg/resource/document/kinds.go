@@ -233,8 +233,13 @@ func (r *reader) sync(n *yaml.Node) (*resource.Sync, bool) {
 		field{name: "schedule", read: func(n *yaml.Node, path string) { r.schedule(n, path, &s.Schedule) }},
 		instant(r, "from", &s.From), instant(r, "until", &s.Until),
 		duration(r, "lookback", &s.Lookback), duration(r, "delay", &s.Delay),
-		word(r, "state", &s.State, nil), text(r, "trigger_limit", &s.TriggerLimit))...)
+		word(r, "state", &s.State, nil), text(r, "trigger_limit", &s.TriggerLimit),
+		field{name: "drift", read: func(n *yaml.Node, path string) { r.drift(n, path, &s.Drift) }})...)
 	return s, s.State != ""
+}
+
+func (r *reader) drift(n *yaml.Node, path string, d *resource.Drift) {
+	r.object(n, path, word(r, "added", &d.Added, nil), word(r, "dropped", &d.Dropped, nil), word(r, "narrowed", &d.Narrowed, nil))
 }
 
 func (r *reader) schedule(n *yaml.Node, path string, s *resource.Schedule) {

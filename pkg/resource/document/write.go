@@ -323,4 +323,11 @@ func (w *writer) sync(s *resource.Sync) {
 	w.text("delay", resource.FormatDuration(s.Delay))
 	w.text("state", string(s.State))
 	w.text("trigger_limit", s.TriggerLimit)
+	if s.Drift != (resource.Drift{}) {
+		w.object("drift", true, func(w *writer) {
+			w.text("added", string(s.Drift.Added))
+			w.text("dropped", string(s.Drift.Dropped))
+			w.text("narrowed", string(s.Drift.Narrowed))
+		})
+	}
 }

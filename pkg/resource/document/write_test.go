@@ -35,6 +35,7 @@ func TestAWrittenDocumentIsForPeople(t *testing.T) {
 	s := &resource.Sync{
 		Meta: resource.Meta{ID: "customers", DisplayName: "Customers, hourly"}, DataModel: "customers", Mode: resource.Incremental,
 		Schedule: resource.Schedule{Every: "hourly", Start: time.Date(2026, 1, 1, 0, 15, 0, 0, time.UTC)}, Lookback: 10 * time.Minute,
+		Drift: resource.Drift{Added: resource.DriftMap},
 	}
 	s.Normalize()
 	f, err := document.Write(s)
@@ -48,6 +49,7 @@ mode: incremental
 schedule: {every: hourly, start: "2026-01-01T00:15:00Z"}
 lookback: 10m
 state: draft
+drift: {added: map}
 `, f.Content)
 	m := &resource.DataModel{
 		Meta: resource.Meta{ID: "m", DisplayName: "m"}, Connection: "c", Kind: resource.Users, SQL: "SELECT a\nFROM t\n", KeyColumns: []string{"a"},
@@ -283,6 +285,10 @@ func drawResource(t *rapid.T) resource.Resource {
 		return &resource.Sync{
 			Meta: drawMeta(t), DataModel: drawID(t, "model"), Mapping: drawID(t, "mapping"), Feed: drawID(t, "feed"), Mode: resource.Full, From: at, Until: at.Add(time.Hour),
 			Lookback: time.Duration(rapid.Int64Range(0, 1e15).Draw(t, "lookback")), State: resource.Paused, TriggerLimit: "5/h",
+			Drift: resource.Drift{
+				Added:   rapid.SampledFrom([]resource.DriftPolicy{"", resource.DriftIgnore, resource.DriftMap, resource.DriftHold}).Draw(t, "added"),
+				Dropped: rapid.SampledFrom([]resource.DriftPolicy{"", resource.DriftHold}).Draw(t, "dropped"),
+			},
 			Schedule: rapid.SampledFrom([]resource.Schedule{
 				{}, {Every: "15m", Start: at}, {Cron: "0 6 * * *", TimeZone: "UTC"}, {Once: at}, {After: []string{"a-1", "b_2"}},
 			}).Draw(t, "schedule"),

@@ -33,6 +33,9 @@ func CheckSync(s *configv1.Sync) []fault.Violation {
 	vs = checkTime(vs, "until", s.GetUntil())
 	vs = checkTime(vs, "schedule.start", s.GetSchedule().GetEvery().GetStart())
 	vs = checkTime(vs, "schedule.once", s.GetSchedule().GetOnce())
+	vs = checkPolicy(vs, "drift.added", s.GetDrift().GetAdded(), "use ignore, map or hold")
+	vs = checkPolicy(vs, "drift.dropped", s.GetDrift().GetDropped(), "use hold")
+	vs = checkPolicy(vs, "drift.narrowed", s.GetDrift().GetNarrowed(), "use hold")
 	switch w := s.GetSchedule().GetWhen().(type) {
 	case *configv1.Schedule_Every:
 		vs = checkGiven(vs, "schedule.every", w.Every.GetEvery() != "", "write a duration such as 15m, or hourly, daily, weekly, monthly")
@@ -42,6 +45,13 @@ func CheckSync(s *configv1.Sync) []fault.Violation {
 		vs = checkGiven(vs, "schedule.after", len(w.After.GetSyncs()) > 0, "name at least one sync")
 	}
 	return vs
+}
+
+func checkPolicy(vs []fault.Violation, field string, p configv1.DriftPolicy, fix string) []fault.Violation {
+	if _, ok := configv1.DriftPolicy_name[int32(p)]; ok {
+		return vs
+	}
+	return append(vs, fault.Violation{Field: field, Message: fmt.Sprintf("unknown policy %d", p), Fix: fix})
 }
 
 func checkDuration(vs []fault.Violation, field, text string) []fault.Violation {

@@ -58,13 +58,13 @@ func TestAnUnknownEnumNumberIsNoWord(t *testing.T) {
 func TestCheckReportsWhatValuesCannotHold(t *testing.T) {
 	s := &configv1.Sync{
 		Lookback: "soon", Delay: "-3s", From: &timestamppb.Timestamp{Nanos: -1},
-		Schedule: &configv1.Schedule{When: &configv1.Schedule_Every{Every: &configv1.Every{}}},
+		Schedule: &configv1.Schedule{When: &configv1.Schedule_Every{Every: &configv1.Every{}}}, Drift: &configv1.Drift{Added: 9},
 	}
 	var fields []string
 	for _, v := range resourcepb.CheckSync(s) {
 		fields = append(fields, v.Field)
 	}
-	require.Equal(t, []string{"lookback", "delay", "from", "schedule.every"}, fields)
+	require.Equal(t, []string{"lookback", "delay", "from", "drift.added", "schedule.every"}, fields)
 	require.Len(t, resourcepb.CheckDataModel(&configv1.DataModel{Iterator: &configv1.Iterator{Nulls: 9}}), 1)
 	c := &configv1.Connection{Provider: &configv1.Connection_Postgres{Postgres: &configv1.Postgres{StatementTimeout: "1"}}}
 	require.Len(t, resourcepb.CheckConnection(c), 1)
@@ -196,6 +196,11 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			State: oneOf(t, "state", "", resource.Draft, resource.Active, resource.Paused), TriggerLimit: text(t, "limit"),
 			Status: oneOf(t, "status", "", resource.Healthy, resource.Faulted, resource.Held, resource.ResyncRequired),
 			Reason: text(t, "reason"), NextStep: text(t, "next"), Version: rapid.Int64().Draw(t, "sync version"),
+			Drift: resource.Drift{
+				Added:    oneOf(t, "added", "", resource.DriftIgnore, resource.DriftMap, resource.DriftHold),
+				Dropped:  oneOf(t, "dropped", "", resource.DriftHold),
+				Narrowed: oneOf(t, "narrowed", "", resource.DriftHold),
+			},
 		},
 	}
 	switch rapid.IntRange(0, 2).Draw(t, "provider") {
