@@ -1,18 +1,38 @@
 package wire_test
 
 import (
+	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/stretchr/testify/require"
+	"github.com/zeebo/xxh3"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/row"
 	"millrace.dev/pkg/wire"
 )
 
-// FuzzDecode looks for bytes that decoding does not answer with an error. The checksum stays as it is: behind it stands
-// metadata that Arrow takes at its word.
+// fuzzLimit bounds what decoding may take in the fuzz targets.
+const fuzzLimit = 1 << 20
+
+// headLength is that of an envelope: magic, version, kind, checksum.
+const headLength = 12
+
+// seal answers data with the checksum that its sender would compute, so that fuzzing gets behind it.
+func seal(data []byte) []byte {
+	if len(data) < headLength {
+		return data
+	}
+	out := slices.Clone(data)
+	copy(out, "MR\x01")
+	binary.BigEndian.PutUint64(out[4:], xxh3.Hash(out[headLength:]))
+	return out
+}
+
+// FuzzDecode looks for envelopes that decoding does not answer with a batch that can be read to its end, or with an
+// error. Each is tried as it is and with the checksum of its content.
 func FuzzDecode(f *testing.F) {
 	asRows, err := wire.EncodeRows(origin(), rows(f))
 	require.NoError(f, err)
@@ -22,18 +42,66 @@ func FuzzDecode(f *testing.F) {
 	f.Add(asRecords)
 	f.Add([]byte("MR"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, b, err := wire.DecodeRows(data, 1<<20); err == nil {
-			touch(b.Record)
-			row.Digest(b.Hashes())
-		} else {
-			require.Equal(t, fault.Invalid, fault.ClassOf(err))
-		}
-		if _, b, err := wire.DecodeRecords(data, 1<<20); err == nil {
-			touch(b.Record)
-		} else {
-			require.Equal(t, fault.Invalid, fault.ClassOf(err))
-		}
+		open(t, data)
+		open(t, seal(data))
 	})
+}
+
+// FuzzArrow does the same with an Arrow stream in an envelope that is otherwise whole.
+func FuzzArrow(f *testing.F) {
+	asRows, err := wire.EncodeRows(origin(), rows(f))
+	require.NoError(f, err)
+	asRecords, err := wire.EncodeRecords(origin(), records(f))
+	require.NoError(f, err)
+	head := sections(asRows)[0]
+	f.Add(sections(asRows)[1])
+	for _, s := range sections(asRecords)[1:] {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		open(t, envelope(1, head, stream))
+		open(t, envelope(2, head, stream, nil, nil))
+		open(t, envelope(2, sections(asRecords)[0], sections(asRecords)[1], stream, nil))
+		open(t, envelope(2, sections(asRecords)[0], sections(asRecords)[1], nil, stream))
+	})
+}
+
+// sections answers the sections of a whole envelope.
+func sections(data []byte) [][]byte {
+	var out [][]byte
+	for rest := data[headLength:]; len(rest) > 0; {
+		n := binary.BigEndian.Uint32(rest)
+		out, rest = append(out, rest[4:4+n]), rest[4+n:]
+	}
+	return out
+}
+
+// envelope answers sections as an envelope with the checksum of its content.
+func envelope(kind byte, sections ...[]byte) []byte {
+	out := make([]byte, headLength)
+	out[3] = kind
+	for _, s := range sections {
+		out = binary.BigEndian.AppendUint32(out, uint32(len(s)))
+		out = append(out, s...)
+	}
+	return seal(out)
+}
+
+// open decodes data as rows and as records.
+func open(t *testing.T, data []byte) {
+	t.Helper()
+	if _, b, err := wire.DecodeRows(data, fuzzLimit); err == nil {
+		touch(b.Record)
+		row.Digest(b.Hashes())
+	} else {
+		require.Equal(t, fault.Invalid, fault.ClassOf(err))
+	}
+	if _, b, err := wire.DecodeRecords(data, fuzzLimit); err == nil {
+		touch(b.Record)
+		require.Equal(t, b.Record.NumRows()+int64(len(b.Rejects)+len(b.Filtered)), b.Rows())
+	} else {
+		require.Equal(t, fault.Invalid, fault.ClassOf(err))
+	}
 }
 
 // touch reads every value: what decodes must be readable to its end.

@@ -46,8 +46,10 @@ func decode(b []byte, max int64) (rec arrow.RecordBatch, err error) {
 			rec, err = nil, badIPC(fmt.Errorf("%v", p))
 		}
 	}()
-	r, err := ipc.NewReader(bytes.NewReader(b), ipc.WithAllocator(&bounded{left: max}),
-		ipc.WithMetadataSizeLimit(int64(len(b))), ipc.WithBodySizeLimit(int64(len(b))))
+	if err := verify(b, max); err != nil {
+		return nil, badIPC(err)
+	}
+	r, err := ipc.NewReader(bytes.NewReader(b), ipc.WithAllocator(&bounded{left: max}))
 	if err != nil {
 		return nil, badIPC(err)
 	}
