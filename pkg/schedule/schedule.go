@@ -45,8 +45,9 @@ func Every(every string, start time.Time) (Schedule, error) {
 }
 
 // Cron is due at the minutes that a five-field expression (or @hourly, @daily, @weekly, @monthly, @yearly) names, in
-// the wall time of an IANA zone; empty: UTC. A time of day that the zone skips when clocks go forward is not due that
-// day; one that comes twice when clocks go back is due twice. The error says what to write instead.
+// the wall time of an IANA zone; empty: UTC. Each time of day is due once a day: one that the zone skips when clocks go
+// forward at the moment that they have, one that comes twice when they go back the first time. An expression for every hour
+// is due each hour that passes. The error says what to write instead.
 func Cron(expression, zone string) (Schedule, error) {
 	if strings.Contains(expression, "TZ=") {
 		return Schedule{}, errors.New("a zone within the expression is not read; set time_zone")
@@ -65,7 +66,7 @@ func Cron(expression, zone string) (Schedule, error) {
 	if err != nil {
 		return Schedule{}, errors.New("not a cron expression; write five fields (minute hour day-of-month month day-of-week) such as `15 6 * * 1-5`")
 	}
-	return Schedule{times: crontab{parsed, loc}}, nil
+	return Schedule{times: crontab{s: parsed, loc: loc, daily: isDaily(expression)}}, nil
 }
 
 // Once is due at one instant.
@@ -178,11 +179,56 @@ func (m months) last(t time.Time) (time.Time, bool) {
 type crontab struct {
 	s   cron.Schedule
 	loc *time.Location
+	// daily says that the expression names times of day. Each is due once, on days when clocks change too: one that the
+	// clocks leave out when they have gone forward, one that they show twice the first time. An expression for every hour
+	// is due each hour that passes.
+	daily bool
+}
+
+// isDaily says whether an expression names hours.
+func isDaily(expression string) bool {
+	fields := strings.Fields(expression)
+	if len(fields) == 1 {
+		return fields[0] != "@hourly"
+	}
+	return len(fields) > 1 && !strings.HasPrefix(fields[0], "@") && fields[1] != "*"
 }
 
 func (c crontab) next(t time.Time) (time.Time, bool) {
-	n := c.s.Next(t.In(c.loc))
-	return n.UTC(), !n.IsZero()
+	if !c.daily {
+		n := c.s.Next(t.In(c.loc))
+		return n.UTC(), !n.IsZero()
+	}
+	for wall := c.s.Next(clock(t.In(c.loc), time.UTC)); !wall.IsZero(); wall = c.s.Next(wall) {
+		if n := c.moment(wall); n.After(t) {
+			return n.UTC(), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// clock answers what t's clock shows as the clock of another zone.
+func clock(t time.Time, loc *time.Location) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), loc)
+}
+
+// moment answers when clocks show `wall`: of two moments the first; where they leave it out, when they have gone forward.
+func (c crontab) moment(wall time.Time) time.Time {
+	t := clock(wall, c.loc)
+	start, end := t.ZoneBounds()
+	switch shown := clock(t, time.UTC); {
+	case shown.After(wall):
+		return start
+	case shown.Before(wall):
+		return end
+	case start.IsZero():
+		return t
+	}
+	_, before := start.Add(-time.Second).Zone()
+	if first := wall.Add(-time.Duration(before) * time.Second); first.Before(start) {
+		return first
+	}
+	return t
 }
 
 // reach is how far back the last instant of an expression is sought: as far as the library seeks the next one.

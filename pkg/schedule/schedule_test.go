@@ -1,6 +1,7 @@
 package schedule_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +201,30 @@ func FuzzLimit(f *testing.F) {
 		l, err := schedule.ParseLimit(s)
 		if err == nil && s != "" && (l.N < 1 || l.Per <= 0) {
 			t.Fatalf("%q reads as %v", s, l)
+		}
+	})
+}
+
+// Every day has each of its times of day once, whatever its clocks do.
+func TestEachTimeOfDayIsDueOnceADay(t *testing.T) {
+	zones := []string{"UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Africa/Cairo", "Asia/Kathmandu", "Pacific/Chatham"}
+	rapid.Check(t, func(t *rapid.T) {
+		zone := rapid.SampledFrom(zones).Draw(t, "zone")
+		loc, err := time.LoadLocation(zone)
+		require.NoError(t, err)
+		minute, hour := rapid.IntRange(0, 59).Draw(t, "minute"), rapid.IntRange(0, 23).Draw(t, "hour")
+		s, err := schedule.Cron(fmt.Sprintf("%d %d * * *", minute, hour), zone)
+		require.NoError(t, err)
+		at := time.Date(rapid.IntRange(2020, 2030).Draw(t, "year"), 1, 1, 0, 0, 0, 0, loc).Add(-time.Nanosecond)
+		day := time.Date(at.Year(), at.Month(), at.Day(), 12, 0, 0, 0, time.UTC)
+		for range 366 {
+			next, ok := s.Next(at)
+			require.True(t, ok)
+			require.True(t, next.After(at))
+			day = day.AddDate(0, 0, 1)
+			local := next.In(loc)
+			require.Equal(t, day.Format(time.DateOnly), local.Format(time.DateOnly), "%d:%d in %s", hour, minute, zone)
+			at = next
 		}
 	})
 }
