@@ -20,20 +20,37 @@ const sampleRows = 20_000
 
 // Plan exports a snapshot, which lives until Close or the next Plan, and fixes in it the watermark and the parts: ranges
 // of the iterator with about as many rows each, or buckets of the keys' hash, one part for each PartRows rows. Rows are
-// counted in the snapshot, bytes estimated.
+// counted in the snapshot, bytes estimated. What keeps the snapshot reads no table, so that it is in nobody's way.
 func (s *Source) Plan(ctx context.Context, q source.Query, want int) (source.Plan, error) {
-	x, err := s.begin(ctx, q.Label, "")
+	keeper, err := s.begin(ctx, q.Label, "")
 	if err != nil {
 		return source.Plan{}, err
 	}
-	p := planner{s: s, x: x, q: q, want: want}
-	plan, err := p.plan(ctx)
+	plan, err := s.planIn(ctx, keeper, q, want)
 	if err != nil {
-		x.close(ctx)
+		keeper.close(ctx)
 		return source.Plan{}, err
 	}
-	s.hold(x)
+	s.hold(keeper)
 	return plan, nil
+}
+
+// planIn plans in the snapshot that the keeper's transaction exports.
+func (s *Source) planIn(ctx context.Context, keeper *session, q source.Query, want int) (source.Plan, error) {
+	plan := source.Plan{Parts: []source.Range{{}}}
+	var at time.Time
+	if err := keeper.conn.QueryRow(ctx, "SELECT pg_export_snapshot(), transaction_timestamp()").Scan(&plan.Snapshot, &at); err != nil {
+		return plan, classify(ctx, err, "", 0)
+	}
+	plan.SnapshotTime = at.UTC()
+	x, err := s.begin(ctx, q.Label, plan.Snapshot)
+	if err != nil {
+		return plan, err
+	}
+	defer x.close(ctx)
+	p := planner{s: s, x: x, q: q, want: want}
+	err = p.plan(ctx, &plan)
+	return plan, err
 }
 
 // planner plans one query in one transaction.
@@ -46,28 +63,22 @@ type planner struct {
 	want int
 }
 
-func (p *planner) plan(ctx context.Context) (source.Plan, error) {
-	plan := source.Plan{Parts: []source.Range{{}}}
-	var at time.Time
-	if err := p.x.conn.QueryRow(ctx, "SELECT pg_export_snapshot(), transaction_timestamp()").Scan(&plan.Snapshot, &at); err != nil {
-		return plan, classify(ctx, err, "", 0)
-	}
-	plan.SnapshotTime = at.UTC()
+func (p *planner) plan(ctx context.Context, plan *source.Plan) error {
 	var err error
 	if p.d, err = p.x.describe(ctx, p.q); err != nil {
-		return plan, err
+		return err
 	}
 	plan.Counted = !sqltext.Varies(p.d.sql)
 	if p.q.Model.Iterator.Column == "" {
-		return plan, p.buckets(ctx, &plan)
+		return p.buckets(ctx, plan)
 	}
 	if p.axis, err = window.NewAxis(p.q.Model.Iterator, p.d.schema); err != nil {
-		return plan, err //nolint:wrapcheck // classified by window
+		return err //nolint:wrapcheck // classified by window
 	}
 	if p.q.Full {
-		return plan, p.full(ctx, &plan)
+		return p.full(ctx, plan)
 	}
-	return plan, p.window(ctx, &plan)
+	return p.window(ctx, plan)
 }
 
 // hash names the server's hash of texts.

@@ -152,6 +152,27 @@ func TestPartsShareTheSnapshotOfThePlan(t *testing.T) {
 	require.False(t, planner.(source.Holder).Holds())
 	require.Contains(t, values(t, reader, q), "5")
 	require.NotContains(t, values(t, reader, q), "1", "parts by value go on under a new snapshot")
+	require.NotEqual(t, p.Snapshot, reader.(source.Renewer).ReadUnder(), "and say so")
+	require.NotEmpty(t, reader.(source.Renewer).ReadUnder())
+}
+
+// A held snapshot locks no table: the warehouse's owner may change it while the run's parts are read.
+func TestAHeldSnapshotIsInNobodysWay(t *testing.T) {
+	at := testenv.Postgres(t)
+	exec(t, at, "CREATE TABLE t AS SELECT i AS id FROM generate_series(1, 10) AS g(i)")
+	planner := open(t, connection(t, at))
+	q := model("SELECT * FROM t")
+	q.Model.Iterator = resource.Iterator{Column: "id", Type: resource.IteratorInteger}
+	p, err := planner.(source.Planner).Plan(t.Context(), q, 1)
+	require.NoError(t, err)
+	exec(t, at, "SET lock_timeout = '5s'; ALTER TABLE t ADD COLUMN more text")
+	q.Snapshot, q.Range = p.Snapshot, p.Parts[0]
+	reader := open(t, connection(t, at))
+	require.Len(t, values(t, reader, q), 10)
+	require.Equal(t, p.Snapshot, reader.(source.Renewer).ReadUnder())
+	schema, err := reader.Describe(t.Context(), q)
+	require.NoError(t, err)
+	require.Equal(t, 2, schema.NumFields(), "who compares the columns sees that they changed")
 }
 
 func TestNothingIsWritten(t *testing.T) {
