@@ -41,6 +41,10 @@ type Service interface {
 	Close() error
 }
 
+// Readier is a service that may be unable to do its work although its process lives; while it says so the process is not
+// ready.
+type Readier interface{ Ready() error }
+
 // Env is what a process gives to a module. Everything in it is the module's own or safe for concurrent use.
 type Env struct {
 	Name    string

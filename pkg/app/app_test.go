@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ type service struct {
 	log      *events
 	run      func(soft, hard context.Context) error
 	validate func(context.Context) error
+	ready    func() error
 	watching chan struct{}
 }
 
@@ -92,6 +94,35 @@ func (s *service) WatchRun(_ *schedulerv1.WatchRunRequest, st grpc.ServerStreami
 	close(s.watching)
 	<-st.Context().Done()
 	return st.Context().Err()
+}
+
+func (s *service) Ready() error {
+	if s.ready == nil {
+		return nil
+	}
+	return s.ready()
+}
+
+// TestAServiceThatCanNotWorkMakesItsProcessUnready: it says why, and lives on.
+func TestAServiceThatCanNotWorkMakesItsProcessUnready(t *testing.T) {
+	var broken atomic.Bool
+	s := &service{name: "mapper", log: &events{}, ready: func() error {
+		if broken.Load() {
+			return fault.New(fault.Unavailable, fault.ReasonStoreUnavailable, "store: the disk is full; free some space")
+		}
+		return nil
+	}}
+	p := start(t, app.Options{Modules: []app.Module{module(s)}})
+	require.NoError(t, p.Ready())
+	broken.Store(true)
+	require.Equal(t, fault.ReasonStoreUnavailable, fault.ReasonOf(p.Ready()))
+	resp, err := http.Get("http://" + p.HTTPAddr() + "/readyz") //nolint:noctx // at once
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	require.Equal(t, "store_unavailable: store: the disk is full; free some space\n", string(body))
 }
 
 func module(s *service) app.Module {

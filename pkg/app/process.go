@@ -251,7 +251,8 @@ func (p *Process) setServing(v bool) {
 	p.serving = v
 }
 
-// Ready answers nil while the process takes work: it serves, is not stopping and reaches its broker.
+// Ready answers nil while the process takes work: it serves, is not stopping, reaches its broker, and no service of it says
+// that it can not work.
 func (p *Process) Ready() error {
 	p.mu.Lock()
 	serving := p.serving
@@ -260,7 +261,16 @@ func (p *Process) Ready() error {
 		return fault.New(fault.Unavailable, fault.ReasonServiceUnavailable, "the process is starting or stopping")
 	}
 	if p.bus != nil {
-		return p.bus.Ready() //nolint:wrapcheck // classified
+		if err := p.bus.Ready(); err != nil {
+			return err //nolint:wrapcheck // classified
+		}
+	}
+	for _, s := range p.services {
+		if r, ok := s.service.(Readier); ok {
+			if err := r.Ready(); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+		}
 	}
 	return nil
 }

@@ -49,7 +49,8 @@ func routes(p *Process) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := p.Ready(); err != nil {
-			answer(w, http.StatusServiceUnavailable, fault.As(err).Reason.Word())
+			f := fault.As(err)
+			answer(w, http.StatusServiceUnavailable, f.Reason.Word()+": "+f.Message)
 			return
 		}
 		answer(w, http.StatusOK, "ok")

@@ -86,6 +86,14 @@ func (s *Service) Run(soft, hard context.Context) error {
 	return nil
 }
 
+// Ready answers why this process can bring nothing in until it is started again, nil where it can.
+func (s *Service) Ready() error {
+	if r, ok := s.store.(app.Readier); ok {
+		return r.Ready() //nolint:wrapcheck // classified by the driver
+	}
+	return nil
+}
+
 // Close closes the store.
 func (s *Service) Close() error {
 	if err := s.store.Close(); err != nil {

@@ -37,7 +37,12 @@ func newPeers(dial func(string) (grpc.ClientConnInterface, error)) (*peers, erro
 
 // snapshot answers a sync, by id or uid, as it is now.
 func (p *peers) snapshot(ctx context.Context, w id.Workspace, sync string) (resource.Snapshot, error) {
-	resp, err := p.config.GetSyncSnapshot(ctx, &configv1.GetSyncSnapshotRequest{Workspace: string(w), Sync: sync})
+	return p.snapshotAt(ctx, w, sync, 0)
+}
+
+// snapshotAt answers a sync as it was at a version; 0: as it is now.
+func (p *peers) snapshotAt(ctx context.Context, w id.Workspace, sync string, version int64) (resource.Snapshot, error) {
+	resp, err := p.config.GetSyncSnapshot(ctx, &configv1.GetSyncSnapshotRequest{Workspace: string(w), Sync: sync, Version: version})
 	if err != nil {
 		return resource.Snapshot{}, fault.FromStatus(err)
 	}

@@ -304,6 +304,7 @@ type configService struct {
 	syncs    []*configv1.ScheduledSync
 	statuses []*configv1.SetSyncStatusRequest
 	iterator configv1.IteratorType // of every sync's model
+	queries  map[int64]string      // of the syncs, by version; none: the same one
 }
 
 func sync1(name string) *configv1.ScheduledSync {
@@ -350,8 +351,13 @@ func (c *configService) GetSyncSnapshot(_ context.Context, req *configv1.GetSync
 	if y == nil {
 		return nil, fault.New(fault.NotFound, fault.ReasonNotFound, "no sync %s", req.GetSync())
 	}
+	version := req.GetVersion()
+	if version == 0 {
+		version = y.GetVersion()
+	}
+	model := &configv1.DataModel{Query: &configv1.DataModel_Sql{Sql: c.queries[version]}}
 	connection := &configv1.Connection{Meta: &configv1.Meta{Workspace: y.GetWorkspace(), Id: y.GetConnection()}}
-	return &configv1.GetSyncSnapshotResponse{Snapshot: &configv1.SyncSnapshot{Version: y.GetVersion(), Connection: connection, Sync: &configv1.Sync{
+	return &configv1.GetSyncSnapshotResponse{Snapshot: &configv1.SyncSnapshot{Version: version, Connection: connection, DataModel: model, Sync: &configv1.Sync{
 		Meta: &configv1.Meta{Workspace: y.GetWorkspace(), Id: y.GetId(), Uid: y.GetUid()}, Mode: y.GetMode(), State: y.GetState(),
 		Status: y.GetStatus(), Schedule: y.GetSchedule(), TriggerLimit: y.GetTriggerLimit(), Version: y.GetVersion(),
 	}, DataModel: &configv1.DataModel{Iterator: &configv1.Iterator{Column: "c", Type: c.iterator}}}}, nil

@@ -227,8 +227,8 @@ func (s *Service) created(ctx context.Context, r runRow) {
 	s.changed.ring()
 }
 
-// retry starts a run that goes on where a failed or cancelled one ended. While the sync is as it was then, the new run
-// adopts the plan and the finished parts; else it plans anew. What the old run applied is recognised either way.
+// retry starts a run that goes on where a failed or cancelled one ended. While the sync's runs do what they did then, the
+// new run adopts the plan and the finished parts; else it plans anew. What the old run applied is recognised either way.
 func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runRow, error) {
 	old, err := s.runOf(ctx, s.db, w, runID)
 	if err != nil {
@@ -243,6 +243,10 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 		Lane: old.Lane, Reason: retrying, Full: old.Full, Incremental: snap.Sync.Mode == resource.Incremental, Checkpoint: old.Checkpoint,
 		Connection: warehouse(old.Workspace, snap.Connection.ID), Facts: old.Facts,
 		Retried: append([]retriedRun{{Run: old.ID.String(), RunNo: old.RunNo}}, old.Retried...),
+	}
+	same, err := s.sameWork(ctx, old, snap)
+	if err != nil {
+		return runRow{}, err
 	}
 	r.Traceparent = s.spans.begin(ctx, r)
 	var out runRow
@@ -260,7 +264,7 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 		if err := s.breakerEvent(ctx, tx, out.CreateTime, out.Connection, run.ProbeAsked); err != nil {
 			return err
 		}
-		if old.Plan.Text == "" || old.SyncVersion != r.SyncVersion {
+		if old.Plan.Text == "" || !same {
 			return nil
 		}
 		out, err = s.adopt(ctx, tx, out, old)
@@ -275,9 +279,21 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 	return out, nil
 }
 
+// sameWork says whether a run of a sync as it is now does what an old run was to do. Mended credentials change nothing.
+func (s *Service) sameWork(ctx context.Context, old runRow, now resource.Snapshot) (bool, error) {
+	if old.SyncVersion == now.Version {
+		return true, nil
+	}
+	then, err := s.peers.snapshotAt(ctx, old.Workspace, old.SyncUID, old.SyncVersion)
+	if fault.ClassOf(err) == fault.NotFound {
+		return false, nil // its version is forgotten
+	}
+	return err == nil && then.SameWork(now), err
+}
+
 // mayRetry refuses to retry a run that is open or done, or that a later success of its lane has overtaken.
 func (s *Service) mayRetry(ctx context.Context, tx *sqldb.Tx, old runRow) error {
-	if old.Open || old.State.Done() {
+	if old.State != run.Failed && old.State != run.Cancelled {
 		return fault.New(fault.Precondition, fault.ReasonRunState, "run %s is %s; only failed and cancelled runs are retried", old.ID, old.State)
 	}
 	later, err := runs(ctx, tx, "WHERE sync_uid = ? AND lane = ? AND run_no > ? AND state IN (?, ?) ORDER BY run_no LIMIT 1",

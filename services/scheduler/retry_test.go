@@ -2,9 +2,11 @@ package scheduler_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	configv1 "millrace.dev/gen/millrace/config/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/fault"
 )
@@ -115,6 +117,7 @@ func TestARetryOfAChangedSyncPlansAnew(t *testing.T) {
 		m.reaches(r.GetId(), schedulerv1.RunState_RUN_STATE_FAILED)
 		y := sync1("orders")
 		y.Uid, y.Version = m.config.get("orders").GetUid(), 2
+		m.config.queries = map[int64]string{2: "SELECT other"}
 		m.config.put(y)
 		again, err := m.retry(r.GetId())
 		require.NoError(t, err)
@@ -125,4 +128,86 @@ func TestARetryOfAChangedSyncPlansAnew(t *testing.T) {
 		require.Equal(t, r.GetId(), l.GetRetried()[0].GetRun(), "what the old run applied is recognised")
 		require.Empty(t, l.GetRetried()[0].GetAdopted())
 	})
+}
+
+func TestARetryOfWhatWasNeverPlannedPlansFromTheSameCheckpoint(t *testing.T) {
+	m := start(t, "sqlite:"+t.TempDir()+"/c.db", quick())
+	m.succeeds(m.trigger(&schedulerv1.TriggerRunRequest{}).GetId(), "5")
+	r := m.trigger(&schedulerv1.TriggerRunRequest{})
+	m.fails(m.lease(), true, fault.ReasonWarehouseDenied)
+	m.reaches(r.GetId(), schedulerv1.RunState_RUN_STATE_FAILED)
+	again, err := m.retry(r.GetId())
+	require.NoError(t, err)
+	require.Equal(t, schedulerv1.RunState_RUN_STATE_QUEUED, again.GetState(), "there is no plan to adopt")
+	l := m.lease()
+	require.Zero(t, l.GetPart())
+	require.Equal(t, "5", l.GetCheckpoint())
+	require.NoError(t, m.reportPlan(l, "9", "9"))
+	m.whole(m.lease(), 1)
+	m.reaches(again.GetId(), schedulerv1.RunState_RUN_STATE_SUCCEEDED)
+	m.trigger(&schedulerv1.TriggerRunRequest{})
+	require.Equal(t, "9", m.lease().GetCheckpoint(), "it moves the checkpoint as the failed run would have")
+}
+
+// The first run goes on in the history lane when a later run falls due, and fails there. Its retry stays in that lane,
+// though the live lane has succeeded since.
+func TestARetryInTheHistoryLaneIsNotOvertakenByTheLiveLane(t *testing.T) {
+	m := start(t, "sqlite:"+t.TempDir()+"/c.db", quick())
+	first := m.trigger(&schedulerv1.TriggerRunRequest{})
+	m.plan("20", "10", "20")
+	a, b := m.lease(), m.lease()
+	m.whole(a, 1)
+	y := m.config.get("orders")
+	due := sync1("orders")
+	due.Uid, due.Schedule = y.GetUid(), every("1s", time.Unix(1_700_000_000, 0))
+	m.config.put(due)
+	m.until("it goes on in the history lane", func() bool { return m.run(first.GetId()).GetLane() == schedulerv1.Lane_LANE_HISTORY })
+	calm := sync1("orders")
+	calm.Uid = y.GetUid()
+	m.config.put(calm)
+	l := m.lease()
+	require.Zero(t, l.GetPart())
+	require.Equal(t, "20", l.GetCheckpoint(), "the live lane starts at the first run's watermark")
+	require.NoError(t, m.reportPlan(l, "30", "30"))
+	m.whole(m.lease(), 1)
+	m.reaches(l.GetRun(), schedulerv1.RunState_RUN_STATE_SUCCEEDED)
+	m.fails(b, true, fault.ReasonWarehouseDenied)
+	m.reaches(first.GetId(), schedulerv1.RunState_RUN_STATE_FAILED)
+
+	again, err := m.retry(first.GetId())
+	require.NoError(t, err)
+	require.Equal(t, schedulerv1.Lane_LANE_HISTORY, again.GetLane())
+	rest := m.lease()
+	for rest.GetRun() != again.GetId() { // a tick of the second before
+		m.release(rest)
+		_, err := m.runs.CancelRun(t.Context(), &schedulerv1.CancelRunRequest{Id: rest.GetRun()})
+		require.NoError(t, err)
+		rest = m.lease()
+	}
+	require.EqualValues(t, 2, rest.GetPart(), "part 1 is adopted")
+	m.whole(rest, 1)
+	m.reaches(again.GetId(), schedulerv1.RunState_RUN_STATE_SUCCEEDED)
+	m.trigger(&schedulerv1.TriggerRunRequest{Join: true})
+	require.Equal(t, "30", m.lease().GetCheckpoint(), "the history lane moves no checkpoint")
+}
+
+// New credentials make a new version of the sync, under which the rest of the old plan is read.
+func TestARetryWithMendedCredentialsAdoptsTheFinishedParts(t *testing.T) {
+	m := start(t, "sqlite:"+t.TempDir()+"/c.db", quick())
+	r := m.trigger(&schedulerv1.TriggerRunRequest{})
+	m.plan("20", "10", "20")
+	a, b := m.lease(), m.lease()
+	m.whole(a, 1)
+	m.fails(b, true, fault.ReasonWarehouseDenied)
+	m.reaches(r.GetId(), schedulerv1.RunState_RUN_STATE_FAILED)
+	y := sync1("orders")
+	y.Uid, y.Version = m.config.get("orders").GetUid(), 2
+	m.config.put(y)
+	again, err := m.retry(r.GetId())
+	require.NoError(t, err)
+	l := m.lease()
+	require.EqualValues(t, 2, l.GetPart())
+	require.EqualValues(t, 2, l.GetSyncVersion())
+	m.whole(l, 1)
+	m.reaches(again.GetId(), schedulerv1.RunState_RUN_STATE_SUCCEEDED)
 }

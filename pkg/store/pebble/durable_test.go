@@ -224,6 +224,7 @@ func TestBrokenLog(t *testing.T) {
 	s, err := pebble.Open(t.Context(), "store", pebble.Options{FS: brokenWAL{mem, &broken}, MinFree: 1})
 	require.NoError(t, err)
 	require.EqualValues(t, 10, created(t, s, people(0, 10), 0))
+	require.NoError(t, s.Ready())
 	broken = &os.PathError{Op: "write", Path: "wal", Err: syscall.ENOSPC}
 	_, err = ingest(t, s, people(10, 20), 1)
 	require.Equal(t, fault.Unavailable, fault.ClassOf(err), "%v", err)
@@ -231,6 +232,7 @@ func TestBrokenLog(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	_, err = s.Resolve(t.Context(), scope(), "customer_id", "c15")
 	require.Equal(t, fault.Unavailable, fault.ClassOf(err), "what is in memory is not on disk: %v", err)
+	require.Equal(t, fault.ReasonStoreUnavailable, fault.ReasonOf(s.Ready()), "the process is to be started again")
 	broken = nil
 	_ = s.Close()
 

@@ -169,6 +169,15 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Ready answers why the store must be opened again before it can be used, nil where it need not. A disk without room for
+// commits is no such reason: they go on by themselves.
+func (s *Store) Ready() error {
+	if b := s.broken.Load(); b != nil {
+		return b
+	}
+	return nil
+}
+
 // usable answers why the store can not be used, nil where it can.
 func (s *Store) usable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {

@@ -1,0 +1,31 @@
+package resource
+
+import "reflect"
+
+// SameWork says whether a run of s reads, maps and writes as a run of o does: the two differ at most in schedule, state,
+// bounds of runs, and in how the connection gets in (password, certificates, TLS, time-out).
+func (s Snapshot) SameWork(o Snapshot) bool { return reflect.DeepEqual(s.work(), o.work()) }
+
+// work answers s less what has no say in the rows and what becomes of them.
+func (s Snapshot) work() Snapshot {
+	out := Snapshot{
+		Sync: Sync{
+			Meta: s.Sync.identity(), DataModel: s.Sync.DataModel, Mapping: s.Sync.Mapping, Feed: s.Sync.Feed, Mode: s.Sync.Mode,
+			From: s.Sync.From, Until: s.Sync.Until, Lookback: s.Sync.Lookback, Delay: s.Sync.Delay,
+		},
+		Connection: s.Connection, DataModel: s.DataModel, Feed: s.Feed,
+	}
+	out.Connection.Meta, out.DataModel.Meta, out.Feed.Meta = s.Connection.identity(), s.DataModel.identity(), s.Feed.identity()
+	if s.Mapping != nil {
+		m := *s.Mapping
+		m.Meta = m.identity()
+		out.Mapping = &m
+	}
+	if p := s.Connection.Postgres; p != nil {
+		out.Connection.Postgres = &Postgres{Host: p.Host, Port: p.Port, Database: p.Database, User: p.User}
+	}
+	return out
+}
+
+// identity answers what names a resource for ever.
+func (m *Meta) identity() Meta { return Meta{Workspace: m.Workspace, ID: m.ID, UID: m.UID} }
