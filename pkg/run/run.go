@@ -131,7 +131,7 @@ const (
 	PlanStored  PartEvent = "plan_stored"  // part 0 did its work
 	ReadToEnd   PartEvent = "read_to_end"  // every batch is published
 	AccountFull PartEvent = "account_full" // every batch is ingested and the account closes
-	BatchesLost PartEvent = "batches_lost" // published batches were not accounted for in time; no try
+	BatchesLost PartEvent = "batches_lost" // published batches were not accounted for in time, or the store has lost them; no try
 	PartGivenUp PartEvent = "part_given_up"
 	Replan      PartEvent = "replan" // part 0 plans again
 	Replace     PartEvent = "replace"
@@ -176,7 +176,8 @@ func nextPart(s PartState, e PartEvent) (PartState, bool) {
 			return Complete, true
 		}
 	case Complete:
-		if e == Replan {
+		switch e {
+		case Replan, BatchesLost: // the store was restored from an older copy
 			return Waiting, true
 		}
 	}

@@ -218,31 +218,81 @@ func (k *keeper) fenceAll(ctx context.Context) (bool, error) {
 }
 
 // fence asks ingestion to let nothing of p's last lease have an effect any more, and folds what has had one into the
-// account. That may complete the part.
+// account. That may complete the part. It also shows where one of the two databases was restored from an older copy: what
+// a complete part has lost is read again, and epochs that this database does not know of are not used again.
 func (k *keeper) fence(ctx context.Context, p partRow) error {
-	above := p.Epoch + 1
-	call, cancel := context.WithTimeout(ctx, fenceTimeout)
-	defer cancel()
 	killpoint.Reach("scheduler.fence.before")
-	applied, err := k.peers.fence(call, id.Part{Run: p.Run, Part: p.Part}, above)
+	above := p.Epoch + 1
+	applied, err := k.fenceAt(ctx, p, above)
+	if newest := newestOf(applied); err == nil && newest >= above {
+		above = newest + 1
+		applied, err = k.fenceAt(ctx, p, above)
+	}
 	if err != nil {
-		return fmt.Errorf("part %d of run %s: %w", p.Part, p.Run, err)
+		return err
 	}
 	killpoint.Reach("scheduler.fence.answered")
 	k.metrics.fences.Inc()
-	return k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx, now time.Time) error {
+	gone := false
+	err = k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx, now time.Time) error {
+		gone = false
 		have, err := getPart(ctx, tx, p.Run, p.Part)
 		if err != nil || have.Epoch != p.Epoch || have.Fence > p.Epoch {
 			return err
 		}
-		if have.State != run.Complete {
-			if err := k.foldAll(ctx, tx, now, &have, applied); err != nil {
-				return err
+		switch {
+		case have.State != run.Complete:
+			err = k.foldAll(ctx, tx, now, &have, applied)
+		case have.Part > 0 && rowsOf(applied, have.Epoch) != have.Account.Ingested:
+			gone = true
+			have.ReadEpoch, have.Issue = 0, issue{
+				Reason:  fault.ReasonStoreUnavailable.Word(),
+				Message: fmt.Sprintf("the store no longer has what it reported of part %d; it was restored from an older copy, and the part is read again", have.Part),
 			}
+			have.State, err = run.NextPart(have.State, run.BatchesLost)
+		}
+		if err != nil {
+			return err
 		}
 		have.Fence = above
 		return k.judge(ctx, tx, now, &have)
 	})
+	if err == nil && gone {
+		k.metrics.lost.WithLabelValues("store").Inc()
+		k.log.ErrorContext(ctx, "the store has lost rows that it had reported; the part is read again", "run", p.Run.String(), "part", p.Part, "epoch", p.Epoch)
+	}
+	return err
+}
+
+// fenceAt raises the fence of a part and answers what is applied of it.
+func (k *keeper) fenceAt(ctx context.Context, p partRow, epoch uint32) ([]profile.Result, error) {
+	call, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	applied, err := k.peers.fence(call, id.Part{Run: p.Run, Part: p.Part}, epoch)
+	if err != nil {
+		return nil, fmt.Errorf("part %d of run %s: %w", p.Part, p.Run, err)
+	}
+	return applied, nil
+}
+
+// newestOf answers the highest epoch of what is applied.
+func newestOf(applied []profile.Result) uint32 {
+	newest := uint32(0)
+	for _, a := range applied {
+		newest = max(newest, a.Batch.Epoch)
+	}
+	return newest
+}
+
+// rowsOf answers how many rows of an epoch are applied.
+func rowsOf(applied []profile.Result, epoch uint32) int64 {
+	n := int64(0)
+	for _, a := range applied {
+		if a.Batch.Epoch == epoch {
+			n += a.Rows
+		}
+	}
+	return n
 }
 
 // foldAll adds what a fence found to the account of the part's epoch.

@@ -355,12 +355,14 @@ func (c *configService) GetSyncSnapshot(_ context.Context, req *configv1.GetSync
 	if version == 0 {
 		version = y.GetVersion()
 	}
-	model := &configv1.DataModel{Query: &configv1.DataModel_Sql{Sql: c.queries[version]}}
+	model := &configv1.DataModel{
+		Query: &configv1.DataModel_Sql{Sql: c.queries[version]}, Iterator: &configv1.Iterator{Column: "c", Type: c.iterator},
+	}
 	connection := &configv1.Connection{Meta: &configv1.Meta{Workspace: y.GetWorkspace(), Id: y.GetConnection()}}
 	return &configv1.GetSyncSnapshotResponse{Snapshot: &configv1.SyncSnapshot{Version: version, Connection: connection, DataModel: model, Sync: &configv1.Sync{
 		Meta: &configv1.Meta{Workspace: y.GetWorkspace(), Id: y.GetId(), Uid: y.GetUid()}, Mode: y.GetMode(), State: y.GetState(),
 		Status: y.GetStatus(), Schedule: y.GetSchedule(), TriggerLimit: y.GetTriggerLimit(), Version: y.GetVersion(),
-	}, DataModel: &configv1.DataModel{Iterator: &configv1.Iterator{Column: "c", Type: c.iterator}}}}, nil
+	}}}, nil
 }
 
 func (c *configService) SetSyncStatus(_ context.Context, req *configv1.SetSyncStatusRequest) (*configv1.SetSyncStatusResponse, error) {

@@ -29,7 +29,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		opened:        vec("runs_created_total", "Runs created, by reason.", "reason"),
 		closed:        vec("runs_closed_total", "Runs closed, by their last state.", "state"),
-		lost:          vec("lost_total", "Leases lost to silent workers, and parts read again because batches got lost.", "what"),
+		lost:          vec("lost_total", "Leases lost to silent workers, and parts read again because batches got lost or the store was restored from an older copy.", "what"),
 		ticks:         vec("ticks_total", "Looks for syncs that are due.", "outcome"),
 		leases:        counter("leases_total", "Parts leased."),
 		fences:        counter("fences_total", "Fences that ingestion has answered."),

@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	configv1 "millrace.dev/gen/millrace/config/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/fault"
 )
