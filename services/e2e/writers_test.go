@@ -95,6 +95,8 @@ func smallParts(t *testing.T, partRows int64) mesh {
 		Modules:  []app.Module{config.Module(), scheduler.Module(), ex, mapper.Module(), ingestion.Module()},
 		Settings: app.Settings{Data: t.TempDir(), GRPC: "127.0.0.1:0", HTTP: "none"},
 		LogTo:    t.Output(),
+
+		FilesAnywhere: true,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Stop(context.Background())) })
