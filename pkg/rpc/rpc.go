@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/stats"
@@ -22,6 +23,8 @@ const (
 	MaxMessage = 32 << 20
 	// CallTimeout bounds a unary call whose context has no deadline of its own.
 	CallTimeout = 30 * time.Second
+	// ReconnectMax bounds the wait between two tries to reach a service that is down.
+	ReconnectMax = 2 * time.Second
 )
 
 // ServerOptions answers the options of a server: errors become statuses (servers return *fault.Error as it is), a panic
@@ -39,7 +42,8 @@ func ServerOptions(log *slog.Logger, stop context.Context, h stats.Handler) []gr
 }
 
 // DialOptions answers the options of a client: statuses become *fault.Error again, calls wait for the service, and a
-// unary call without a deadline gets CallTimeout; when it passes the error is Unavailable.
+// unary call without a deadline gets CallTimeout; when it passes the error is Unavailable. A service that is down is tried
+// again within ReconnectMax, however long it has been.
 func DialOptions(h stats.Handler) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -47,6 +51,10 @@ func DialOptions(h stats.Handler) []grpc.DialOption {
 		grpc.WithChainUnaryInterceptor(clientUnary),
 		grpc.WithChainStreamInterceptor(clientStream),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: ReconnectMax},
+			MinConnectTimeout: 5 * time.Second,
+		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 	}
 }
