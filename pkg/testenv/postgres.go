@@ -58,6 +58,15 @@ func startPostgres() (string, error) {
 	if docker() {
 		return dockerPostgres()
 	}
+	bin, err := postgresPrograms()
+	if err != nil {
+		return "", err
+	}
+	return localPostgres(bin)
+}
+
+// postgresPrograms answers the folder of PostgreSQL's programs, installed where there are none.
+func postgresPrograms() (string, error) {
 	bin, ok := postgresBin()
 	if !ok {
 		if err := installDebian("postgresql"); err != nil {
@@ -67,7 +76,7 @@ func startPostgres() (string, error) {
 			return "", fmt.Errorf("initdb is not found")
 		}
 	}
-	return localPostgres(bin)
+	return bin, nil
 }
 
 // postgresBin answers the folder of the newest PostgreSQL here.
@@ -87,10 +96,33 @@ func localPostgres(bin string) (string, error) {
 	if err != nil {
 		return "", err //nolint:wrapcheck // tests see it whole
 	}
-	uid, gid := ordinary("postgres", "nobody")
+	uid, gid, err := initPostgres(bin, dir)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return "", err
+	}
+	port, err := freePort()
+	if err != nil {
+		return "", err
+	}
+	c, err := spawn(dir, filepath.Join(dir, "log"), uid, gid, filepath.Join(bin, "postgres"), append(postgresArgs(dir, port),
+		"-c", "synchronous_commit=off", "-c", "full_page_writes=off")...)
+	if err != nil {
+		return "", err
+	}
+	u := postgresURL(port)
+	if err := until(c, func() error { return pingPostgres(u) }); err != nil {
+		return "", err
+	}
+	return u, nil
+}
+
+// initPostgres makes an empty cluster below dir and answers the account that its server runs as.
+func initPostgres(bin, dir string) (uid, gid int, err error) {
+	uid, gid = ordinary("postgres", "nobody")
 	if uid >= 0 {
 		if err := os.Chown(dir, uid, gid); err != nil {
-			return "", err //nolint:wrapcheck // tests see it whole
+			return 0, 0, err //nolint:wrapcheck // tests see it whole
 		}
 	}
 	data := filepath.Join(dir, "data")
@@ -100,24 +132,22 @@ func localPostgres(bin string) (string, error) {
 		initdb.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids are small
 	}
 	if out, err := initdb.CombinedOutput(); err != nil {
-		_ = os.RemoveAll(dir)
-		return "", fmt.Errorf("initdb: %w: %s", err, lastLine(out))
+		return 0, 0, fmt.Errorf("initdb: %w: %s", err, lastLine(out))
 	}
-	port, err := freePort()
-	if err != nil {
-		return "", err
+	return uid, gid, nil
+}
+
+// postgresArgs are what every server of a test is started with. No test takes the machine's power, so that nothing is
+// synced to the disk.
+func postgresArgs(dir string, port int) []string {
+	return []string{
+		"-D", filepath.Join(dir, "data"), "-h", "127.0.0.1", "-p", strconv.Itoa(port), "-c", "unix_socket_directories=", "-c", "fsync=off",
+		"-c", "max_connections=300", "-c", "max_prepared_transactions=10", "-c", "wal_level=logical",
 	}
-	c, err := spawn(dir, filepath.Join(dir, "log"), uid, gid, filepath.Join(bin, "postgres"), "-D", data, "-h", "127.0.0.1", "-p", strconv.Itoa(port),
-		"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
-		"-c", "max_connections=300", "-c", "max_prepared_transactions=10", "-c", "wal_level=logical")
-	if err != nil {
-		return "", err
-	}
-	u := fmt.Sprintf("postgres://millrace@127.0.0.1:%d/postgres?sslmode=disable", port)
-	if err := until(c, func() error { return pingPostgres(u) }); err != nil {
-		return "", err
-	}
-	return u, nil
+}
+
+func postgresURL(port int) string {
+	return fmt.Sprintf("postgres://millrace@127.0.0.1:%d/postgres?sslmode=disable", port)
 }
 
 func pingPostgres(u string) error {

@@ -61,3 +61,25 @@ func TestNATSKeepsItsMessagesOverAKill(t *testing.T) {
 	})
 	require.Contains(t, s.Log(), "Server is ready")
 }
+
+func TestPostgresKeepsItsCommitsOverAKill(t *testing.T) {
+	s := testenv.PostgresServer(t)
+	u := s.Database("kept")
+	use := func(f func(c *pgx.Conn)) {
+		c, err := pgx.Connect(t.Context(), u)
+		require.NoError(t, err)
+		f(c)
+		_ = c.Close(t.Context()) // it may be gone with the server
+	}
+	use(func(c *pgx.Conn) {
+		_, err := c.Exec(t.Context(), "CREATE TABLE x AS SELECT 7 AS i")
+		require.NoError(t, err)
+		s.Kill()
+	})
+	s.Start()
+	use(func(c *pgx.Conn) {
+		var i int
+		require.NoError(t, c.QueryRow(t.Context(), "SELECT i FROM x").Scan(&i))
+		require.Equal(t, 7, i)
+	})
+}
