@@ -160,6 +160,10 @@ func drawRun(r *schedulerv1.Run) func(io.Writer) error {
 		if n := r.GetFutureRows(); n > 0 {
 			t.row("notice", "future_rows "+number(n)+": their iterator lies beyond the snapshot (less the delay); a later run reads them")
 		}
+		for _, c := range r.GetDrift() {
+			t.row("drift", columnChange(c))
+			t.fact("", c.GetChoices())
+		}
 		t.row("certificate", balance(r))
 		if cert.SourceRows != nil {
 			t.row("", "source_rows "+number(cert.GetSourceRows())+", counted by the warehouse in the snapshot")
@@ -174,6 +178,18 @@ func drawRun(r *schedulerv1.Run) func(io.Writer) error {
 		}
 		return t.flush()
 	}
+}
+
+// columnChange says how a column differs from the run before, and what the run does about it.
+func columnChange(c *schedulerv1.ColumnChange) string {
+	out := fmt.Sprintf("column %q %s", c.GetColumn(), c.GetChange())
+	switch {
+	case c.GetWas() != "" && c.GetIs() != "":
+		out += ", " + c.GetWas() + " to " + c.GetIs()
+	default:
+		out += ", " + c.GetWas() + c.GetIs()
+	}
+	return out + ": " + c.GetAction()
 }
 
 func edge(value string) string {
