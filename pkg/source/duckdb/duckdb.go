@@ -4,6 +4,7 @@ package duckdb
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -43,7 +44,7 @@ func (d *Driver) Open(ctx context.Context, c resource.Connection) (source.Source
 	}
 	s := &Source{settings: d.settings, place: p}
 	if p.shape == databaseFile {
-		s.db, err = openFile(p.path, d.settings)
+		s.db, err = d.engines.get(p.path, d.settings)
 	} else {
 		s.db, err = openMemory(d.settings)
 	}
@@ -120,8 +121,13 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// snapshot names the files as they are now.
+// snapshot names the files as they are now. A database file that is no longer the one that is open is SOURCE_CHANGED.
 func (s *Source) snapshot(ctx context.Context, c *conn) (string, int64, error) {
+	if s.db.file != nil {
+		if now, err := os.Stat(s.place.path); err == nil && !unwritten(s.db.file, now) {
+			return "", 0, s.changed()
+		}
+	}
 	return s.place.snapshot(ctx, c.files)
 }
 
@@ -135,7 +141,11 @@ func (s *Source) unchanged(ctx context.Context, c *conn, snapshot string) error 
 		return err
 	}
 	if now != snapshot {
-		return fault.New(fault.Unavailable, fault.ReasonSourceChanged, "the files of %s have changed since the run was planned; the run is planned again", s.place.path)
+		return s.changed()
 	}
 	return nil
+}
+
+func (s *Source) changed() error {
+	return fault.New(fault.Unavailable, fault.ReasonSourceChanged, "the files of %s have changed since the run was planned; the run is planned again", s.place.path)
 }

@@ -4,6 +4,7 @@ package duckdb
 
 import (
 	"context"
+	"os"
 	"strconv"
 	"time"
 
@@ -17,11 +18,16 @@ import (
 )
 
 // database is an open engine.
-type database struct{ db engine.Database }
+type database struct {
+	db engine.Database
+	// Of an engine that is shared: its file as it was when it was opened, and what ends this use of it.
+	file os.FileInfo
+	free func()
+}
 
-// openFile opens a database file for reading. Opens of one file in this process share one engine, so their settings must
-// be equal, and the file's lock is held until the last is closed.
-func openFile(path string, s Settings) (*database, error) {
+// openFile opens a database file for reading. A file that this process has open for writing is locked; `apart` says not to
+// look, for the driver's engine would be found that has another file of that path open.
+func openFile(path string, apart bool, s Settings) (*database, error) {
 	config, err := newConfig(s, [2]string{"access_mode", "READ_ONLY"}, [2]string{"enable_external_access", "false"})
 	if err != nil {
 		return nil, err
@@ -29,7 +35,13 @@ func openFile(path string, s Settings) (*database, error) {
 	defer engine.DestroyConfig(&config)
 	var d database
 	var text string
-	if engine.GetOrCreateFromCache(duckdbgo.GetInstanceCache(), path, &d.db, config, &text) == engine.StateError {
+	var state engine.State
+	if apart {
+		state = engine.OpenExt(path, &d.db, config, &text)
+	} else {
+		state = engine.GetOrCreateFromCache(duckdbgo.GetInstanceCache(), path, &d.db, config, &text)
+	}
+	if state == engine.StateError {
 		engine.Close(&d.db)
 		return nil, openFault(text)
 	}
@@ -70,7 +82,13 @@ func newConfig(s Settings, more ...[2]string) (engine.Config, error) {
 	return c, nil
 }
 
-func (d *database) close() { engine.Close(&d.db) }
+func (d *database) close() {
+	if d.free != nil {
+		d.free()
+		return
+	}
+	engine.Close(&d.db)
+}
 
 // conn is one connection: one statement at a time.
 type conn struct{ c engine.Connection }

@@ -280,3 +280,41 @@ func BenchmarkRead(b *testing.B) {
 		b.ReportMetric(float64(n)/time.Since(start).Seconds(), "rows/s")
 	}
 }
+
+// A file that takes another's place is read anew, whoever still reads the old one; who has the old one open neither plans
+// by it nor takes its rows for those of the new one.
+func TestAReplacedDatabaseIsReadAnew(t *testing.T) {
+	dir := t.TempDir()
+	path, next := filepath.Join(dir, "shop.duckdb"), filepath.Join(dir, "next.duckdb")
+	fill(t, path, "CREATE TABLE t AS SELECT 1 AS a")
+	fill(t, next, "CREATE TABLE t AS SELECT 2 AS a")
+	driver := duckdb.New(duckdb.Settings{})
+	open := func() source.Source {
+		s, err := driver.Open(t.Context(), at(path))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, s.Close()) })
+		return s
+	}
+	old, same := open(), open()
+	require.NoError(t, os.Rename(next, path))
+	fresh := open()
+	require.Equal(t, []string{"2"}, rows(t, fresh, "SELECT a FROM t"))
+	plan, err := planner(t, fresh).Plan(t.Context(), model("SELECT a FROM t"), 1)
+	require.NoError(t, err)
+
+	_, err = planner(t, old).Plan(t.Context(), model("SELECT a FROM t"), 1)
+	require.Equal(t, fault.ReasonSourceChanged, fault.ReasonOf(err), "%v", err)
+	q := model("SELECT a FROM t")
+	q.Snapshot = plan.Snapshot
+	_, err = read(t, same, q)
+	require.Equal(t, fault.ReasonSourceChanged, fault.ReasonOf(err), "%v", err)
+	require.NoError(t, old.Close())
+	require.NoError(t, same.Close())
+	require.Equal(t, []string{"2"}, rows(t, open(), "SELECT a FROM t"))
+}
+
+func planner(t *testing.T, s source.Source) source.Planner {
+	p, ok := source.As[source.Planner](s)
+	require.True(t, ok)
+	return p
+}

@@ -14,3 +14,6 @@ import (
 func (*Driver) Open(context.Context, resource.Connection) (source.Source, error) {
 	return nil, fault.New(fault.Precondition, fault.ReasonDriverMissing, "this build lacks the duckdb driver; build with CGO_ENABLED=1 and -tags duckdb_arrow")
 }
+
+// engines are none in this build.
+type engines struct{}

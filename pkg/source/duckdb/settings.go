@@ -45,6 +45,7 @@ func (s Settings) withDefaults() Settings {
 type Driver struct {
 	settings Settings
 	opening  sync.Mutex
+	engines  engines
 }
 
 // New answers a driver that opens sources within s.
