@@ -2,6 +2,7 @@ package histories_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -198,16 +199,21 @@ func (b *broker) strike(ctx context.Context, p *plot, f mishap, a *ambush) (bool
 	if m == nil || err != nil {
 		return false, err
 	}
-	switch f.kind {
-	case rowsPurged, recordsPurged:
+	if f.kind == rowsPurged || f.kind == recordsPurged {
 		return true, st.Purge(ctx)
-	case rowsLate, recordsLate:
+	}
+	if err := st.DeleteMsg(ctx, m.Sequence); errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		return false, nil // another seed purged the stream
+	} else if err != nil {
+		return false, err
+	}
+	if f.kind == rowsLate || f.kind == recordsLate {
 		name, _ := batchOf(m.Header)
 		p.mu.Lock()
 		p.late[part{name.Run.String(), name.Part, name.Epoch}] = &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
 		p.mu.Unlock()
 	}
-	return true, st.DeleteMsg(ctx, m.Sequence)
+	return true, nil
 }
 
 // find answers the message of that name, which is among the last of the stream; nil where it is not.

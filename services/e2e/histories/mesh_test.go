@@ -70,7 +70,7 @@ func (m *mesh) modules() []app.Module {
 		RetryBackoff: 20 * time.Millisecond,
 	}
 	*extr.Settings.(*extractor.Settings) = extractor.Settings{
-		Slots: 10, BatchRows: 70, PartRows: 400, HoldPoll: 200 * time.Millisecond, DuckDBThreads: 1,
+		Slots: 10, BatchRows: 100, PartRows: 500, HoldPoll: 200 * time.Millisecond, DuckDBThreads: 1,
 	}
 	ing := ingestion.ModuleOver(func(s store.Store) store.Store { return commits{s, m.stage} })
 	all := []app.Module{config.Module(), sched, extr, mapper.Module(), ing}
