@@ -159,6 +159,24 @@ func letAlone(ctx context.Context, q sqldb.Querier, r runRow) (string, error) {
 		r.Connection, b.Until.UTC().Format(time.RFC3339)), nil
 }
 
+// maxWaits bounds what a run is said to wait for.
+const maxWaits = 5
+
+// waitsFor says what an open run waits for at its warehouse: that it answers, or that it takes more.
+func waitsFor(ctx context.Context, q sqldb.Querier, r runRow, have []partRow) ([]string, error) {
+	var out []string
+	alone, err := letAlone(ctx, q, r)
+	if alone != "" {
+		out = append(out, alone)
+	}
+	for _, p := range have {
+		if len(out) < maxWaits && p.State == run.Waiting && p.Issue.Reason == fault.ReasonWarehouseThrottled.Word() {
+			out = append(out, p.Issue.Message)
+		}
+	}
+	return out, err
+}
+
 // waitingFor answers a part that says so where it waits for its warehouse.
 func (p partRow) waitingFor(alone string) partRow {
 	switch {

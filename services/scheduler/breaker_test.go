@@ -39,6 +39,7 @@ func TestAWarehouseThatAsksToWaitFailsNoTry(t *testing.T) {
 		require.Equal(t, schedulerv1.PartState_PART_STATE_WAITING, p.GetState())
 		require.Equal(t, "warehouse_throttled", p.GetError().GetReason())
 		require.Contains(t, p.GetError().GetMessage(), "it gives no answer; part 0 is read from ")
+		require.Equal(t, []string{p.GetError().GetMessage()}, m.run(r.GetId()).GetWaitingFor())
 		m.plan("10", "10") // a second later
 		for range 7 {      // more often than a part may fail; without a time it is asked again by backoff
 			m.failsBy(m.lease(), asksToWait, 0)
@@ -114,6 +115,8 @@ func TestAWarehouseThatDoesNotAnswerIsLetAloneButForOneProbe(t *testing.T) {
 		require.Equal(t, other.GetId(), m.lease().GetRun())
 		m.noLease()
 		require.Contains(t, m.part(a.GetId(), 0).GetError().GetMessage(), "the warehouse of connection default/down does not answer")
+		require.Len(t, m.run(a.GetId()).GetWaitingFor(), 1)
+		require.Empty(t, m.run(other.GetId()).GetWaitingFor())
 
 		another := m.another(cautious())
 		c := another.reading("d", "down") // an owner who asks for a run wants to know now

@@ -70,15 +70,16 @@ const maxKey = 255
 
 // toRun answers a run with its account: the stored one of a closed run, that of its parts so far of an open one.
 func (s *Service) toRun(ctx context.Context, r runRow) (*schedulerv1.Run, error) {
-	t := r.Totals
-	if r.Open {
-		have, err := partsOf(ctx, s.db, r.ID)
-		if err != nil {
-			return nil, err
-		}
-		t = total(r, have)
+	if !r.Open {
+		return toRun(r, r.Totals), nil
 	}
-	return toRun(r, t), nil
+	have, err := partsOf(ctx, s.db, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := toRun(r, total(r, have))
+	out.WaitingFor, err = waitsFor(ctx, s.db, r, have)
+	return out, err
 }
 
 // get answers a run of a workspace by the texts of a request.
