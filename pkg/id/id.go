@@ -2,10 +2,12 @@
 package id
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -60,6 +62,13 @@ func ParseRun(s string) (Run, error) {
 func (r Run) IsZero() bool { return r == Run{} }
 
 func (r Run) String() string { return uuid.UUID(r).String() }
+
+// Time answers when the id was made, to the millisecond.
+func (r Run) Time() time.Time {
+	var ms [8]byte
+	copy(ms[2:], r[:6])
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC() //nolint:gosec // 48 bits
+}
 
 // Part names a part of a run. Part 0 is the planning.
 type Part struct {

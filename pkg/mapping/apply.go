@@ -24,7 +24,7 @@ func (p *Program) ApplyTally(b row.Batch) (record.Batch, Tally) {
 	keys := p.keyValues(c)
 	hashes := p.recordHashes(c, values)
 	system := b.Record.Columns()[b.Columns():]
-	out := record.Batch{Kind: p.kind, Rejects: p.rejects(c, keys, system, b.Columns())}
+	out := record.Batch{Kind: p.kind, Rejects: p.rejects(c, keys, system), Kept: p.kept(c, values)}
 	k := c.keep()
 	for i := range values {
 		values[i] = k.filter(values[i])
@@ -90,7 +90,7 @@ func (p *Program) recordHashes(c *call, values []arrow.Array) []row.Hash {
 }
 
 // rejects answers the rows at fault, in their order.
-func (p *Program) rejects(c *call, keys arrow.Array, system []arrow.Array, columns int) []record.Reject {
+func (p *Program) rejects(c *call, keys arrow.Array, system []arrow.Array) []record.Reject {
 	if len(c.faults) == 0 {
 		return nil
 	}
@@ -108,7 +108,6 @@ func (p *Program) rejects(c *call, keys arrow.Array, system []arrow.Array, colum
 		out[k] = record.Reject{
 			Row: int32(i), Key: id.Row(rowKeys.Value(i)), Hash: row.FromBytes(rowHashes.Value(i)), //nolint:gosec // a batch is small
 			Column: f.column, Stage: record.StageMap, Rule: f.rule, Reason: f.reason,
-			Source: record.AppendRow(nil, c.rec, columns, i),
 		}
 		if text.IsValid(i) {
 			out[k].KeyValues = text.Value(i)

@@ -130,7 +130,10 @@ func checkShape(t require.TestingT, rec arrow.RecordBatch, p *mapping.Program, o
 		require.True(t, json.Valid(record.AppendRecord(nil, out, i)))
 	}
 	for _, r := range out.Rejects {
-		require.True(t, json.Valid(r.Source))
+		require.Contains(t, out.Kept.At, r.Row)
+	}
+	for i := range out.Kept.Len() {
+		require.True(t, json.Valid(record.AppendRow(nil, out.Kept.Rows.Record, out.Kept.Rows.Columns(), i)))
 	}
 }
 

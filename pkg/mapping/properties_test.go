@@ -47,7 +47,10 @@ func results(b record.Batch) map[int]string {
 		out[at] = fmt.Sprintf("%s %s %q %s", hex.EncodeToString(hashes.Value(i)), hex.EncodeToString(keys.Value(i)), values.Value(i), record.AppendRecord(nil, b, i))
 	}
 	for _, r := range b.Rejects {
-		out[int(r.Row)] = fmt.Sprintf("%s %s %q %s %s %s %s", r.Key, r.Hash, r.KeyValues, r.Column, r.Rule, r.Reason, r.Source)
+		out[int(r.Row)] = fmt.Sprintf("%s %s %q %s %s %s", r.Key, r.Hash, r.KeyValues, r.Column, r.Rule, r.Reason)
+	}
+	for i, at := range b.Kept.At {
+		out[int(at)] += " kept " + string(record.AppendRow(nil, b.Kept.Rows.Record, b.Kept.Rows.Columns(), i))
 	}
 	return out
 }

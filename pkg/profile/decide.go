@@ -48,6 +48,7 @@ type decider struct {
 	kind  record.Kind
 	full  bool
 	runNo int64
+	read  int64 // of a replay: the ordinal of the run that read the rows; 0: this one
 	part  uint32
 	epoch uint32
 
@@ -81,7 +82,7 @@ func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
 	o := k.Origin
 	n := k.Len()
 	d := &decider{
-		n: n, k: k, st: st, kind: b.Kind, full: o.Full, runNo: o.RunNo, part: o.Batch.Part, epoch: o.Batch.Epoch,
+		n: n, k: k, st: st, kind: b.Kind, full: o.Full, runNo: o.RunNo, read: o.ReadRunNo, part: o.Batch.Part, epoch: o.Batch.Epoch,
 		mayCreate: r.Protection == resource.CreateAndUpdate || r.Protection == "",
 		mayBind:   r.Protection != resource.ReadOnly,
 		readOnly:  r.Protection == resource.ReadOnly,
@@ -134,6 +135,15 @@ func (d *decider) version(i int) (Version, bool) {
 	return v, true
 }
 
+// compare orders the version of a row and that of the entry that it meets. Against entries of other runs a replayed row
+// stands where the run stood that read it: what was read since is newer.
+func (d *decider) compare(v Version, old Entry) int {
+	if d.read != 0 && !d.own(old) {
+		v.RunNo = d.read
+	}
+	return v.Compare(old.Version, d.full)
+}
+
 // row judges one row.
 func (d *decider) row(i int) {
 	key := d.key(i)
@@ -143,7 +153,7 @@ func (d *decider) row(i int) {
 
 	old, at := d.entry(i, key)
 	known := old.Found && !old.Tombstone
-	newer := !known || v.Compare(old.Version, d.full) > 0
+	newer := !known || d.compare(v, old) > 0
 	same := known && hash == old.RecordHash
 	if same || !newer {
 		if !same && d.kind == record.Users && !d.usable(i) {

@@ -128,6 +128,7 @@ type Effects struct {
 	Events      []EventWrite
 	EventsGone  []EventKey
 	Rejects     []record.Reject
+	Kept        []byte // the kept rows of the rejects, sealed by the caller of Decide; empty: none
 	NewProfiles int64
 }
 

@@ -69,6 +69,7 @@ type Batch struct {
 	Record   arrow.RecordBatch // NumColumns columns; may have zero rows
 	Rejects  []Reject
 	Filtered []Filtered
+	Kept     Kept
 }
 
 // Rows answers how many rows as read b accounts for.
@@ -87,7 +88,6 @@ type Reject struct {
 	Stage     Stage
 	Rule      string // which rule: "rules[1].rules[0]", row_too_large, no_identity …
 	Reason    string // no row value in it
-	Source    []byte // the row as a JSON object; kept encrypted
 }
 
 // Stage is where a reject was born.
@@ -146,6 +146,7 @@ type Origin struct {
 	SyncID       string // the sync's slug
 	SyncVersion  int64
 	RunNo        int64
+	ReadRunNo    int64 // of a replay: the run that read the rows from the warehouse; 0: this one
 	Batch        id.Batch
 	Retried      []RetriedRun // the runs that this one retries, newest first
 	Full         bool         // mode full: versions order by run_no first

@@ -10,7 +10,6 @@ import (
 
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/profile"
-	"millrace.dev/pkg/record"
 )
 
 // Store keeps the platform's data. Safe for concurrent use.
@@ -24,6 +23,9 @@ type Store interface {
 	// Fence raises the fence of a part to epoch (it never falls), durably, and answers the results of every fragment of
 	// that part that is applied, of any epoch.
 	Fence(ctx context.Context, p id.Part, epoch uint32) ([]profile.Result, error)
+	// Expire removes up to limit rejects that were committed before an instant, and the rows that were kept of them. It
+	// answers how many: fewer than limit where no such reject is left. Results of batches stay.
+	Expire(ctx context.Context, before time.Time, limit int) (int, error)
 	// Close frees what Open took. No other call may be under way. Calls after it answer Unavailable.
 	Close() error
 
@@ -56,6 +58,11 @@ type Reader interface {
 	// Rejects answers the rejects of a run in the order of batches and rows: of each part those of the highest epoch that
 	// has applied batches, because what an earlier epoch rejected is read again.
 	Rejects(ctx context.Context, run id.Run, after string, limit int) ([]StoredReject, string, error)
+	// CountRejects counts the rejects that Rejects answers by stage, column, rule and reason, most first. What is beyond
+	// limit groups is one more, the last, whose reason is OtherReasons; which groups those are is the store's choice.
+	CountRejects(ctx context.Context, run id.Run, limit int) ([]RejectCount, error)
+	// Kept answers the rows that were kept of the rejects of a batch (profile.Effects.Kept), nil where there are none.
+	Kept(ctx context.Context, b id.Batch) ([]byte, error)
 	// Everything walks all that the store digest covers; see Digest.
 	Everything(ctx context.Context) iter.Seq2[Item, error]
 }
@@ -77,21 +84,6 @@ type ProfileDoc struct {
 type EventDoc struct {
 	Key profile.EventKey
 	Doc []byte
-}
-
-// StoredReject is a reject as kept.
-type StoredReject struct {
-	Reject record.Reject
-	Batch  id.Batch
-	Origin StoredOrigin
-	Time   time.Time
-}
-
-// StoredOrigin is the lineage of a reject.
-type StoredOrigin struct {
-	Workspace id.Workspace
-	Sync      id.Sync
-	SyncID    string
 }
 
 // Item is one thing that the store digest covers: exactly one of Identity, Profile and Event is set.

@@ -77,7 +77,6 @@ const (
 	rejectStage
 	rejectRule
 	rejectReason
-	rejectSource
 )
 
 func sixteen() arrow.DataType { return &arrow.FixedSizeBinaryType{ByteWidth: 16} }
@@ -87,7 +86,7 @@ func rejectsSchema() *arrow.Schema {
 		{Name: "row", Type: arrow.PrimitiveTypes.Int32}, {Name: "row_key", Type: sixteen()}, {Name: "row_hash", Type: sixteen()},
 		{Name: "key_values", Type: arrow.BinaryTypes.String}, {Name: "column", Type: arrow.BinaryTypes.String},
 		{Name: "stage", Type: arrow.BinaryTypes.String}, {Name: "rule", Type: arrow.BinaryTypes.String},
-		{Name: "reason", Type: arrow.BinaryTypes.String}, {Name: "source", Type: arrow.BinaryTypes.Binary},
+		{Name: "reason", Type: arrow.BinaryTypes.String},
 	}, nil)
 }
 
@@ -117,7 +116,6 @@ func rejectsRecord(rejects []record.Reject) arrow.RecordBatch {
 		} {
 			b.Field(at).(*array.StringBuilder).Append(s)
 		}
-		b.Field(rejectSource).(*array.BinaryBuilder).Append(r.Source)
 	}
 	return b.NewRecordBatch()
 }
@@ -145,7 +143,6 @@ func decodeRejects(data []byte, max int64) ([]record.Reject, error) {
 		out[i] = record.Reject{
 			Row: n, Key: key, Hash: hash, KeyValues: text(rec, rejectKeyValues, i), Column: text(rec, rejectColumn, i),
 			Stage: record.Stage(text(rec, rejectStage, i)), Rule: text(rec, rejectRule, i), Reason: text(rec, rejectReason, i),
-			Source: rec.Column(rejectSource).(*array.Binary).Value(i),
 		}
 	}
 	return out, nil

@@ -85,6 +85,9 @@ func badIPC(cause error) error {
 // validate checks the buffers of col and of its children against its length.
 func validate(col arrow.Array) error {
 	data := col.Data()
+	if data.DataType().ID() == arrow.NULL { // has no buffers
+		return nil
+	}
 	if bitmap := data.Buffers()[0]; bitmap != nil && bitmap.Len() > 0 && bitmap.Len()*8 < data.Offset()+data.Len() {
 		return errors.New("validity bitmap is too short")
 	}

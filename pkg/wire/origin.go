@@ -15,6 +15,7 @@ type header struct {
 	SyncID       string    `json:"sync_id"`
 	SyncVersion  int64     `json:"sync_version"`
 	RunNo        int64     `json:"run_no"`
+	ReadRunNo    int64     `json:"read_run_no,omitempty"`
 	Batch        string    `json:"batch"`
 	Retried      []retried `json:"retried,omitempty"`
 	Full         bool      `json:"full,omitempty"`
@@ -36,7 +37,7 @@ type retried struct {
 func toHeader(o record.Origin) header {
 	h := header{
 		Workspace: string(o.Workspace), Sync: o.Sync.String(), SyncID: o.SyncID, SyncVersion: o.SyncVersion,
-		RunNo: o.RunNo, Batch: o.Batch.String(), Full: o.Full, SnapshotTime: o.SnapshotTime.UnixNano(),
+		RunNo: o.RunNo, ReadRunNo: o.ReadRunNo, Batch: o.Batch.String(), Full: o.Full, SnapshotTime: o.SnapshotTime.UnixNano(),
 		PayloadCap: o.PayloadCap, FirstRow: o.FirstRow, Rows: o.Rows, Last: o.Last, Model: o.Model, Provider: o.Provider,
 	}
 	for _, r := range o.Retried {
@@ -60,7 +61,7 @@ func origin(b []byte) (record.Origin, error) {
 	}
 	o := record.Origin{
 		Workspace: id.Workspace(h.Workspace), Sync: sync, SyncID: h.SyncID, SyncVersion: h.SyncVersion, RunNo: h.RunNo,
-		Batch: batch, Full: h.Full, SnapshotTime: time.Unix(0, h.SnapshotTime).UTC(), PayloadCap: h.PayloadCap,
+		ReadRunNo: h.ReadRunNo, Batch: batch, Full: h.Full, SnapshotTime: time.Unix(0, h.SnapshotTime).UTC(), PayloadCap: h.PayloadCap,
 		FirstRow: h.FirstRow, Rows: h.Rows, Last: h.Last, Model: h.Model, Provider: h.Provider,
 	}
 	for _, r := range h.Retried {

@@ -24,12 +24,12 @@ import (
 // or empty.
 const (
 	magic       = "MR"
-	version     = 1
+	version     = 2
 	kindRows    = 1
 	kindUsers   = 2
 	kindEvents  = 3
 	headLength  = 12
-	maxSections = 4
+	maxSections = 5
 	// maxCapacity bounds the room that is made ahead; envelopes above it grow.
 	maxCapacity = 2 << 20
 )
@@ -39,13 +39,13 @@ func EncodeRows(o record.Origin, b row.Batch) ([]byte, error) {
 	return encode(kindRows, o, b.Record)
 }
 
-// EncodeRecords answers the envelope of records, with the rejects and filtered rows of their batch.
+// EncodeRecords answers the envelope of records, with the rejects, filtered and kept rows of their batch.
 func EncodeRecords(o record.Origin, b record.Batch) ([]byte, error) {
 	kind := byte(kindUsers)
 	if b.Kind == record.Events {
 		kind = kindEvents
 	}
-	return encode(kind, o, b.Record, rejectsRecord(b.Rejects), filteredRecord(b.Filtered))
+	return encode(kind, o, b.Record, rejectsRecord(b.Rejects), filteredRecord(b.Filtered), keptRecord(b.Kept))
 }
 
 // DecodeRows reads what EncodeRows wrote, taking at most max bytes of memory for its data. Invalid
@@ -99,6 +99,9 @@ func DecodeRecords(data []byte, max int64) (o record.Origin, b record.Batch, err
 		return o, record.Batch{}, err
 	}
 	if b.Filtered, err = decodeFiltered(sections[3], max); err != nil {
+		return o, record.Batch{}, err
+	}
+	if b.Kept, err = decodeKept(sections[4], max); err != nil {
 		return o, record.Batch{}, err
 	}
 	return o, b, nil

@@ -21,7 +21,7 @@ const limit = 64 << 20
 
 func origin() record.Origin {
 	return record.Origin{
-		Workspace: "default", Sync: id.Sync{1}, SyncID: "customers", SyncVersion: 3, RunNo: 9,
+		Workspace: "default", Sync: id.Sync{1}, SyncID: "customers", SyncVersion: 3, RunNo: 9, ReadRunNo: 4,
 		Batch:        id.Batch{Run: id.Run{2}, Part: 1, Epoch: 2, Seq: 3, Fragment: 1},
 		Retried:      []record.RetriedRun{{RunNo: 8, Run: id.Run{3}, Adopted: []uint32{1, 2}}},
 		SnapshotTime: time.Unix(1, 2).UTC(), PayloadCap: 1 << 20, FirstRow: 5, Rows: 2, Last: true, Model: "customers", Provider: "duckdb",
@@ -66,8 +66,9 @@ func records(t testing.TB) record.Batch {
 		"key_values":"1","identities":{"email":"a@b.c"},"user_attributes":{"plan":null}}]`)
 	return record.Batch{
 		Kind: record.Users, Record: rec,
-		Rejects:  []record.Reject{{Row: 1, Key: id.Row{4}, Hash: row.Hash{Hi: 5, Lo: 6}, KeyValues: "2", Column: "plan", Stage: record.StageMap, Rule: "rules[0]", Reason: "no number", Source: []byte(`{"id":2}`)}},
+		Rejects:  []record.Reject{{Row: 1, Key: id.Row{4}, Hash: row.Hash{Hi: 5, Lo: 6}, KeyValues: "2", Column: "plan", Stage: record.StageMap, Rule: "rules[0]", Reason: "no number"}},
 		Filtered: []record.Filtered{{Row: 2, Key: id.Row{7}, Hash: row.Hash{Lo: 8}}},
+		Kept:     record.Kept{Rows: rows(t), At: []int32{0, 1}},
 	}
 }
 
@@ -93,6 +94,8 @@ func TestRecordsArriveWithRejectsAndFilteredRows(t *testing.T) {
 	require.True(t, sent.Record.Schema().Equal(got.Record.Schema()), "field metadata travels too")
 	require.Equal(t, sent.Rejects, got.Rejects)
 	require.Equal(t, sent.Filtered, got.Filtered)
+	require.Equal(t, sent.Kept.At, got.Kept.At)
+	require.True(t, array.RecordEqual(sent.Kept.Rows.Record, got.Kept.Rows.Record))
 	require.EqualValues(t, 3, got.Rows())
 	peeked, err := wire.PeekOrigin(data)
 	require.NoError(t, err)

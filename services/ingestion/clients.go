@@ -77,13 +77,30 @@ func (p *peers) syncUID(ctx context.Context, w id.Workspace, sync string) (id.Sy
 	return uid, nil
 }
 
-// runNo answers the ordinal of a run.
-func (p *peers) runNo(ctx context.Context, w id.Workspace, run id.Run) (int64, error) {
+// run answers a run.
+func (p *peers) run(ctx context.Context, w id.Workspace, run id.Run) (*schedulerv1.Run, error) {
 	resp, err := p.scheduler.GetRun(ctx, &schedulerv1.GetRunRequest{Workspace: string(w), Id: run.String()})
 	if err != nil {
-		return 0, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+		return nil, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
 	}
-	return resp.GetRun().GetRunNo(), nil
+	return resp.GetRun(), nil
+}
+
+// runNo answers the ordinal of a run.
+func (p *peers) runNo(ctx context.Context, w id.Workspace, run id.Run) (int64, error) {
+	r, err := p.run(ctx, w, run)
+	return r.GetRunNo(), err
+}
+
+// replay starts the run that replays the rejects of another, or answers the one that does already.
+func (p *peers) replay(ctx context.Context, w id.Workspace, sync string, run id.Run) (*schedulerv1.Run, error) {
+	resp, err := p.scheduler.TriggerRun(ctx, &schedulerv1.TriggerRunRequest{
+		Workspace: string(w), Sync: sync, Reason: schedulerv1.RunReason_RUN_REASON_REPLAY, ReplayOf: run.String(),
+	})
+	if err != nil {
+		return nil, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+	}
+	return resp.GetRun(), nil
 }
 
 // report tells the account what a fragment became. A run that has moved on does not want to know, which is fine.

@@ -78,6 +78,10 @@ func toReject(r store.StoredReject) *ingestionv1.Reject {
 	}
 }
 
+func toRejectCount(c store.RejectCount) *ingestionv1.RejectCount {
+	return &ingestionv1.RejectCount{Stage: string(c.Stage), Column: c.Column, Rule: c.Rule, Reason: c.Reason, Rejects: c.Rejects}
+}
+
 // keyValues splits what record.ColumnKeyValues joins.
 func keyValues(joined string) []string {
 	if joined == "" {

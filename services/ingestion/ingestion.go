@@ -7,6 +7,7 @@ package ingestion
 import (
 	"context"
 	"log/slog"
+	"sync"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -77,8 +78,13 @@ func build(ctx context.Context, env *app.Env, s Settings, st store.Store) (*Serv
 	}, nil
 }
 
-// Run works on RECORDS until soft ends; batches in hand go by hard.
+// Run works on RECORDS until soft ends; batches in hand go by hard. Beside that it removes rejects that are old.
 func (s *Service) Run(soft, hard context.Context) error {
+	ctx, stop := context.WithCancel(soft)
+	var expiring sync.WaitGroup
+	expiring.Go(func() { s.expire(ctx) })
+	defer expiring.Wait()
+	defer stop()
 	o := bus.ConsumeOptions{Workers: s.settings.Workers, Hard: hard}
 	if err := s.bus.Consume(soft, bus.Records, Name, o, &worker{s}); err != nil {
 		return err //nolint:wrapcheck // classified by bus

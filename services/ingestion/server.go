@@ -55,30 +55,6 @@ func (s *server) GetStoreDigest(ctx context.Context, r *ingestionv1.GetStoreDige
 	}, nil
 }
 
-// ListRejects answers the rejects of a run, in the order of batches and rows.
-func (s *server) ListRejects(ctx context.Context, r *ingestionv1.ListRejectsRequest) (*ingestionv1.ListRejectsResponse, error) {
-	run, err := runOf(r.GetRun())
-	if err != nil {
-		return nil, err
-	}
-	workspace := id.Workspace(r.GetWorkspace()).Or()
-	page, err := newPage(r, string(workspace), run.String())
-	if err != nil {
-		return nil, err
-	}
-	rejects, next, err := s.store.Rejects(ctx, run, page.After, page.Size)
-	if err != nil {
-		return nil, fmt.Errorf("list the rejects of run %s: %w", run, err)
-	}
-	out := &ingestionv1.ListRejectsResponse{NextPageToken: page.Next(next)}
-	for _, x := range rejects {
-		if x.Origin.Workspace.Or() == workspace {
-			out.Rejects = append(out.Rejects, toReject(x))
-		}
-	}
-	return out, nil
-}
-
 // ListEvents answers the events that a sync, or one run of it, brought in.
 func (s *server) ListEvents(ctx context.Context, r *ingestionv1.ListEventsRequest) (*ingestionv1.ListEventsResponse, error) {
 	if r.GetSync() == "" {

@@ -1,6 +1,8 @@
 package ingestion
 
 import (
+	"time"
+
 	"millrace.dev/pkg/identity"
 	"millrace.dev/pkg/profile"
 )
@@ -14,6 +16,8 @@ type Settings struct {
 	IdentityPriority  []string `help:"Identity types, highest priority first; types not listed follow in alphabetical order. Default: customer_id, email, the other user identities, devices." placeholder:"TYPE"`
 	IdentityMaxLength int      `help:"Bytes that an identity value may have." default:"512"`
 	BlockedIdentities []string `help:"Identity values that name nobody; one that begins with ^ is a regular expression. Default: ^[0-]*$ -1 null none anonymous undefined n/a." placeholder:"VALUE"`
+
+	KeepRejects time.Duration `help:"How long rejects and their rows are kept; 0: for ever." default:"720h"`
 
 	Snapshots int `help:"Snapshots of syncs that are remembered." default:"1024"`
 }

@@ -94,7 +94,7 @@ func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, sco
 			return store.Outcome{Fenced: true}, nil
 		}
 		effects := profile.Decide(b, keys, state, rules)
-		if effects.Rejects, err = w.seal(o.Batch.Run, effects.Rejects); err != nil {
+		if effects.Kept, err = w.seal(o, b.Kept, effects.Rejects); err != nil {
 			return store.Outcome{}, err
 		}
 		out, err := w.commit(ctx, effects)
@@ -127,25 +127,6 @@ func (w *worker) commit(ctx context.Context, e profile.Effects) (out store.Outco
 	}
 	return out, nil
 }
-
-// seal answers rejects with their rows sealed under the run's name.
-func (w *worker) seal(run id.Run, rejects []record.Reject) ([]record.Reject, error) {
-	out := make([]record.Reject, len(rejects))
-	for i, r := range rejects {
-		if len(r.Source) > 0 {
-			sealed, err := w.keys.Seal(r.Source, rejectsOf(run))
-			if err != nil {
-				return nil, fmt.Errorf("seal a rejected row: %w", err)
-			}
-			r.Source = sealed
-		}
-		out[i] = r
-	}
-	return out, nil
-}
-
-// rejectsOf is the additional data under which rejected rows of a run are sealed.
-func rejectsOf(run id.Run) string { return "rejects/" + run.String() }
 
 // report tells the account. A run that is fenced does not want to know.
 func (w *worker) report(ctx context.Context, r profile.Result) (err error) {

@@ -16,7 +16,6 @@ import (
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/profile"
-	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/store"
 )
 
@@ -127,43 +126,6 @@ func TestRowsOfAReadOnlyFeedAreProtected(t *testing.T) {
 	w.peers.setFeed(&configv1.Feed{InputProtection: configv1.InputProtection_INPUT_PROTECTION_READ_ONLY})
 	require.NoError(t, w.handle(w.users(user{"1", "a@example.com", "Ann", 100})))
 	require.Equal(t, int64(1), w.report().GetCounts().GetProtected())
-}
-
-func TestRejectedRowsAreKeptSealed(t *testing.T) {
-	w := newWorld(t, nil)
-	b := usersBatch(user{"1", "a@example.com", "Ann", 100}, user{"", "", "Nobody", 100})
-	b.Rejects = []record.Reject{{
-		Row: 2, Key: id.Row{9}, KeyValues: "7" + record.KeySeparator + "x", Column: "age", Stage: record.StageMap, Rule: "rules[1]",
-		Reason: "the text is no integer", Source: []byte(`{"age":"secret"}`),
-	}}
-	require.NoError(t, w.handle(w.message(w.origin(3), b)))
-	counts := w.report().GetCounts()
-	require.Equal(t, []int64{3, 1, 2, 1, 1}, []int64{counts.GetRead(), counts.GetRejected(), counts.GetMapped(), counts.GetCreated(), counts.GetRefused()})
-
-	kept, _, err := w.store.Rejects(t.Context(), w.run, "", 10)
-	require.NoError(t, err)
-	require.Len(t, kept, 2)
-	for _, k := range kept {
-		require.NotContains(t, string(k.Reject.Source), "secret")
-		if k.Reject.Stage == record.StageMap {
-			plain, err := w.keys.Unseal(k.Reject.Source, rejectsOf(w.run))
-			require.NoError(t, err)
-			require.JSONEq(t, `{"age":"secret"}`, string(plain))
-		}
-	}
-	r, err := w.client.ListRejects(t.Context(), &ingestionv1.ListRejectsRequest{Run: w.run.String()})
-	require.NoError(t, err)
-	require.Len(t, r.GetRejects(), 2)
-	byStage := map[string]*ingestionv1.Reject{}
-	for _, x := range r.GetRejects() {
-		byStage[x.GetStage()] = x
-	}
-	require.Equal(t, []string{"7", "x"}, byStage["map"].GetKeyValues())
-	require.Equal(t, "no_identity", byStage["ingest"].GetRule())
-
-	r, err = w.client.ListRejects(t.Context(), &ingestionv1.ListRejectsRequest{Run: w.run.String(), Workspace: "other"})
-	require.NoError(t, err)
-	require.Empty(t, r.GetRejects(), "another workspace's run")
 }
 
 // faulty is a store whose commits fail as told.

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	configv1 "millrace.dev/gen/millrace/config/v1"
 	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
@@ -65,6 +66,8 @@ type fakePeers struct {
 	asked       int
 	answer      error // of ReportIngested
 	quarantined []*schedulerv1.ReportQuarantinedRequest
+	triggered   []*schedulerv1.TriggerRunRequest
+	ended       *timestamppb.Timestamp // of every run
 	reported    chan *schedulerv1.IngestResult
 }
 
@@ -85,7 +88,22 @@ func (p *fakePeers) GetSync(_ context.Context, r *configv1.GetSyncRequest) (*con
 }
 
 func (p *fakePeers) GetRun(_ context.Context, r *schedulerv1.GetRunRequest) (*schedulerv1.GetRunResponse, error) {
-	return &schedulerv1.GetRunResponse{Run: &schedulerv1.Run{Id: r.GetId(), RunNo: 1}}, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &schedulerv1.GetRunResponse{Run: &schedulerv1.Run{Id: r.GetId(), RunNo: 1, Sync: p.snapshot.GetSync().GetMeta().GetId(), EndTime: p.ended}}, nil
+}
+
+func (p *fakePeers) TriggerRun(_ context.Context, r *schedulerv1.TriggerRunRequest) (*schedulerv1.TriggerRunResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.triggered = append(p.triggered, r)
+	return &schedulerv1.TriggerRunResponse{Run: &schedulerv1.Run{Id: "new", Reason: r.GetReason(), ReplayOf: r.GetReplayOf()}}, nil
+}
+
+func (p *fakePeers) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = timestamppb.Now()
 }
 
 func (p *fakePeers) ReportIngested(_ context.Context, r *schedulerv1.ReportIngestedRequest) (*schedulerv1.ReportIngestedResponse, error) {

@@ -108,8 +108,8 @@ func (c *cutter) next(from, to int64) record.Origin {
 	return o
 }
 
-// reject appends the row at `at`, whose record or reject alone is above the cap, as a reject with as much of its row as
-// there is room for.
+// reject appends the row at `at`, whose record or reject alone is above the cap, as a reject, with its row where there is
+// room for it.
 func (c *cutter) reject(o record.Origin, at, to int64) error {
 	one := between(c.batch, at, to)
 	r, ok := c.tooLarge(one, at)
@@ -117,9 +117,8 @@ func (c *cutter) reject(o record.Origin, at, to int64) error {
 		return fault.New(fault.Invalid, fault.ReasonLimitExceeded, "batch %s without rows is above the payload cap of %d bytes; select fewer columns", o.Batch, o.PayloadCap)
 	}
 	empty := one.Record.NewSlice(0, 0)
-	for _, source := range [][]byte{c.source(at, o.PayloadCap), nil} {
-		r.Source = source
-		body, err := wire.EncodeRecords(o, record.Batch{Kind: one.Kind, Record: empty, Rejects: []record.Reject{r}})
+	for _, kept := range []record.Kept{c.row(at), {}} {
+		body, err := wire.EncodeRecords(o, record.Batch{Kind: one.Kind, Record: empty, Rejects: []record.Reject{r}, Kept: kept})
 		if err != nil {
 			return err //nolint:wrapcheck // classified by wire
 		}
@@ -161,13 +160,9 @@ func clip(s string) string {
 	return s
 }
 
-// source answers the row as read, nil where it has no place beside the rest of the message.
-func (c *cutter) source(at, most int64) []byte {
-	text := record.AppendRow(nil, c.rows.Record, c.rows.Columns(), int(at))
-	if int64(len(text)) > most {
-		return nil
-	}
-	return text
+// row answers the row at `at` as it was read.
+func (c *cutter) row(at int64) record.Kept {
+	return record.Kept{Rows: row.Batch{Record: c.rows.Record.NewSlice(at, at+1)}, At: []int32{int32(at)}} //nolint:gosec // a batch is small
 }
 
 // between answers what became of the rows [from, to).
@@ -183,5 +178,8 @@ func between(b record.Batch, from, to int64) record.Batch {
 	lo, _ = slices.BinarySearchFunc(b.Filtered, from, func(r record.Filtered, at int64) int { return int(int64(r.Row) - at) })
 	hi, _ = slices.BinarySearchFunc(b.Filtered, to, func(r record.Filtered, at int64) int { return int(int64(r.Row) - at) })
 	out.Filtered = b.Filtered[lo:hi]
+	lo, _ = slices.BinarySearchFunc(b.Kept.At, from, func(n int32, at int64) int { return int(int64(n) - at) })
+	hi, _ = slices.BinarySearchFunc(b.Kept.At, to, func(n int32, at int64) int { return int(int64(n) - at) })
+	out.Kept = b.Kept.Slice(lo, hi)
 	return out
 }

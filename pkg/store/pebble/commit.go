@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -140,9 +139,9 @@ func sizeOf(e profile.Effects) int {
 		n += eventKeyLen + len(e.Events[i].Doc) + 8
 	}
 	for i := range e.Rejects {
-		n += 2*len(e.Rejects[i].Source) + 512
+		n += 2*len(e.Rejects[i].KeyValues) + 512
 	}
-	return n + len(e.EventsGone)*(eventKeyLen+4)
+	return n + len(e.Kept) + len(e.EventsGone)*(eventKeyLen+4)
 }
 
 // writing fills a Pebble batch with effects, each kind in the order of its keys.
@@ -290,20 +289,6 @@ func (w *writing) events() error {
 		eventKey(op.Key[:0], w.scope, x.Key)
 		copy(op.Value, x.Doc)
 		if err := op.Finish(); err != nil {
-			return unavailable("commit", err)
-		}
-	}
-	return nil
-}
-
-func (w *writing) rejects() error {
-	now := time.Now()
-	for _, r := range w.e.Rejects {
-		v, err := encodeReject(r, w.e.Keys.Origin, now)
-		if err != nil {
-			return err
-		}
-		if err := w.b.Set(rejectKey(nil, w.e.Result.Batch, r.Row), v, nil); err != nil {
 			return unavailable("commit", err)
 		}
 	}

@@ -15,6 +15,7 @@ const (
 	kindEvent      = 'e' // scope, profile, time (descending), id → document
 	kindFence      = 'f' // run, part → epoch
 	kindIdentity   = 'i' // scope, type, value → profile
+	kindKept       = 'k' // run, part, epoch, seq, fragment → kept rows of its rejects, sealed
 	kindMeta       = 'm' // name → value
 	kindProfile    = 'p' // scope, profile → document
 	kindRow        = 'r' // sync, row key → entry

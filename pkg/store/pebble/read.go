@@ -146,42 +146,6 @@ func (s *Store) SyncEvents(ctx context.Context, sc profile.Scope, f store.EventF
 	})
 }
 
-// Rejects answers the rejects of a run in the order of batches and rows.
-func (s *Store) Rejects(ctx context.Context, run id.Run, after string, limit int) ([]store.StoredReject, string, error) {
-	newest := map[uint32]uint32{} // part → epoch
-	return page(ctx, s, append([]byte{kindReject}, run[:]...), after, limit, func(k, v []byte) (store.StoredReject, bool, error) {
-		r, err := decodeReject(k, v)
-		if err != nil {
-			return r, false, err
-		}
-		epoch, known := newest[r.Batch.Part]
-		if !known {
-			if epoch, err = s.newestEpoch(partOf(r.Batch)); err != nil {
-				return r, false, err
-			}
-			newest[r.Batch.Part] = epoch
-		}
-		return r, r.Batch.Epoch == epoch, nil
-	})
-}
-
-// newestEpoch answers the highest epoch of a part that has applied batches.
-func (s *Store) newestEpoch(p id.Part) (uint32, error) {
-	prefix := partKey(nil, kindBatch, p)
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
-	if err != nil {
-		return 0, unavailable("read", err)
-	}
-	epoch := uint32(0)
-	if it.Last() && len(it.Key()) == batchKeyLen {
-		epoch = readBatchKey(it.Key()).Epoch
-	}
-	if err := it.Close(); err != nil {
-		return 0, unavailable("read", err)
-	}
-	return epoch, nil
-}
-
 // page answers up to limit things of the keys that begin with prefix, and the token of the next page: the last key in
 // base64. What f answers false for is left out.
 func page[T any](ctx context.Context, s *Store, prefix []byte, token string, limit int, f func(k, v []byte) (T, bool, error)) ([]T, string, error) {

@@ -2,15 +2,12 @@ package pebble
 
 import (
 	"encoding/binary"
-	"encoding/json"
-	"time"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/row"
-	"millrace.dev/pkg/store"
 )
 
 // tombstone is a bit beside an entry's flags.
@@ -126,48 +123,6 @@ func readResult(key, b []byte) (profile.Result, error) {
 		return profile.Result{}, damaged("the result of a batch")
 	}
 	return r, nil
-}
-
-// storedReject is a reject as it is written. Rejects are few.
-type storedReject struct {
-	Key       id.Row       `json:"k"`
-	Hash      row.Hash     `json:"h"`
-	KeyValues []byte       `json:"v"`
-	Column    string       `json:"c,omitempty"`
-	Stage     record.Stage `json:"s"`
-	Rule      string       `json:"r"`
-	Reason    string       `json:"m"`
-	Source    []byte       `json:"o,omitempty"`
-	Workspace id.Workspace `json:"w"`
-	Sync      id.Sync      `json:"y"`
-	SyncID    string       `json:"i"`
-	Time      int64        `json:"t"`
-}
-
-func encodeReject(r record.Reject, o record.Origin, now time.Time) ([]byte, error) {
-	b, err := json.Marshal(storedReject{
-		r.Key, r.Hash, []byte(r.KeyValues), r.Column, r.Stage, r.Rule, r.Reason, r.Source, o.Workspace, o.Sync, o.SyncID, now.UnixMicro(),
-	})
-	if err != nil {
-		return nil, fault.New(fault.Internal, fault.ReasonInternal, "store: commit: a reject can not be written: %w", err)
-	}
-	return b, nil
-}
-
-func decodeReject(key, b []byte) (store.StoredReject, error) {
-	var r storedReject
-	if len(key) != batchKeyLen+4 || json.Unmarshal(b, &r) != nil {
-		return store.StoredReject{}, damaged("a reject")
-	}
-	return store.StoredReject{
-		Reject: record.Reject{
-			Row: int32(binary.BigEndian.Uint32(key[batchKeyLen:])), Key: r.Key, Hash: r.Hash, KeyValues: string(r.KeyValues), //nolint:gosec // written from int32
-			Column: r.Column, Stage: r.Stage, Rule: r.Rule, Reason: r.Reason, Source: r.Source,
-		},
-		Batch:  readBatchKey(key[:batchKeyLen]),
-		Origin: store.StoredOrigin{Workspace: r.Workspace, Sync: r.Sync, SyncID: r.SyncID},
-		Time:   time.UnixMicro(r.Time).UTC(),
-	}, nil
 }
 
 // damaged is the answer to a value that this package did not write.

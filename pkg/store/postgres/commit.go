@@ -287,33 +287,3 @@ func (w writing) eventsGone() error {
 func compareEvents(a, b profile.EventKey) int {
 	return cmp.Or(cmp.Compare(a.Profile, b.Profile), cmp.Compare(a.Time, b.Time), bytes.Compare(a.ID[:], b.ID[:]))
 }
-
-// rejects puts the rejects, whose sources are sealed by now.
-func (w writing) rejects() error {
-	o := w.e.Keys.Origin
-	rows := newCopied(18, len(w.e.Rejects), 400)
-	for n, r := range w.e.Rejects {
-		hash := r.Hash.Bytes()
-		rows.row()
-		rows.bytes(o.Batch.Run[:])
-		rows.int8(int64(o.Batch.Part))
-		rows.int8(int64(o.Batch.Epoch))
-		rows.int8(int64(o.Batch.Seq))
-		rows.int8(int64(o.Batch.Fragment))
-		rows.int8(int64(r.Row))
-		rows.int8(int64(n))
-		rows.bytes(r.Key[:])
-		rows.bytes(hash[:])
-		rows.text(r.KeyValues)
-		rows.text(printable(r.Column))
-		rows.text(printable(string(r.Stage)))
-		rows.text(printable(r.Rule))
-		rows.text(printable(r.Reason))
-		rows.bytes(r.Source)
-		rows.text(string(o.Workspace))
-		rows.bytes(o.Sync[:])
-		rows.text(o.SyncID)
-	}
-	return rows.send(w.ctx, w.c, `millrace_store.rejects (run, part, epoch, seq, fragment, row, n, key, hash, key_values,
-		column_name, stage, rule, reason, source, workspace, sync, sync_id)`)
-}

@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/profile"
-	"millrace.dev/pkg/record"
-	"millrace.dev/pkg/row"
 	"millrace.dev/pkg/store"
 )
 
@@ -165,42 +162,6 @@ func parseEventKey(token string) (profile.EventKey, error) {
 	}
 	copy(k.ID[:], at)
 	return k, nil
-}
-
-// Rejects answers the rejects of a run in the order of batches and rows, of each part those of its newest epoch.
-func (s *Store) Rejects(ctx context.Context, run id.Run, after string, limit int) ([]store.StoredReject, string, error) {
-	at := [6]int64{-1, -1, -1, -1, -1, -1}
-	if after != "" {
-		if err := scan(after, &at[0], &at[1], &at[2], &at[3], &at[4], &at[5]); err != nil {
-			return nil, "", err
-		}
-	}
-	rows, err := s.pool.Query(ctx, `SELECT part, epoch, seq, fragment, row, key, hash, key_values, column_name, stage, rule, reason,
-			source, workspace, sync, sync_id, create_time, n
-		FROM millrace_store.rejects AS r WHERE run = $1 AND (part, epoch, seq, fragment, row, n) > ($2, $3, $4, $5, $6, $7)
-			AND epoch = (SELECT max(b.epoch) FROM millrace_store.batches AS b WHERE b.run = r.run AND b.part = r.part)
-		ORDER BY part, epoch, seq, fragment, row, n LIMIT $8`, [16]byte(run), at[0], at[1], at[2], at[3], at[4], at[5], limit)
-	var n int64 // of the last one
-	out, err := collect(ctx, rows, err, func(r pgx.CollectableRow) (store.StoredReject, error) { return scanReject(run, r, &n) })
-	if err != nil || len(out) < limit {
-		return out, "", err
-	}
-	x := out[len(out)-1]
-	return out, fmt.Sprint(x.Batch.Part, x.Batch.Epoch, x.Batch.Seq, x.Batch.Fragment, x.Reject.Row, n), nil
-}
-
-func scanReject(run id.Run, r pgx.CollectableRow, n *int64) (store.StoredReject, error) {
-	x := store.StoredReject{Batch: id.Batch{Run: run}}
-	var key, hash, sync [16]byte
-	var keyValues []byte
-	var stage, workspace string
-	var at time.Time
-	err := r.Scan(&x.Batch.Part, &x.Batch.Epoch, &x.Batch.Seq, &x.Batch.Fragment, &x.Reject.Row, &key, &hash, &keyValues,
-		&x.Reject.Column, &stage, &x.Reject.Rule, &x.Reject.Reason, &x.Reject.Source, &workspace, &sync, &x.Origin.SyncID, &at, n)
-	x.Reject.Key, x.Reject.Hash, x.Reject.KeyValues = key, row.FromBytes(hash[:]), string(keyValues)
-	x.Reject.Stage = record.Stage(stage)
-	x.Origin.Workspace, x.Origin.Sync, x.Time = id.Workspace(workspace), sync, at.UTC()
-	return x, err //nolint:wrapcheck // classified by collect
 }
 
 // Everything walks identities, profiles and events as they are at one instant.

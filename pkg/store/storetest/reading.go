@@ -13,7 +13,6 @@ import (
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/profile"
-	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/record/recordtest"
 	"millrace.dev/pkg/store"
 )
@@ -156,63 +155,6 @@ func profilePages(t *testing.T, open func() store.Store) {
 		require.Equal(t, n, len(got)) //nolint:testifylint // Len would print them all
 		require.True(t, slices.IsSortedFunc(got, func(a, b store.ProfileDoc) int { return cmp.Compare(a.Profile, b.Profile) }))
 	}
-}
-
-func rejectRow(n int32, rule string) record.Reject {
-	return record.Reject{
-		Row: n, Key: recordtest.Key(fmt.Sprint("bad ", n)), KeyValues: recordtest.KeyValues("bad", fmt.Sprint(n)), Column: "ltv",
-		Stage: record.StageMap, Rule: rule, Reason: "cannot be read as a number", Source: []byte{0, 1, 0xFF},
-	}
-}
-
-func (h *harness) rejects(run id.Run, limit int) []store.StoredReject {
-	h.t.Helper()
-	return pages(h.t, limit, func(after string) ([]store.StoredReject, string, error) {
-		return h.Rejects(h.ctx, run, after, limit)
-	})
-}
-
-func rejects(t *testing.T, open func() store.Store) {
-	h := start(t, open)
-	b := users(origin(1, 1, 1, 1), user("1", day(1), nil), recordtest.Row{Key: "nobody"})
-	b.Rejects = []record.Reject{rejectRow(12, "rules[2]"), rejectRow(7, "rules[1]")}
-	c := h.must(b)
-	require.EqualValues(t, 1, c.Refused)
-	require.EqualValues(t, 2, c.Rejected)
-	first := users(origin(1, 1, 1, 0), user("2", day(1), nil))
-	first.Rejects = []record.Reject{rejectRow(3, "rules[1]")}
-	h.must(first)
-	for _, limit := range []int{1, 2, 4, 10} {
-		got := h.rejects(b.origin.Batch.Run, limit)
-		require.Len(t, got, 4)
-		require.Equal(t, []int32{3, 1, 7, 12}, []int32{got[0].Reject.Row, got[1].Reject.Row, got[2].Reject.Row, got[3].Reject.Row},
-			"in the order of batches and rows")
-		require.Equal(t, rejectRow(3, "rules[1]"), got[0].Reject)
-		require.Equal(t, profile.RuleNoIdentity, got[1].Reject.Rule)
-		require.Equal(t, record.StageIngest, got[1].Reject.Stage)
-		require.Equal(t, b.origin.Batch, got[1].Batch)
-		require.Equal(t, store.StoredOrigin{Workspace: id.DefaultWorkspace, Sync: b.origin.Sync, SyncID: "crm"}, got[1].Origin)
-		require.False(t, got[1].Time.IsZero())
-	}
-	require.Empty(t, h.rejects(runOf("crm", 9), 10))
-}
-
-// rejectsReadAgain: of each part, the rejects of its highest epoch that has applied batches.
-func rejectsReadAgain(t *testing.T, open func() store.Store) {
-	h := start(t, open)
-	for _, o := range []record.Origin{origin(1, 1, 1, 0), origin(1, 2, 1, 0), origin(1, 1, 2, 0)} {
-		if o.Batch.Epoch == 2 {
-			_, err := h.Fence(h.ctx, id.Part{Run: o.Batch.Run, Part: 1}, 2)
-			require.NoError(t, err)
-		}
-		b := users(o)
-		b.Rejects = []record.Reject{rejectRow(1, fmt.Sprint("part ", o.Batch.Part, " epoch ", o.Batch.Epoch))}
-		h.must(b)
-	}
-	got := h.rejects(runOf("crm", 1), 10)
-	require.Len(t, got, 2)
-	require.Equal(t, "part 1 epoch 2", got[0].Reject.Rule)
-	require.Equal(t, "part 2 epoch 1", got[1].Reject.Rule)
 }
 
 func everything(t *testing.T, open func() store.Store) {

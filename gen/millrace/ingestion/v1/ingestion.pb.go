@@ -1038,7 +1038,8 @@ type ListRejectsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rejects       []*Reject              `protobuf:"bytes,1,rep,name=rejects,proto3" json:"rejects,omitempty"`
 	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	// Over all rejects of the run, most first; on the first page only.
+	// Over all rejects of the run, most first; on the first page only. At most 1,000 groups and one more for the rest, whose
+	// reason is "other reasons".
 	ByReason      []*RejectCount `protobuf:"bytes,3,rep,name=by_reason,json=byReason,proto3" json:"by_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1322,6 +1323,103 @@ func (x *ExportedReject) GetRow() []byte {
 	return nil
 }
 
+type ReadRejectedRowsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Run           string                 `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadRejectedRowsRequest) Reset() {
+	*x = ReadRejectedRowsRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadRejectedRowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadRejectedRowsRequest) ProtoMessage() {}
+
+func (x *ReadRejectedRowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadRejectedRowsRequest.ProtoReflect.Descriptor instead.
+func (*ReadRejectedRowsRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReadRejectedRowsRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *ReadRejectedRowsRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+type ReadRejectedRowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A wire envelope of rows. Its origin says which run read them, and under which snapshot.
+	Rows          []byte `protobuf:"bytes,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadRejectedRowsResponse) Reset() {
+	*x = ReadRejectedRowsResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadRejectedRowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadRejectedRowsResponse) ProtoMessage() {}
+
+func (x *ReadRejectedRowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadRejectedRowsResponse.ProtoReflect.Descriptor instead.
+func (*ReadRejectedRowsResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ReadRejectedRowsResponse) GetRows() []byte {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
 type ReplayRejectsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
@@ -1332,7 +1430,7 @@ type ReplayRejectsRequest struct {
 
 func (x *ReplayRejectsRequest) Reset() {
 	*x = ReplayRejectsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1442,7 @@ func (x *ReplayRejectsRequest) String() string {
 func (*ReplayRejectsRequest) ProtoMessage() {}
 
 func (x *ReplayRejectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1455,7 @@ func (x *ReplayRejectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRejectsRequest.ProtoReflect.Descriptor instead.
 func (*ReplayRejectsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{19}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReplayRejectsRequest) GetWorkspace() string {
@@ -1383,7 +1481,7 @@ type ReplayRejectsResponse struct {
 
 func (x *ReplayRejectsResponse) Reset() {
 	*x = ReplayRejectsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1493,7 @@ func (x *ReplayRejectsResponse) String() string {
 func (*ReplayRejectsResponse) ProtoMessage() {}
 
 func (x *ReplayRejectsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1506,7 @@ func (x *ReplayRejectsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRejectsResponse.ProtoReflect.Descriptor instead.
 func (*ReplayRejectsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{20}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReplayRejectsResponse) GetRun() *v11.Run {
@@ -1430,7 +1528,7 @@ type PreviewRecordsRequest struct {
 
 func (x *PreviewRecordsRequest) Reset() {
 	*x = PreviewRecordsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1540,7 @@ func (x *PreviewRecordsRequest) String() string {
 func (*PreviewRecordsRequest) ProtoMessage() {}
 
 func (x *PreviewRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1553,7 @@ func (x *PreviewRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsRequest.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{21}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PreviewRecordsRequest) GetWorkspace() string {
@@ -1489,7 +1587,7 @@ type PreviewedRecord struct {
 
 func (x *PreviewedRecord) Reset() {
 	*x = PreviewedRecord{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +1599,7 @@ func (x *PreviewedRecord) String() string {
 func (*PreviewedRecord) ProtoMessage() {}
 
 func (x *PreviewedRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1612,7 @@ func (x *PreviewedRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewedRecord.ProtoReflect.Descriptor instead.
 func (*PreviewedRecord) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{22}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PreviewedRecord) GetEffect() string {
@@ -1540,7 +1638,7 @@ type PreviewRecordsResponse struct {
 
 func (x *PreviewRecordsResponse) Reset() {
 	*x = PreviewRecordsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1650,7 @@ func (x *PreviewRecordsResponse) String() string {
 func (*PreviewRecordsResponse) ProtoMessage() {}
 
 func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1663,7 @@ func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsResponse.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{23}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PreviewRecordsResponse) GetRecords() []*PreviewedRecord {
@@ -1585,7 +1683,7 @@ type GetStoreDigestRequest struct {
 
 func (x *GetStoreDigestRequest) Reset() {
 	*x = GetStoreDigestRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1695,7 @@ func (x *GetStoreDigestRequest) String() string {
 func (*GetStoreDigestRequest) ProtoMessage() {}
 
 func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1708,7 @@ func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestRequest.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{24}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetStoreDigestRequest) GetWorkspace() string {
@@ -1632,7 +1730,7 @@ type GetStoreDigestResponse struct {
 
 func (x *GetStoreDigestResponse) Reset() {
 	*x = GetStoreDigestResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1742,7 @@ func (x *GetStoreDigestResponse) String() string {
 func (*GetStoreDigestResponse) ProtoMessage() {}
 
 func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1755,7 @@ func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestResponse.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{25}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetStoreDigestResponse) GetDigest() string {
@@ -1699,7 +1797,7 @@ type FenceRequest struct {
 
 func (x *FenceRequest) Reset() {
 	*x = FenceRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1809,7 @@ func (x *FenceRequest) String() string {
 func (*FenceRequest) ProtoMessage() {}
 
 func (x *FenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1822,7 @@ func (x *FenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceRequest.ProtoReflect.Descriptor instead.
 func (*FenceRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{26}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FenceRequest) GetRun() string {
@@ -1758,7 +1856,7 @@ type FenceResponse struct {
 
 func (x *FenceResponse) Reset() {
 	*x = FenceResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1868,7 @@ func (x *FenceResponse) String() string {
 func (*FenceResponse) ProtoMessage() {}
 
 func (x *FenceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1881,7 @@ func (x *FenceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceResponse.ProtoReflect.Descriptor instead.
 func (*FenceResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{27}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FenceResponse) GetApplied() []*v11.IngestResult {
@@ -1908,7 +2006,12 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\arejects\x18\x01 \x03(\v2%.millrace.ingestion.v1.ExportedRejectR\arejects\"Y\n" +
 	"\x0eExportedReject\x125\n" +
 	"\x06reject\x18\x01 \x01(\v2\x1d.millrace.ingestion.v1.RejectR\x06reject\x12\x10\n" +
-	"\x03row\x18\x02 \x01(\fR\x03row\"F\n" +
+	"\x03row\x18\x02 \x01(\fR\x03row\"I\n" +
+	"\x17ReadRejectedRowsRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\".\n" +
+	"\x18ReadRejectedRowsResponse\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\fR\x04rows\"F\n" +
 	"\x14ReplayRejectsRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\"E\n" +
@@ -1937,7 +2040,7 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"N\n" +
 	"\rFenceResponse\x12=\n" +
-	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\xab\b\n" +
+	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\xa2\t\n" +
 	"\x10IngestionService\x12a\n" +
 	"\n" +
 	"GetProfile\x12(.millrace.ingestion.v1.GetProfileRequest\x1a).millrace.ingestion.v1.GetProfileResponse\x12g\n" +
@@ -1946,7 +2049,8 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\n" +
 	"ListEvents\x12(.millrace.ingestion.v1.ListEventsRequest\x1a).millrace.ingestion.v1.ListEventsResponse\x12d\n" +
 	"\vListRejects\x12).millrace.ingestion.v1.ListRejectsRequest\x1a*.millrace.ingestion.v1.ListRejectsResponse\x12l\n" +
-	"\rExportRejects\x12+.millrace.ingestion.v1.ExportRejectsRequest\x1a,.millrace.ingestion.v1.ExportRejectsResponse0\x01\x12j\n" +
+	"\rExportRejects\x12+.millrace.ingestion.v1.ExportRejectsRequest\x1a,.millrace.ingestion.v1.ExportRejectsResponse0\x01\x12u\n" +
+	"\x10ReadRejectedRows\x12..millrace.ingestion.v1.ReadRejectedRowsRequest\x1a/.millrace.ingestion.v1.ReadRejectedRowsResponse0\x01\x12j\n" +
 	"\rReplayRejects\x12+.millrace.ingestion.v1.ReplayRejectsRequest\x1a,.millrace.ingestion.v1.ReplayRejectsResponse\x12m\n" +
 	"\x0ePreviewRecords\x12,.millrace.ingestion.v1.PreviewRecordsRequest\x1a-.millrace.ingestion.v1.PreviewRecordsResponse\x12m\n" +
 	"\x0eGetStoreDigest\x12,.millrace.ingestion.v1.GetStoreDigestRequest\x1a-.millrace.ingestion.v1.GetStoreDigestResponse\x12R\n" +
@@ -1965,7 +2069,7 @@ func file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP() []byte {
 	return file_millrace_ingestion_v1_ingestion_proto_rawDescData
 }
 
-var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*Identity)(nil),                  // 0: millrace.ingestion.v1.Identity
 	(*Provenance)(nil),                // 1: millrace.ingestion.v1.Provenance
@@ -1986,54 +2090,56 @@ var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*ExportRejectsRequest)(nil),      // 16: millrace.ingestion.v1.ExportRejectsRequest
 	(*ExportRejectsResponse)(nil),     // 17: millrace.ingestion.v1.ExportRejectsResponse
 	(*ExportedReject)(nil),            // 18: millrace.ingestion.v1.ExportedReject
-	(*ReplayRejectsRequest)(nil),      // 19: millrace.ingestion.v1.ReplayRejectsRequest
-	(*ReplayRejectsResponse)(nil),     // 20: millrace.ingestion.v1.ReplayRejectsResponse
-	(*PreviewRecordsRequest)(nil),     // 21: millrace.ingestion.v1.PreviewRecordsRequest
-	(*PreviewedRecord)(nil),           // 22: millrace.ingestion.v1.PreviewedRecord
-	(*PreviewRecordsResponse)(nil),    // 23: millrace.ingestion.v1.PreviewRecordsResponse
-	(*GetStoreDigestRequest)(nil),     // 24: millrace.ingestion.v1.GetStoreDigestRequest
-	(*GetStoreDigestResponse)(nil),    // 25: millrace.ingestion.v1.GetStoreDigestResponse
-	(*FenceRequest)(nil),              // 26: millrace.ingestion.v1.FenceRequest
-	(*FenceResponse)(nil),             // 27: millrace.ingestion.v1.FenceResponse
-	nil,                               // 28: millrace.ingestion.v1.Profile.ProvenanceEntry
-	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
-	(v1.Environment)(0),               // 30: millrace.config.v1.Environment
-	(*structpb.Struct)(nil),           // 31: google.protobuf.Struct
-	(*v11.Run)(nil),                   // 32: millrace.scheduler.v1.Run
-	(*v1.SyncSnapshot)(nil),           // 33: millrace.config.v1.SyncSnapshot
-	(*v11.IngestResult)(nil),          // 34: millrace.scheduler.v1.IngestResult
+	(*ReadRejectedRowsRequest)(nil),   // 19: millrace.ingestion.v1.ReadRejectedRowsRequest
+	(*ReadRejectedRowsResponse)(nil),  // 20: millrace.ingestion.v1.ReadRejectedRowsResponse
+	(*ReplayRejectsRequest)(nil),      // 21: millrace.ingestion.v1.ReplayRejectsRequest
+	(*ReplayRejectsResponse)(nil),     // 22: millrace.ingestion.v1.ReplayRejectsResponse
+	(*PreviewRecordsRequest)(nil),     // 23: millrace.ingestion.v1.PreviewRecordsRequest
+	(*PreviewedRecord)(nil),           // 24: millrace.ingestion.v1.PreviewedRecord
+	(*PreviewRecordsResponse)(nil),    // 25: millrace.ingestion.v1.PreviewRecordsResponse
+	(*GetStoreDigestRequest)(nil),     // 26: millrace.ingestion.v1.GetStoreDigestRequest
+	(*GetStoreDigestResponse)(nil),    // 27: millrace.ingestion.v1.GetStoreDigestResponse
+	(*FenceRequest)(nil),              // 28: millrace.ingestion.v1.FenceRequest
+	(*FenceResponse)(nil),             // 29: millrace.ingestion.v1.FenceResponse
+	nil,                               // 30: millrace.ingestion.v1.Profile.ProvenanceEntry
+	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
+	(v1.Environment)(0),               // 32: millrace.config.v1.Environment
+	(*structpb.Struct)(nil),           // 33: google.protobuf.Struct
+	(*v11.Run)(nil),                   // 34: millrace.scheduler.v1.Run
+	(*v1.SyncSnapshot)(nil),           // 35: millrace.config.v1.SyncSnapshot
+	(*v11.IngestResult)(nil),          // 36: millrace.scheduler.v1.IngestResult
 }
 var file_millrace_ingestion_v1_ingestion_proto_depIdxs = []int32{
-	29, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
-	30, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
+	31, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
+	32, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
 	0,  // 2: millrace.ingestion.v1.Profile.identities:type_name -> millrace.ingestion.v1.Identity
-	31, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
-	28, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
-	29, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
-	29, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
-	30, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
+	33, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
+	30, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
+	31, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
+	31, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
+	32, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 8: millrace.ingestion.v1.GetProfileRequest.identity:type_name -> millrace.ingestion.v1.Identity
 	2,  // 9: millrace.ingestion.v1.GetProfileResponse.profile:type_name -> millrace.ingestion.v1.Profile
-	30, // 10: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
+	32, // 10: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
 	2,  // 11: millrace.ingestion.v1.ListProfilesResponse.profiles:type_name -> millrace.ingestion.v1.Profile
-	31, // 12: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
-	30, // 13: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	33, // 12: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
+	32, // 13: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 14: millrace.ingestion.v1.ListProfileEventsRequest.identity:type_name -> millrace.ingestion.v1.Identity
 	7,  // 15: millrace.ingestion.v1.ListProfileEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	30, // 16: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
-	29, // 17: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
-	29, // 18: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
+	32, // 16: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	31, // 17: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
+	31, // 18: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
 	7,  // 19: millrace.ingestion.v1.ListEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	29, // 20: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
+	31, // 20: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
 	12, // 21: millrace.ingestion.v1.ListRejectsResponse.rejects:type_name -> millrace.ingestion.v1.Reject
 	15, // 22: millrace.ingestion.v1.ListRejectsResponse.by_reason:type_name -> millrace.ingestion.v1.RejectCount
 	18, // 23: millrace.ingestion.v1.ExportRejectsResponse.rejects:type_name -> millrace.ingestion.v1.ExportedReject
 	12, // 24: millrace.ingestion.v1.ExportedReject.reject:type_name -> millrace.ingestion.v1.Reject
-	32, // 25: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
-	33, // 26: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
+	34, // 25: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
+	35, // 26: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
 	2,  // 27: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
-	22, // 28: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
-	34, // 29: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
+	24, // 28: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
+	36, // 29: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
 	1,  // 30: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
 	3,  // 31: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
 	5,  // 32: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
@@ -2041,22 +2147,24 @@ var file_millrace_ingestion_v1_ingestion_proto_depIdxs = []int32{
 	10, // 34: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
 	13, // 35: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
 	16, // 36: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
-	19, // 37: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
-	21, // 38: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
-	24, // 39: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
-	26, // 40: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
-	4,  // 41: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
-	6,  // 42: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
-	9,  // 43: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
-	11, // 44: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
-	14, // 45: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
-	17, // 46: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
-	20, // 47: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
-	23, // 48: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
-	25, // 49: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
-	27, // 50: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
-	41, // [41:51] is the sub-list for method output_type
-	31, // [31:41] is the sub-list for method input_type
+	19, // 37: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
+	21, // 38: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
+	23, // 39: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
+	26, // 40: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
+	28, // 41: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
+	4,  // 42: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
+	6,  // 43: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
+	9,  // 44: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
+	11, // 45: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
+	14, // 46: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
+	17, // 47: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
+	20, // 48: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
+	22, // 49: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
+	25, // 50: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
+	27, // 51: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
+	29, // 52: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
+	42, // [42:53] is the sub-list for method output_type
+	31, // [31:42] is the sub-list for method input_type
 	31, // [31:31] is the sub-list for extension type_name
 	31, // [31:31] is the sub-list for extension extendee
 	0,  // [0:31] is the sub-list for field type_name
@@ -2073,7 +2181,7 @@ func file_millrace_ingestion_v1_ingestion_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_ingestion_v1_ingestion_proto_rawDesc), len(file_millrace_ingestion_v1_ingestion_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

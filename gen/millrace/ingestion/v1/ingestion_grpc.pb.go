@@ -25,6 +25,7 @@ const (
 	IngestionService_ListEvents_FullMethodName        = "/millrace.ingestion.v1.IngestionService/ListEvents"
 	IngestionService_ListRejects_FullMethodName       = "/millrace.ingestion.v1.IngestionService/ListRejects"
 	IngestionService_ExportRejects_FullMethodName     = "/millrace.ingestion.v1.IngestionService/ExportRejects"
+	IngestionService_ReadRejectedRows_FullMethodName  = "/millrace.ingestion.v1.IngestionService/ReadRejectedRows"
 	IngestionService_ReplayRejects_FullMethodName     = "/millrace.ingestion.v1.IngestionService/ReplayRejects"
 	IngestionService_PreviewRecords_FullMethodName    = "/millrace.ingestion.v1.IngestionService/PreviewRecords"
 	IngestionService_GetStoreDigest_FullMethodName    = "/millrace.ingestion.v1.IngestionService/GetStoreDigest"
@@ -46,8 +47,10 @@ type IngestionServiceClient interface {
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Also counts them by reason.
 	ListRejects(ctx context.Context, in *ListRejectsRequest, opts ...grpc.CallOption) (*ListRejectsResponse, error)
-	// The rejects of a run with their rows, opened. For people who export them, and for the extractor of a replay.
+	// The rejects of a run with their rows, opened. SECRET_UNREADABLE where the key set that they were sealed with is gone.
 	ExportRejects(ctx context.Context, in *ExportRejectsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportRejectsResponse], error)
+	// For the extractor of a replay: the rows of a run's rejects as they were read, in the order of batches.
+	ReadRejectedRows(ctx context.Context, in *ReadRejectedRowsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadRejectedRowsResponse], error)
 	// Starts a run in the history lane of the sync that takes the rejected rows of a run through the current mapping.
 	// Idempotent by run while that replay is open.
 	ReplayRejects(ctx context.Context, in *ReplayRejectsRequest, opts ...grpc.CallOption) (*ReplayRejectsResponse, error)
@@ -136,6 +139,25 @@ func (c *ingestionServiceClient) ExportRejects(ctx context.Context, in *ExportRe
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type IngestionService_ExportRejectsClient = grpc.ServerStreamingClient[ExportRejectsResponse]
 
+func (c *ingestionServiceClient) ReadRejectedRows(ctx context.Context, in *ReadRejectedRowsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadRejectedRowsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &IngestionService_ServiceDesc.Streams[1], IngestionService_ReadRejectedRows_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadRejectedRowsRequest, ReadRejectedRowsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IngestionService_ReadRejectedRowsClient = grpc.ServerStreamingClient[ReadRejectedRowsResponse]
+
 func (c *ingestionServiceClient) ReplayRejects(ctx context.Context, in *ReplayRejectsRequest, opts ...grpc.CallOption) (*ReplayRejectsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReplayRejectsResponse)
@@ -191,8 +213,10 @@ type IngestionServiceServer interface {
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	// Also counts them by reason.
 	ListRejects(context.Context, *ListRejectsRequest) (*ListRejectsResponse, error)
-	// The rejects of a run with their rows, opened. For people who export them, and for the extractor of a replay.
+	// The rejects of a run with their rows, opened. SECRET_UNREADABLE where the key set that they were sealed with is gone.
 	ExportRejects(*ExportRejectsRequest, grpc.ServerStreamingServer[ExportRejectsResponse]) error
+	// For the extractor of a replay: the rows of a run's rejects as they were read, in the order of batches.
+	ReadRejectedRows(*ReadRejectedRowsRequest, grpc.ServerStreamingServer[ReadRejectedRowsResponse]) error
 	// Starts a run in the history lane of the sync that takes the rejected rows of a run through the current mapping.
 	// Idempotent by run while that replay is open.
 	ReplayRejects(context.Context, *ReplayRejectsRequest) (*ReplayRejectsResponse, error)
@@ -229,6 +253,9 @@ func (UnimplementedIngestionServiceServer) ListRejects(context.Context, *ListRej
 }
 func (UnimplementedIngestionServiceServer) ExportRejects(*ExportRejectsRequest, grpc.ServerStreamingServer[ExportRejectsResponse]) error {
 	return status.Error(codes.Unimplemented, "method ExportRejects not implemented")
+}
+func (UnimplementedIngestionServiceServer) ReadRejectedRows(*ReadRejectedRowsRequest, grpc.ServerStreamingServer[ReadRejectedRowsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadRejectedRows not implemented")
 }
 func (UnimplementedIngestionServiceServer) ReplayRejects(context.Context, *ReplayRejectsRequest) (*ReplayRejectsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReplayRejects not implemented")
@@ -364,6 +391,17 @@ func _IngestionService_ExportRejects_Handler(srv interface{}, stream grpc.Server
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type IngestionService_ExportRejectsServer = grpc.ServerStreamingServer[ExportRejectsResponse]
 
+func _IngestionService_ReadRejectedRows_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadRejectedRowsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(IngestionServiceServer).ReadRejectedRows(m, &grpc.GenericServerStream[ReadRejectedRowsRequest, ReadRejectedRowsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IngestionService_ReadRejectedRowsServer = grpc.ServerStreamingServer[ReadRejectedRowsResponse]
+
 func _IngestionService_ReplayRejects_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReplayRejectsRequest)
 	if err := dec(in); err != nil {
@@ -484,6 +522,11 @@ var IngestionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ExportRejects",
 			Handler:       _IngestionService_ExportRejects_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReadRejectedRows",
+			Handler:       _IngestionService_ReadRejectedRows_Handler,
 			ServerStreams: true,
 		},
 	},
