@@ -26,7 +26,7 @@ import (
 // A case file is a history and what comes of it. Its sections are, in order:
 //
 //	batch WORDS     rows, one JSON object a line, committed as one batch. Words: sync=crm run=1 part=1 epoch=1 seq=0 full
-//	                events protection=update_only retries=1 adopted=2,3 clears=plan opens=props
+//	                events protection=update_only retries=1 adopted=2,3 clears=plan opens=props; read=1 of a replay
 //	counts          what became of the batch before: counts that are not zero
 //	rejects         the rejects of the batch before: key values, stage, rule
 //	fence WORDS     run=1 part=1 epoch=2
@@ -115,6 +115,7 @@ func runBatch(t *testing.T, m *model, words map[string]string, text string, seq 
 		o.Sync, o.SyncID = syncOf(s), s
 	}
 	_, o.Full = words["full"]
+	o.ReadRunNo = number(t, words, "read", 0)
 	for _, r := range list(words["retries"]) {
 		n, err := strconv.ParseInt(r, 10, 64)
 		require.NoError(t, err)

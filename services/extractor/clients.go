@@ -2,6 +2,9 @@ package extractor
 
 import (
 	"context"
+	"errors"
+	"io"
+	"iter"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -9,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	configv1 "millrace.dev/gen/millrace/config/v1"
+	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
@@ -23,6 +27,7 @@ type peers struct {
 	config    configv1.ConfigServiceClient
 	account   schedulerv1.AccountServiceClient
 	scheduler schedulerv1.SchedulerServiceClient
+	ingestion ingestionv1.IngestionServiceClient
 }
 
 func newPeers(dial func(string) (grpc.ClientConnInterface, error)) (*peers, error) {
@@ -34,8 +39,13 @@ func newPeers(dial func(string) (grpc.ClientConnInterface, error)) (*peers, erro
 	if err != nil {
 		return nil, err
 	}
+	ingestion, err := dial("ingestion")
+	if err != nil {
+		return nil, err
+	}
 	return &peers{
 		config:    configv1.NewConfigServiceClient(config),
+		ingestion: ingestionv1.NewIngestionServiceClient(ingestion),
 		account:   schedulerv1.NewAccountServiceClient(scheduler),
 		scheduler: schedulerv1.NewSchedulerServiceClient(scheduler),
 	}, nil
@@ -108,6 +118,31 @@ func (p *peers) snapshot(ctx context.Context, l *lease) (resource.Snapshot, erro
 		return err //nolint:wrapcheck // classified by until
 	})
 	return out, err
+}
+
+// rejected answers the rows of the rejects that a run replays, as envelopes in the order in which they were read.
+func (p *peers) rejected(ctx context.Context, l *lease) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := p.ingestion.ReadRejectedRows(ctx, &ingestionv1.ReadRejectedRowsRequest{Workspace: string(l.workspace), Run: l.replayOf.String()})
+		if err != nil {
+			yield(nil, fault.FromStatus(err))
+			return
+		}
+		for {
+			m, err := stream.Recv()
+			switch {
+			case errors.Is(err, io.EOF):
+				return
+			case err != nil:
+				yield(nil, fault.FromStatus(err))
+				return
+			case !yield(m.GetRows(), nil):
+				return
+			}
+		}
+	}
 }
 
 // planned stores a run's plan.

@@ -31,6 +31,11 @@ func toLease(l *schedulerv1.PartLease) (*lease, error) {
 		part: l.GetPart(), epoch: l.GetEpoch(), checkpoint: l.GetCheckpoint(), full: l.GetFull(), traceparent: l.GetTraceparent(),
 		rows: toRange(l.GetRange()), life: leaseLife,
 	}
+	if l.GetReplayOf() != "" {
+		if out.replayOf, err = id.ParseRun(l.GetReplayOf()); err != nil {
+			return nil, internal("read a lease", err)
+		}
+	}
 	if l.GetFrom() != nil {
 		out.from = l.GetFrom().AsTime()
 	}

@@ -27,6 +27,7 @@ import (
 
 	configv1 "millrace.dev/gen/millrace/config/v1"
 	extractorv1 "millrace.dev/gen/millrace/extractor/v1"
+	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/app"
 	"millrace.dev/pkg/bus"
@@ -60,6 +61,7 @@ type scheduler struct {
 	schedulerv1.UnimplementedAccountServiceServer
 	schedulerv1.UnimplementedSchedulerServiceServer
 	configv1.UnimplementedConfigServiceServer
+	ingestionv1.UnimplementedIngestionServiceServer
 	snapshot resource.Snapshot
 	leases   chan *schedulerv1.PartLease
 	done     chan *schedulerv1.CompletePartRequest
@@ -70,7 +72,9 @@ type scheduler struct {
 	plan     *schedulerv1.RunPlan
 	reports  map[string]*schedulerv1.ReportExtractedRequest
 	answer   func(*schedulerv1.HeartbeatPartRequest) (*schedulerv1.HeartbeatPartResponse, error)
-	reported chan struct{} // gets one for each new batch
+	reported chan struct{}       // gets one for each new batch
+	kept     map[string][][]byte // rows of the rejects of runs
+	gate     chan struct{}       // unless nil: sends when kept rows are asked for, and waits to receive
 }
 
 func (s *scheduler) LeasePart(ctx context.Context, _ *schedulerv1.LeasePartRequest) (*schedulerv1.LeasePartResponse, error) {
@@ -137,6 +141,7 @@ func newMesh(t testing.TB, change ...func(*app.Env, *extractor.Settings)) *mesh 
 		schedulerv1.RegisterAccountServiceServer(g, &m.scheduler)
 		schedulerv1.RegisterSchedulerServiceServer(g, &m.scheduler)
 		configv1.RegisterConfigServiceServer(g, &m.scheduler)
+		ingestionv1.RegisterIngestionServiceServer(g, &m.scheduler)
 	})
 	env := &app.Env{
 		Name: extractor.Name, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: prometheus.NewRegistry(), Bus: b,

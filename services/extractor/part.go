@@ -49,6 +49,9 @@ func (s *Service) extract(soft, ctx context.Context, l *lease, far *progress) en
 	if err != nil {
 		return ending{err: err}
 	}
+	if !l.replayOf.IsZero() {
+		return s.replay(soft, ctx, l, snap, far)
+	}
 	src, err := s.open(ctx, snap.Connection)
 	if err != nil {
 		return ending{err: err}
@@ -88,19 +91,9 @@ func (s *Service) newPart(ctx context.Context, l *lease, snap resource.Snapshot,
 		return nil, q, errColumns()
 	}
 	schema := without(described, l.plan.ignored)
-	p := &part{
-		Service: s, lease: l, far: far, described: described, schema: schema,
-		publisher: s.bus.Publisher(bus.Rows, s.settings.Window), budget: semaphore.NewWeighted(s.settings.PartBudget),
-		origin: record.Origin{
-			Workspace: l.workspace, Sync: l.uid, SyncID: l.sync, SyncVersion: l.syncVersion, RunNo: l.runNo, Retried: l.retried,
-			Full: snap.Sync.Mode == resource.Full, SnapshotTime: l.plan.SnapshotTime, PayloadCap: l.plan.payloadCap, Last: true,
-			Model: snap.DataModel.ID, Provider: snap.Connection.Provider(),
-		},
-	}
-	if p.hasher, err = row.NewHasher(schema, l.plan.keys); err != nil {
-		return nil, q, err //nolint:wrapcheck // classified by row
-	}
-	if p.axis, p.timed, err = axisOf(snap, schema); err != nil {
+	p := s.partOf(l, snap, far)
+	p.described, p.schema = described, schema
+	if err := p.of(snap, schema); err != nil {
 		return nil, q, err
 	}
 	q.Model.KeyColumns = l.plan.keys
@@ -108,6 +101,28 @@ func (s *Service) newPart(ctx context.Context, l *lease, snap resource.Snapshot,
 		p.low, err = p.axis.Parse(l.plan.lowEdge)
 	}
 	return p, q, err
+}
+
+// partOf answers a part before it is known what columns its rows have.
+func (s *Service) partOf(l *lease, snap resource.Snapshot, far *progress) *part {
+	return &part{
+		Service: s, lease: l, far: far,
+		publisher: s.bus.Publisher(bus.Rows, s.settings.Window), budget: semaphore.NewWeighted(s.settings.PartBudget),
+		origin: record.Origin{
+			Workspace: l.workspace, Sync: l.uid, SyncID: l.sync, SyncVersion: l.syncVersion, RunNo: l.runNo, Retried: l.retried,
+			Full: snap.Sync.Mode == resource.Full, SnapshotTime: l.plan.SnapshotTime, PayloadCap: l.plan.payloadCap, Last: true,
+			Model: snap.DataModel.ID, Provider: snap.Connection.Provider(),
+		},
+	}
+}
+
+// of makes p ready for rows with the columns of schema.
+func (p *part) of(snap resource.Snapshot, schema *arrow.Schema) (err error) {
+	if p.hasher, err = row.NewHasher(schema, p.lease.plan.keys); err != nil {
+		return err //nolint:wrapcheck // classified by row
+	}
+	p.axis, p.timed, err = axisOf(snap, schema)
+	return err
 }
 
 // read passes every row of the part on. It returns once all batches are accounted for, or the first fault.

@@ -28,6 +28,13 @@ func (s *Service) plan(ctx context.Context, l *lease) (e ending) {
 	if err != nil {
 		return ending{err: err}
 	}
+	if !l.replayOf.IsZero() {
+		p, err := s.planReplay(ctx, l, snap)
+		if err == nil {
+			err = s.peers.planned(ctx, l, p)
+		}
+		return ending{err: err}
+	}
 	src, err := s.open(ctx, snap.Connection)
 	if err != nil {
 		return ending{err: err}

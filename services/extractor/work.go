@@ -28,6 +28,7 @@ type lease struct {
 	checkpoint  string
 	full        bool      // everything from the sync's `from` on
 	from, until time.Time // bounds of a backfill; zero: unbounded
+	replayOf    id.Run    // whose rejects are read in place of the warehouse; zero: none
 	plan        plan      // of parts above 0
 	rows        source.Range
 	retried     []record.RetriedRun

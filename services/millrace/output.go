@@ -67,17 +67,74 @@ type list[T proto.Message] struct {
 	columns []column[T]
 }
 
+// preface is a short list before a long one.
+type preface struct {
+	plural string
+	items  []proto.Message
+	table  func(w io.Writer) error
+}
+
+// json answers the begin of a document with a preface, less its brace.
+func (p *preface) json() (string, error) {
+	if p == nil {
+		return "", nil
+	}
+	all := make([]json.RawMessage, len(p.items))
+	for i, m := range p.items {
+		data, err := rpc.MarshalJSON(m)
+		if err != nil {
+			return "", fmt.Errorf("write the answer: %w", err)
+		}
+		all[i] = data
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		return "", fmt.Errorf("write the answer: %w", err)
+	}
+	data, err = indent(data, "  ")
+	return fmt.Sprintf("  %q: %s,\n", p.plural, data), err
+}
+
+func (p *preface) yaml(w io.Writer) error {
+	if p == nil {
+		return nil
+	}
+	text, err := p.json()
+	if err != nil {
+		return err
+	}
+	node, err := tree([]byte("{" + strings.TrimSuffix(text, ",\n") + "}"))
+	if err != nil {
+		return err
+	}
+	return encodeYAML(w, node)
+}
+
 func (l list[T]) write(s *session, items iter.Seq2[T, error]) error {
+	return l.writeBehind(s, nil, items)
+}
+
+// writeBehind is write, behind a preface.
+func (l list[T]) writeBehind(s *session, before *preface, items iter.Seq2[T, error]) error {
 	switch s.flags.Output {
 	case "json":
-		return l.json(s.Out, items)
+		return l.json(s.Out, before, items)
 	case "yaml":
-		return l.yaml(s.Out, items)
+		return l.yaml(s.Out, before, items)
+	}
+	if before != nil {
+		if err := before.table(s.Out); err != nil {
+			return err
+		}
 	}
 	return l.table(s.Out, items)
 }
 
-func (l list[T]) json(w io.Writer, items iter.Seq2[T, error]) error {
+func (l list[T]) json(w io.Writer, before *preface, items iter.Seq2[T, error]) error {
+	opening, err := before.json()
+	if err != nil {
+		return err
+	}
 	n := 0
 	for item, err := range items {
 		if err != nil {
@@ -93,7 +150,7 @@ func (l list[T]) json(w io.Writer, items iter.Seq2[T, error]) error {
 		}
 		head := ",\n    "
 		if n == 0 {
-			head = fmt.Sprintf("{\n  %q: [\n    ", l.plural)
+			head = fmt.Sprintf("{\n%s  %q: [\n    ", opening, l.plural)
 		}
 		if _, err := io.WriteString(w, head+string(data)); err != nil {
 			return written(err)
@@ -102,13 +159,16 @@ func (l list[T]) json(w io.Writer, items iter.Seq2[T, error]) error {
 	}
 	tail := "\n  ]\n}\n"
 	if n == 0 {
-		tail = fmt.Sprintf("{\n  %q: []\n}\n", l.plural)
+		tail = fmt.Sprintf("{\n%s  %q: []\n}\n", opening, l.plural)
 	}
-	_, err := io.WriteString(w, tail)
+	_, err = io.WriteString(w, tail)
 	return written(err)
 }
 
-func (l list[T]) yaml(w io.Writer, items iter.Seq2[T, error]) error {
+func (l list[T]) yaml(w io.Writer, before *preface, items iter.Seq2[T, error]) error {
+	if err := before.yaml(w); err != nil {
+		return err
+	}
 	n := 0
 	for item, err := range items {
 		if err != nil {

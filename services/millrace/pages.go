@@ -31,6 +31,14 @@ func (f limitFlag) of(s *session) (int, error) {
 // fetch answers one page: at most size items from token on, and the next token, empty at the end.
 type fetch[T any] func(ctx context.Context, size int32, token string) (items []T, next string, err error)
 
+// firstPage answers how many items the first page of a list is asked for.
+func firstPage(limit int) int32 {
+	if limit > 0 && limit < pageSize {
+		return int32(limit)
+	}
+	return pageSize
+}
+
 // pages yields the items of all pages up to the limit, and notes on stderr where there are more.
 func pages[T any](ctx context.Context, s *session, limit int, get fetch[T]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {

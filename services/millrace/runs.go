@@ -144,6 +144,7 @@ func drawRun(r *schedulerv1.Run) func(io.Writer) error {
 			t.row("error", e.GetMessage()+" (reason: "+e.GetReason()+")")
 		}
 		t.fact("retry of", r.GetRetryOf())
+		t.fact("replay of", r.GetReplayOf())
 		t.fact("started", instant(r.GetStartTime()))
 		t.fact("took", span(r.GetStartTime(), r.GetEndTime()))
 		if win := r.GetWindow(); win.GetLow() != "" || win.GetHigh() != "" {

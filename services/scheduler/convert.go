@@ -91,7 +91,7 @@ func toRun(r runRow, t totals) *schedulerv1.Run {
 		Counts: recordpb.ToCounts(t.Counts), Parts: t.Parts, Batches: t.Batches, BytesRead: t.Bytes,
 		Certificate: toCertificate(r, t), TraceId: traceID(r.Traceparent), Workspace: string(r.Workspace), SyncVersion: r.SyncVersion,
 		EstimatedRows: r.Plan.EstimatedRows, IngestedRows: t.Ingested, Error: toIssue(r.Issue),
-		FutureRows: r.Facts.Plan.Future,
+		FutureRows: r.Facts.Plan.Future, ReplayOf: r.Facts.ReplayOf,
 	}
 	if len(r.Retried) > 0 {
 		out.RetryOf = r.Retried[0].Run
@@ -181,7 +181,7 @@ func toLease(g grant) (*schedulerv1.PartLease, error) {
 	out := &schedulerv1.PartLease{
 		Workspace: string(r.Workspace), Run: r.ID.String(), RunNo: r.RunNo, Sync: r.SyncID, SyncUid: r.SyncUID, SyncVersion: r.SyncVersion,
 		Part: p.Part, Epoch: p.Epoch, Lane: toLane(r.Lane), Traceparent: r.Traceparent, Full: r.Full, Retried: toRetried(g.Retried),
-		Life: durationpb.New(g.Life),
+		Life: durationpb.New(g.Life), ReplayOf: r.Facts.ReplayOf,
 	}
 	out.From, out.Until = toTime(r.Facts.From), toTime(r.Facts.Until)
 	if r.Incremental && !r.Full {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -370,6 +371,20 @@ func (c *configService) SetSyncStatus(_ context.Context, req *configv1.SetSyncSt
 	defer c.mu.Unlock()
 	c.statuses = append(c.statuses, req)
 	return &configv1.SetSyncStatusResponse{}, nil
+}
+
+// told answers all that config was told of syncs.
+func (c *configService) told() []*configv1.SetSyncStatusRequest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.statuses)
+}
+
+// remove deletes a sync.
+func (c *configService) remove(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.syncs = slices.DeleteFunc(c.syncs, func(y *configv1.ScheduledSync) bool { return y.GetId() == name })
 }
 
 // status answers what config was last told of a sync.

@@ -37,6 +37,9 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 }
 
 func (s *server) TriggerRun(ctx context.Context, req *schedulerv1.TriggerRunRequest) (*schedulerv1.TriggerRunResponse, error) {
+	if req.GetReason() == schedulerv1.RunReason_RUN_REASON_REPLAY || req.GetReplayOf() != "" {
+		return s.triggerReplay(ctx, req)
+	}
 	why, ok := map[schedulerv1.RunReason]reason{
 		schedulerv1.RunReason_RUN_REASON_UNSPECIFIED: manual,
 		schedulerv1.RunReason_RUN_REASON_MANUAL:      manual,
@@ -67,6 +70,24 @@ func (s *server) TriggerRun(ctx context.Context, req *schedulerv1.TriggerRunRequ
 }
 
 const maxKey = 255
+
+func (s *server) triggerReplay(ctx context.Context, req *schedulerv1.TriggerRunRequest) (*schedulerv1.TriggerRunResponse, error) {
+	old, err := ofRunID("replay_of", req.GetReplayOf())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetReason() != schedulerv1.RunReason_RUN_REASON_REPLAY || req.GetFull() || req.GetFrom() != nil || req.GetUntil() != nil {
+		return nil, fault.Of(fault.ReasonInvalidArgument, []fault.Violation{{
+			Field: "replay_of", Message: "goes with the reason replay, and with neither full nor bounds", Fix: "call ReplayRejects of ingestion",
+		}})
+	}
+	r, err := s.replay(ctx, id.Workspace(req.GetWorkspace()).Or(), old)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.toRun(ctx, r)
+	return &schedulerv1.TriggerRunResponse{Run: out}, err
+}
 
 // toRun answers a run with its account: the stored one of a closed run, that of its parts so far of an open one.
 func (s *Service) toRun(ctx context.Context, r runRow) (*schedulerv1.Run, error) {

@@ -30,6 +30,8 @@ func shorten(s string) string {
 func statusAfter(r runRow) (statusRow, bool) {
 	st := statusRow{SyncUID: r.SyncUID, Workspace: r.Workspace, SyncID: r.SyncID, Time: r.EndTime}
 	switch {
+	case r.Facts.ReplayOf != "": // the warehouse was not asked
+		return statusRow{}, false
 	case r.State == run.Failed && r.Lane == history:
 		st.Status = string(resource.Healthy)
 		st.Reason = shorten(fmt.Sprintf("history run %s failed: %s: %s", r.ID, r.Issue.Reason, r.Issue.Message))

@@ -44,6 +44,7 @@ const (
 	viaAPI    reason = "api"
 	retrying  reason = "retry"
 	backfill  reason = "backfill"
+	replaying reason = "replay"
 )
 
 // byHand says whether a person or program asked for the run.
