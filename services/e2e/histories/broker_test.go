@@ -121,8 +121,6 @@ func (b *broker) send(m *nats.Msg, why string) (uint64, error) {
 		c.Header[k] = v
 	}
 	c.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s#%s-%d", m.Header.Get(jetstream.MsgIDHeader), why, b.sent.Add(1)))
-	ack := make(chan struct{})
-	defer close(ack)
 	f, err := b.js.PublishMsgAsync(c)
 	if err != nil {
 		return 0, err

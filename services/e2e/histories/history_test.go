@@ -8,7 +8,7 @@ import (
 )
 
 // history is what one seed stands for: a table, what its owner does to it before and during each run, and the faults of
-// each run. It is drawn from the seed alone.
+// each run. It is drawn from the seed and from nothing else.
 type history struct {
 	seed      int
 	warehouse string // duckdb or postgres
@@ -59,6 +59,7 @@ func changes() []string {
 // leastFaults is how many faults a seed has at least.
 const leastFaults = 5
 
+// histories draws histories without their faults.
 var histories = rapid.Custom(drawHistory)
 
 func drawHistory(t *rapid.T) history {

@@ -69,7 +69,7 @@ func (i iterator) literal(tick int64) string {
 	return fmt.Sprintf("%d.%03d", at/1000, at%1000)
 }
 
-// text answers how the data model names the lookback.
+// lookbackText answers the lookback as the sync writes it.
 func (h history) lookbackText() string {
 	if h.iterator.days {
 		return fmt.Sprintf("%dd", h.lookback)

@@ -100,6 +100,8 @@ type plot struct {
 	open     []time.Time // of faults that no progress has followed yet
 	recovery []time.Duration
 	runs     int64
+	lost     int64
+	doubled  int64
 	err      error // of the test's own hands
 }
 
@@ -180,6 +182,13 @@ func (p *plot) over() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.runs++
+}
+
+// judged notes what the comparison with the fold found.
+func (p *plot) judged(lost, doubled int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost, p.doubled = lost, doubled
 }
 
 // injected answers how many faults were made.
