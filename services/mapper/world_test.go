@@ -102,7 +102,25 @@ func customers() resource.Snapshot {
 	}
 }
 
+// calls are a connection that panics where the test says so.
+type calls struct {
+	grpc.ClientConnInterface
+	panics func(request any) bool
+}
+
+func (c calls) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if c.panics(args) {
+		panic("a defect")
+	}
+	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+}
+
 func newWorld(t *testing.T) *world {
+	return newWorldWith(t, 64<<20, func(any) bool { return false })
+}
+
+// newWorldWith starts a world in which decoded batches are bounded, and in which the mapper panics in some of its calls.
+func newWorldWith(t *testing.T, maxBatch int64, panics func(request any) bool) *world {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	b, err := bus.Open(t.Context(), bus.Settings{Dir: t.TempDir(), LazySync: true, MaxBytes: 128 << 20})
@@ -122,8 +140,8 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	w.service, err = New(&app.Env{
 		Name: Name, Log: log, Tracer: w.tracer.Tracer("test"), Metrics: prometheus.NewRegistry(), Bus: b,
-		Dial: func(string) (grpc.ClientConnInterface, error) { return conn, nil },
-	}, Settings{Workers: 2, Window: 4, MaxBatch: 64 << 20, Programs: 4, MaxPreviewRows: 100})
+		Dial: func(string) (grpc.ClientConnInterface, error) { return calls{conn, panics}, nil },
+	}, Settings{Workers: 2, Window: 4, MaxBatch: maxBatch, Programs: 4, MaxPreviewRows: 100})
 	require.NoError(t, err)
 	w.service.Register(srv)
 	w.client = mapperv1.NewMapperServiceClient(conn)
