@@ -244,6 +244,9 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 		Connection: warehouse(old.Workspace, snap.Connection.ID), Facts: old.Facts,
 		Retried: append([]retriedRun{{Run: old.ID.String(), RunNo: old.RunNo}}, old.Retried...),
 	}
+	if r.Facts.ReplayOf != "" { // it reads no warehouse
+		r.Connection = ""
+	}
 	same, err := s.sameWork(ctx, old, snap)
 	if err != nil {
 		return runRow{}, err
