@@ -93,6 +93,7 @@ type Bus struct {
 	js       jetstream.JetStream
 	maxBytes int64
 	link     *link
+	firstTry time.Duration // of a publish, at most
 
 	life    context.Context //nolint:containedctx // ends in Close, so that no publish or consume outlives the bus
 	end     context.CancelFunc
@@ -106,7 +107,7 @@ type Bus struct {
 // Open starts or reaches the broker and brings the streams to their configuration. It waits for an external broker up
 // to ConnectWait, then answers BROKER_UNAVAILABLE. Afterwards the connection is kept up for ever.
 func Open(ctx context.Context, s Settings) (*Bus, error) {
-	b := &Bus{settings: s, log: s.Log, maxBytes: s.MaxBytes, fresh: map[string]bool{}}
+	b := &Bus{settings: s, log: s.Log, maxBytes: s.MaxBytes, fresh: map[string]bool{}, firstTry: publishTimeout}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
@@ -165,6 +166,8 @@ func (b *Bus) connect(ctx context.Context, target string, opts []nats.Option) er
 		nats.PingInterval(5*time.Second),
 		nats.MaxPingsOutstanding(3),
 		nats.Timeout(5*time.Second),
+		nats.FlusherTimeout(20*time.Second), // what writes holds the connection's lock: nobody else gets further meanwhile
+		nats.ReconnectOnFlusherError(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			b.link.lost()
 			if err != nil {

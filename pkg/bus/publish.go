@@ -13,8 +13,12 @@ import (
 	"millrace.dev/pkg/fault"
 )
 
-// publishTimeout bounds one try of a publish.
-const publishTimeout = 10 * time.Second
+const (
+	// publishTimeout bounds the first try of a publish.
+	publishTimeout = 10 * time.Second
+	// longestTimeout bounds any: a full window of the largest messages passes a line of 1 Mbit/s in it.
+	longestTimeout = 2 * time.Minute
+)
 
 // Publisher publishes to one stream with a bounded window in flight. Safe for concurrent use.
 type Publisher struct {
@@ -93,10 +97,14 @@ func (p *Publisher) send(ctx context.Context, m Message) error {
 		msg.Header[k] = []string{v} // as written: trace context is lower case
 	}
 	pause := newBackoff()
+	limit := p.bus.firstTry
 	for {
-		err := p.once(ctx, msg, m.ID)
+		err := p.once(ctx, msg, m.ID, limit)
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			limit = min(2*limit, longestTimeout) // the line may be slow: copies of what is on its way make it slower
 		}
 		if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum) {
 			return fault.New(fault.Invalid, fault.ReasonLimitExceeded, "message %s is larger than the broker allows: %w", m.ID, err)
@@ -113,10 +121,10 @@ func (p *Publisher) send(ctx context.Context, m Message) error {
 	}
 }
 
-func (p *Publisher) once(ctx context.Context, msg *nats.Msg, id string) error {
+func (p *Publisher) once(ctx context.Context, msg *nats.Msg, id string, limit time.Duration) error {
 	ctx, end := p.bus.link.during(ctx)
 	defer end()
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	_, err := p.bus.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(string(p.stream)), jetstream.WithRetryAttempts(0))
 	return err //nolint:wrapcheck // send says what was being done
