@@ -17,10 +17,12 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	_ "github.com/jackc/pgx/v5/stdlib" // the PostgreSQL driver of database/sql
-	_ "modernc.org/sqlite"             // the SQLite driver of database/sql
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the SQLite driver of database/sql
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/lifeline"
 )
 
 const (
@@ -46,11 +48,7 @@ func Open(ctx context.Context, url string) (*DB, error) {
 	case strings.HasPrefix(url, "sqlite:"):
 		d, err = openSQLite(strings.TrimPrefix(url, "sqlite:"))
 	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
-		var db *sql.DB
-		if db, err = sql.Open("pgx", url); err == nil {
-			db.SetMaxOpenConns(maxConns)
-			d = &DB{db: db, postgres: true}
-		}
+		d, err = openPostgres(url)
 	default:
 		return nil, fault.New(fault.Invalid, fault.ReasonInvalidArgument,
 			"the control database's address has neither the form sqlite:PATH nor postgres://…; correct --sql")
@@ -62,6 +60,17 @@ func Open(ctx context.Context, url string) (*DB, error) {
 		return nil, errors.Join(classify("reach the control database", err), d.db.Close())
 	}
 	return d, nil
+}
+
+func openPostgres(url string) (*DB, error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // classified by Open
+	}
+	cfg.DialFunc = lifeline.Dialer().DialContext
+	db := stdlib.OpenDB(*cfg)
+	db.SetMaxOpenConns(maxConns)
+	return &DB{db: db, postgres: true}, nil
 }
 
 func openSQLite(path string) (*DB, error) {

@@ -16,6 +16,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/lifeline"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/store"
 )
@@ -55,6 +56,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
 		cfg.ConnConfig.RuntimeParams["application_name"] = "millrace"
 	}
+	cfg.ConnConfig.DialFunc = lifeline.Dialer().DialContext
 	cfg.AfterConnect = prepare
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
