@@ -66,6 +66,22 @@ func installDebian(packages ...string) error {
 	return nil
 }
 
+// Program answers the path of a program that tests run, which stands in a Debian package where this machine lacks it.
+func Program(t testing.TB, name, debian string) string {
+	t.Helper()
+	p, ok := find(name, "/usr/sbin", "/sbin")
+	if ok {
+		return p
+	}
+	if err := installDebian(debian); err != nil {
+		t.Fatalf("%s is needed: install the package %s (%v)", name, debian, err)
+	}
+	if p, ok = find(name, "/usr/sbin", "/sbin"); !ok {
+		t.Fatalf("%s is needed, and the package %s has none", name, debian)
+	}
+	return p
+}
+
 func lastLine(out []byte) string {
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	return lines[len(lines)-1]

@@ -2,6 +2,7 @@ package testenv_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
@@ -82,4 +83,21 @@ func TestPostgresKeepsItsCommitsOverAKill(t *testing.T) {
 		require.NoError(t, c.QueryRow(t.Context(), "SELECT i FROM x").Scan(&i))
 		require.Equal(t, 7, i)
 	})
+}
+
+func TestAClusterGoesOnWithoutOneOfItsServers(t *testing.T) {
+	servers := testenv.NATSCluster(t, 3, nil)
+	nc, err := nats.Connect(servers[0].URL + "," + servers[1].URL + "," + servers[2].URL)
+	require.NoError(t, err)
+	defer nc.Close()
+	js, err := nc.JetStream()
+	require.NoError(t, err)
+	_, err = js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3})
+	require.NoError(t, err)
+	servers[1].Kill()
+	require.Eventually(t, func() bool {
+		_, err := js.Publish("s", []byte("x"))
+		return err == nil
+	}, time.Minute, 100*time.Millisecond)
+	servers[1].Start()
 }
