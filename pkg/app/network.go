@@ -64,7 +64,7 @@ func (n *network) serve(s Settings) error {
 			return err
 		}
 		n.tcp = l
-		n.serveOn(l)
+		n.serveOn(crowded(l, 2, n.p.log))
 	}
 	n.serveOn(n.memory)
 	return nil

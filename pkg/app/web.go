@@ -37,7 +37,7 @@ func serveWeb(p *Process) (*web, error) {
 		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
 	w.work.Go(func() {
-		if err := w.server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := w.server.Serve(crowded(l, 8, p.log)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			p.endSoft(fault.New(fault.Internal, fault.ReasonInternal, "the HTTP server failed: %w", err))
 		}
 	})
