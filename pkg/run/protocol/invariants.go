@@ -103,10 +103,10 @@ func undisturbed(r *openRun, rows uint8) record.Counts {
 			continue
 		}
 		effect := profile.Updated
-		switch base := int(r.base[v.key]); {
-		case base == 0:
+		switch int(r.base[v.key]) {
+		case 0:
 			effect = profile.Created
-		case base == i+1:
+		case i + 1:
 			effect = profile.Unchanged
 		}
 		c = c.Add(countsOf(1 + uint8(effect)))
