@@ -427,6 +427,30 @@ func TestWhatIsInHandFinishesUnderTheHardContext(t *testing.T) {
 	settles(t, b, bus.Rows, 0)
 }
 
+func TestAMessageStaysOnItsStreamUntilItsHandlerIsDone(t *testing.T) {
+	b := openBus(t, bus.Settings{Dir: t.TempDir(), MaxBytes: 64 << 20})
+	publish(t, b, bus.Rows, "m")
+	inHand := make(chan struct{})
+	stop := consume(t, b, bus.Rows, bus.ConsumeOptions{Workers: 1}, handler{handle: func(ctx context.Context, _ bus.Delivery) error {
+		close(inHand)
+		<-ctx.Done() // the process ends with the message in hand
+		return ctx.Err()
+	}})
+	<-inHand
+	publish(t, b, bus.Rows, "n", "o") // an ack that went out before them has come to the broker by now
+	stop()
+	st, err := b.Stats(t.Context(), bus.Rows)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, st.Messages, "what nobody has finished is there still")
+	got := make(chan string, 3)
+	consume(t, b, bus.Rows, bus.ConsumeOptions{}, handler{handle: func(_ context.Context, d bus.Delivery) error {
+		got <- d.ID
+		return nil
+	}})
+	settles(t, b, bus.Rows, 0)
+	require.Len(t, got, 3, "and comes again")
+}
+
 func TestTheServerIsRestartedUnderTheBus(t *testing.T) {
 	dir := t.TempDir()
 	s := listen(t, dir, -1)

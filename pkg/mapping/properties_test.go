@@ -1,6 +1,7 @@
 package mapping_test
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -60,6 +61,36 @@ func splitCases() []string {
 		"example_customers", "example_orders", "by_name", "no_identity", "types_number", "types_timestamp", "types_as_they_are",
 		"types_json", "identities", "transforms", "defaults", "milliseconds", "events_by_row", "commerce", "open_struct", "open_json",
 		"expressions", "short_form", "statics", "on_null", "unmapped",
+	}
+}
+
+// Each row ends as one record or one reject, with the key and the hash that it was read with.
+func TestEachRecordKeepsTheKeyAndTheHashOfItsRow(t *testing.T) {
+	for _, name := range splitCases() {
+		t.Run(name, func(t *testing.T) {
+			p, rec := caseOf(t, name)
+			rows := sealed(t, rec, p.KeyColumns())
+			want, got := map[int32][2]string{}, map[int32][2]string{}
+			system := rows.Record.Columns()[rows.Columns():]
+			for i := range int(rows.Record.NumRows()) {
+				want[int32(i)] = [2]string{system[0].ValueStr(i), system[1].ValueStr(i)}
+			}
+			b := p.Apply(rows)
+			for i := range int(b.Record.NumRows()) {
+				at := b.Record.Column(record.PosRow).(*array.Int32).Value(i)
+				require.NotContains(t, got, at)
+				got[at] = [2]string{b.Record.Column(record.PosKey).ValueStr(i), b.Record.Column(record.PosHash).ValueStr(i)}
+			}
+			for _, r := range b.Rejects {
+				require.NotContains(t, got, r.Row)
+				hash := r.Hash.Bytes()
+				got[r.Row] = [2]string{base64.StdEncoding.EncodeToString(r.Key[:]), base64.StdEncoding.EncodeToString(hash[:])}
+			}
+			for _, f := range b.Filtered {
+				got[f.Row] = want[f.Row]
+			}
+			require.Equal(t, want, got)
+		})
 	}
 }
 
