@@ -22,7 +22,7 @@ PURE    := config scheduler mapper ingestion
 RACE    := ./pkg/app/... ./pkg/bus/... ./pkg/quota/... ./pkg/rpc/... ./pkg/store/pebble/... ./services/mapper/... ./services/ingestion/...
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint gen check-gen bench e2e soak fuzz build dev standalone tools clean
+.PHONY: help demo test race lint gen check-gen bench e2e soak mutants fuzz build dev standalone tools clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,10 +54,13 @@ soak: ## the long forms: 2,000 random histories with faults (SEEDS), random kill
 bench: bin/millrace ## measure: ceilings first, then the workloads of the same run (FULL=1: every size); writes bench.json
 	@$(GO) run ./services/e2e/bench $(if $(FULL),--full) --out bench.json
 
+mutants: $(BIN)/gotestsum ## break the code on purpose, rule by rule: a test must find each out
+	@$(BIN)/gotestsum --format testname -- -count=1 -timeout 20m ./services/e2e/mutants
+
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' pkg services | xargs -n1 dirname | sort -u); do \
 	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$p/*_test.go | sed 's/func //'); do \
-	    echo "$$p $$f"; $(GO) test ./$$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) || exit 1; done; done
+	    echo "$$p $$f"; $(GO) test ./$$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s || exit 1; done; done
 
 lint: $(BIN)/golangci-lint $(BIN)/buf ## golangci-lint over pkg and services, buf lint and breaking changes
 	@$(BIN)/buf lint
