@@ -82,7 +82,7 @@ func TestNumbersInMetadataAreNotBelieved(t *testing.T) {
 
 // nested answers a type that many lists deep.
 func nested(depth int) arrow.DataType {
-	t := arrow.DataType(arrow.PrimitiveTypes.Int64)
+	var t arrow.DataType = arrow.PrimitiveTypes.Int64
 	for range depth {
 		t = arrow.ListOf(t)
 	}
