@@ -25,7 +25,8 @@ func refused(t *testing.T, stream []byte, what string) {
 	t.Helper()
 	asRows, err := wire.EncodeRows(origin(), rows(t))
 	require.NoError(t, err)
-	data := envelope(1, sections(asRows)[0], stream)
+	require.Equal(t, asRows, envelope(asRows, 1, sections(asRows)...), "the envelope is as its sender makes it")
+	data := envelope(asRows, 1, sections(asRows)[0], stream)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, _, err = wire.DecodeRows(data, limit)
@@ -74,7 +75,7 @@ func TestNumbersInMetadataAreNotBelieved(t *testing.T) {
 				var b [8]byte
 				binary.LittleEndian.PutUint64(b[:], n)
 				copy(broken[at:at+width], b[:])
-				open(t, envelope(1, head, broken))
+				open(t, envelope(asRows, 1, head, broken))
 			}
 		}
 	}
@@ -115,7 +116,7 @@ func TestSchemasAreBounded(t *testing.T) {
 	}
 	asRows, err := wire.EncodeRows(origin(), rows(t))
 	require.NoError(t, err)
-	_, _, err = wire.DecodeRows(envelope(1, sections(asRows)[0], write(arrow.Field{Name: "n", Type: nested(20)})), limit)
+	_, _, err = wire.DecodeRows(envelope(asRows, 1, sections(asRows)[0], write(arrow.Field{Name: "n", Type: nested(20)})), limit)
 	require.NoError(t, err, "what is within the bounds is read")
 }
 
