@@ -150,6 +150,7 @@ type Origin struct {
 	Batch        id.Batch
 	Retried      []RetriedRun // the runs that this one retries, newest first
 	Full         bool         // mode full: versions order by run_no first
+	Dry          bool         // of a dry pass: the store answers without writing
 	SnapshotTime time.Time
 	PayloadCap   int64
 	// Position of the first row that this fragment covers, and how many rows it covers.

@@ -55,7 +55,41 @@ func (s *Sync) Validate() []fault.Violation {
 	c.oneOf("drift.added", string(s.Drift.Added), false, string(DriftIgnore), string(DriftMap), string(DriftHold))
 	c.oneOf("drift.dropped", string(s.Drift.Dropped), false, string(DriftHold))
 	c.oneOf("drift.narrowed", string(s.Drift.Narrowed), false, string(DriftHold))
+	c.guard(s.Guard)
+	if s.RejectLimit != (RejectLimit{}) {
+		c.percent("reject_limit.percent", s.RejectLimit.Percent)
+		c.atLeastZero("reject_limit.of", s.RejectLimit.Of)
+	}
 	return c.out
+}
+
+func (f *faults) guard(g Guard) {
+	for _, x := range []struct {
+		field string
+		limit *GuardLimit
+	}{{"guard.deletes", g.Deletes}, {"guard.updates", g.Updates}, {"guard.nulls", g.Nulls}} {
+		if x.limit != nil {
+			f.percent(x.field+".max_percent", x.limit.MaxPercent)
+			f.atLeastZero(x.field+".min_rows", x.limit.MinRows)
+		}
+	}
+	if g.Rows != nil {
+		f.percent("guard.rows.min_percent_of_average", g.Rows.MinPercentOfAverage)
+	}
+	f.oneOf("guard.on_breach", string(g.OnBreach), false, string(GuardHold), string(GuardNotify))
+}
+
+// percent reports what is no share above nothing, up to everything.
+func (f *faults) percent(field string, v float64) {
+	if !(v > 0 && v <= 100) { // NaN is neither
+		f.add(field, "write a number above 0, at most 100", "is %g", v)
+	}
+}
+
+func (f *faults) atLeastZero(field string, n int64) {
+	if n < 0 {
+		f.add(field, "write 0 or more", "is %d", n)
+	}
 }
 
 func (f *faults) schedule(self string, s Schedule) {

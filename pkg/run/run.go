@@ -16,6 +16,7 @@ const (
 	Queued             State = "queued"
 	Planning           State = "planning"
 	Running            State = "running"
+	Held               State = "held" // waits for its owner to approve or to drop it
 	Succeeded          State = "succeeded"
 	PartiallySucceeded State = "partially_succeeded" // some rows were rejected or refused
 	Failed             State = "failed"
@@ -24,7 +25,7 @@ const (
 
 // States lists every state of a run, open ones first.
 func States() []State {
-	return []State{Queued, Planning, Running, Succeeded, PartiallySucceeded, Failed, Cancelled}
+	return []State{Queued, Planning, Running, Held, Succeeded, PartiallySucceeded, Failed, Cancelled}
 }
 
 // Closed says whether no event leads out of s.
@@ -47,11 +48,15 @@ const (
 	BalancedPartly Event = "balanced_partly" // so, with rows rejected or refused
 	GivenUp        Event = "given_up"        // a permanent error, or too many tries
 	CancelAsked    Event = "cancel_asked"
+	Drifted        Event = "drifted"       // the plan met columns that its owner must look at
+	Breached       Event = "breached"      // a guard or a limit, or a complete read that found nothing
+	Approved       Event = "approved"      // it goes on past what it is held for
+	PlanApproved   Event = "plan_approved" // it plans anew with the columns as they are
 )
 
 // Events lists every event of a run.
 func Events() []Event {
-	return []Event{PlanLeased, Planned, PlanWithdrawn, Balanced, BalancedPartly, GivenUp, CancelAsked}
+	return []Event{PlanLeased, Planned, PlanWithdrawn, Balanced, BalancedPartly, GivenUp, CancelAsked, Drifted, Breached, Approved, PlanApproved}
 }
 
 // Next answers the state that follows. RUN_STATE where the event can not happen to a run in state s.
@@ -77,9 +82,20 @@ func next(s State, e Event) (State, bool) {
 			return Planning, true
 		case Planned:
 			return Running, true
+		case Drifted:
+			return Held, true
+		}
+	case Held:
+		switch e {
+		case Approved:
+			return Running, true
+		case PlanApproved:
+			return Planning, true
 		}
 	case Running:
 		switch e {
+		case Breached:
+			return Held, true
 		case PlanWithdrawn:
 			return Planning, true
 		case Balanced:
@@ -135,11 +151,12 @@ const (
 	PartGivenUp PartEvent = "part_given_up"
 	Replan      PartEvent = "replan" // part 0 plans again
 	Replace     PartEvent = "replace"
+	Rewind      PartEvent = "rewind" // the dry pass is over; the part is read again to be written
 )
 
 // PartEvents lists every event of a part.
 func PartEvents() []PartEvent {
-	return []PartEvent{Lease, LeaseLost, Released, Throttled, TryFailed, PlanStored, ReadToEnd, AccountFull, BatchesLost, PartGivenUp, Replan, Replace}
+	return []PartEvent{Lease, LeaseLost, Released, Throttled, TryFailed, PlanStored, ReadToEnd, AccountFull, BatchesLost, PartGivenUp, Replan, Replace, Rewind}
 }
 
 // NextPart answers the state that follows. RUN_STATE where the event can not happen to a part in state s.
@@ -177,7 +194,7 @@ func nextPart(s PartState, e PartEvent) (PartState, bool) {
 		}
 	case Complete:
 		switch e {
-		case Replan, BatchesLost: // the store was restored from an older copy
+		case Replan, Rewind, BatchesLost: // BatchesLost: the store was restored from an older copy
 			return Waiting, true
 		}
 	}

@@ -19,6 +19,7 @@ type header struct {
 	Batch        string    `json:"batch"`
 	Retried      []retried `json:"retried,omitempty"`
 	Full         bool      `json:"full,omitempty"`
+	Dry          bool      `json:"dry,omitempty"`
 	SnapshotTime int64     `json:"snapshot_time"`
 	PayloadCap   int64     `json:"payload_cap"`
 	FirstRow     int64     `json:"first_row"`
@@ -37,7 +38,7 @@ type retried struct {
 func toHeader(o record.Origin) header {
 	h := header{
 		Workspace: string(o.Workspace), Sync: o.Sync.String(), SyncID: o.SyncID, SyncVersion: o.SyncVersion,
-		RunNo: o.RunNo, ReadRunNo: o.ReadRunNo, Batch: o.Batch.String(), Full: o.Full, SnapshotTime: o.SnapshotTime.UnixNano(),
+		RunNo: o.RunNo, ReadRunNo: o.ReadRunNo, Batch: o.Batch.String(), Full: o.Full, Dry: o.Dry, SnapshotTime: o.SnapshotTime.UnixNano(),
 		PayloadCap: o.PayloadCap, FirstRow: o.FirstRow, Rows: o.Rows, Last: o.Last, Model: o.Model, Provider: o.Provider,
 	}
 	for _, r := range o.Retried {
@@ -61,7 +62,7 @@ func origin(b []byte) (record.Origin, error) {
 	}
 	o := record.Origin{
 		Workspace: id.Workspace(h.Workspace), Sync: sync, SyncID: h.SyncID, SyncVersion: h.SyncVersion, RunNo: h.RunNo,
-		ReadRunNo: h.ReadRunNo, Batch: batch, Full: h.Full, SnapshotTime: time.Unix(0, h.SnapshotTime).UTC(), PayloadCap: h.PayloadCap,
+		ReadRunNo: h.ReadRunNo, Batch: batch, Full: h.Full, Dry: h.Dry, SnapshotTime: time.Unix(0, h.SnapshotTime).UTC(), PayloadCap: h.PayloadCap,
 		FirstRow: h.FirstRow, Rows: h.Rows, Last: h.Last, Model: h.Model, Provider: h.Provider,
 	}
 	for _, r := range h.Retried {

@@ -15,11 +15,9 @@ import (
 	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/fault"
-	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/record/recordpb"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/resource/resourcepb"
-	"millrace.dev/pkg/row"
 )
 
 // peers are the services that the extractor calls. Safe for concurrent use.
@@ -154,11 +152,11 @@ func (p *peers) planned(ctx context.Context, l *lease, pl plan) error {
 }
 
 // published tells of a batch that the broker holds.
-func (p *peers) published(ctx context.Context, b id.Batch, rows, bytes int64, digest row.Hash, traceID string) error {
-	sum := digest.Bytes()
+func (p *peers) published(ctx context.Context, x piece, bytes int64, traceID string) error {
+	sum := x.digest.Bytes()
 	return until(ctx, func(ctx context.Context) error {
 		_, err := p.account.ReportExtracted(ctx, &schedulerv1.ReportExtractedRequest{
-			Batch: recordpb.ToBatch(b), Rows: rows, Bytes: bytes, Digest: sum[:], TraceId: traceID,
+			Batch: recordpb.ToBatch(x.batch), Rows: x.rows, Bytes: bytes, Digest: sum[:], TraceId: traceID, Nulls: x.nulls,
 		})
 		return err //nolint:wrapcheck // classified by until
 	})

@@ -110,7 +110,7 @@ func (s *Service) partOf(l *lease, snap resource.Snapshot, far *progress) *part 
 		publisher: s.bus.Publisher(bus.Rows, s.settings.Window), budget: semaphore.NewWeighted(s.settings.PartBudget),
 		origin: record.Origin{
 			Workspace: l.workspace, Sync: l.uid, SyncID: l.sync, SyncVersion: l.syncVersion, RunNo: l.runNo, Retried: l.retried,
-			Full: snap.Sync.Mode == resource.Full, SnapshotTime: l.plan.SnapshotTime, PayloadCap: l.plan.payloadCap, Last: true,
+			Full: snap.Sync.Mode == resource.Full, Dry: l.dry, SnapshotTime: l.plan.SnapshotTime, PayloadCap: l.plan.payloadCap, Last: true,
 			Model: snap.DataModel.ID, Provider: snap.Connection.Provider(),
 		},
 	}

@@ -39,6 +39,7 @@ type piece struct {
 	rows   int64
 	digest row.Hash
 	body   []byte
+	nulls  map[string]int64 // of columns that have any, in a dry pass
 }
 
 // encode hashes rows and answers them as batches within the payload cap.
@@ -75,7 +76,7 @@ func (p *part) cut(b row.Batch, seq uint32, out []piece) ([]piece, error) {
 	}
 	switch {
 	case size <= o.PayloadCap:
-		return append(out, piece{batch: o.Batch, rows: n, digest: row.Digest(b.Hashes()), body: body}), nil
+		return append(out, piece{batch: o.Batch, rows: n, digest: row.Digest(b.Hashes()), body: body, nulls: p.nulls(b)}), nil
 	case n <= 1:
 		return nil, fault.New(fault.Invalid, fault.ReasonLimitExceeded, "a row takes %d bytes, more than the %d that a message can carry; leave its largest column out, or cut it in the query", size, o.PayloadCap)
 	}
@@ -86,6 +87,20 @@ func (p *part) cut(b row.Batch, seq uint32, out []piece) ([]piece, error) {
 		return nil, err
 	}
 	return p.cut(row.Batch{Record: right}, p.next(), out)
+}
+
+// nulls counts the NULLs of each selected column that has any, for the guard of a dry pass.
+func (p *part) nulls(b row.Batch) map[string]int64 {
+	if !p.lease.dry {
+		return nil
+	}
+	out := map[string]int64{}
+	for i := range b.Columns() {
+		if n := b.Record.Column(i).NullN(); n > 0 {
+			out[b.Record.ColumnName(i)] = int64(n)
+		}
+	}
+	return out
 }
 
 // pass publishes one batch under a trace of its own and accounts for it.
@@ -133,5 +148,5 @@ func (p *part) publish(ctx context.Context, x piece) (err error) {
 func (p *part) report(ctx context.Context, x piece, size int64) (err error) {
 	ctx, span := p.tracer.Start(ctx, telemetry.SpanReport, trace.WithAttributes(telemetry.Batch(x.batch)...))
 	defer func() { telemetry.End(span, err) }()
-	return p.peers.published(ctx, x.batch, x.rows, size, x.digest, telemetry.TraceID(ctx))
+	return p.peers.published(ctx, x, size, telemetry.TraceID(ctx))
 }

@@ -34,6 +34,7 @@ type lease struct {
 	retried     []record.RetriedRun
 	traceparent string
 	life        time.Duration // without a heartbeat
+	dry         bool          // the store answers without writing
 
 	accepted      accepted
 	driftApproved bool // the columns as they are now

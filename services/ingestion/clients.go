@@ -104,8 +104,12 @@ func (p *peers) replay(ctx context.Context, w id.Workspace, sync string, run id.
 }
 
 // report tells the account what a fragment became. A run that has moved on does not want to know, which is fine.
-func (p *peers) report(ctx context.Context, r profile.Result) error {
-	_, err := p.account.ReportIngested(ctx, &schedulerv1.ReportIngestedRequest{Result: recordpb.ToResult(r)})
+func (p *peers) report(ctx context.Context, r profile.Result, samples []sample) error {
+	result := recordpb.ToResult(r)
+	for _, x := range samples {
+		result.Samples = append(result.Samples, &schedulerv1.EffectSample{Effect: x.effect, KeyValues: x.keyValues})
+	}
+	_, err := p.account.ReportIngested(ctx, &schedulerv1.ReportIngestedRequest{Result: result})
 	return unlessFenced(err)
 }
 

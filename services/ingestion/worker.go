@@ -49,7 +49,7 @@ func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
 		return nil
 	}
 	killpoint.Reach("ingestion.report.before")
-	err = w.report(ctx, out.Result)
+	err = w.report(ctx, out.Result, out.samples)
 	killpoint.Reach("ingestion.report.after")
 	return err
 }
@@ -76,34 +76,44 @@ func (s *Service) termsOf(o record.Origin, snapshot resource.Snapshot) (profile.
 	return scope, rules
 }
 
-// bring looks, decides and commits, again while others change what was looked up.
-func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, scope profile.Scope, rules profile.Rules) (store.Outcome, error) {
+// brought is what became of a batch, with samples where nothing was written.
+type brought struct {
+	store.Outcome
+	samples []sample
+}
+
+// bring looks, decides and commits, again while others change what was looked up. Of a dry pass nothing is committed.
+func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, scope profile.Scope, rules profile.Rules) (brought, error) {
 	keys := profile.KeysOf(b, o, scope, rules)
 	for range Tries {
 		killpoint.Reach("ingestion.look.before")
 		state, err := w.store.Look(ctx, keys)
 		if err != nil {
-			return store.Outcome{}, fmt.Errorf("look batch %s up: %w", o.Batch, err)
+			return brought{}, fmt.Errorf("look batch %s up: %w", o.Batch, err)
 		}
 		killpoint.Reach("ingestion.look.after")
 		switch {
 		case state.Applied != nil:
 			w.metrics.batches.WithLabelValues("repeated").Inc()
-			return store.Outcome{Repeated: true, Result: *state.Applied}, nil
+			return brought{Outcome: store.Outcome{Repeated: true, Result: *state.Applied}}, nil
 		case state.Fenced:
-			return store.Outcome{Fenced: true}, nil
+			return brought{Outcome: store.Outcome{Fenced: true}}, nil
 		}
 		effects := profile.Decide(b, keys, state, rules)
+		if o.Dry {
+			w.metrics.batches.WithLabelValues("dry").Inc()
+			return brought{store.Outcome{Result: effects.Result}, samplesOf(b, effects)}, nil
+		}
 		if effects.Kept, err = w.seal(o, b.Kept, effects.Rejects); err != nil {
-			return store.Outcome{}, err
+			return brought{}, err
 		}
 		out, err := w.commit(ctx, effects)
 		if err == nil || fault.ClassOf(err) != fault.Conflict {
-			return out, err
+			return brought{Outcome: out}, err
 		}
 		w.metrics.conflicts.Inc()
 	}
-	return store.Outcome{}, fault.New(fault.Unavailable, fault.ReasonCommitConflict,
+	return brought{}, fault.New(fault.Unavailable, fault.ReasonCommitConflict,
 		"batch %s met other commits %d times in a row; it is tried again", o.Batch, Tries)
 }
 
@@ -129,10 +139,10 @@ func (w *worker) commit(ctx context.Context, e profile.Effects) (out store.Outco
 }
 
 // report tells the account. A run that is fenced does not want to know.
-func (w *worker) report(ctx context.Context, r profile.Result) (err error) {
+func (w *worker) report(ctx context.Context, r profile.Result, samples []sample) (err error) {
 	ctx, span := w.tracer.Start(ctx, telemetry.SpanReport)
 	defer func() { telemetry.End(span, err) }()
-	return w.told(ctx, "report batch", r.Batch, w.peers.report(ctx, r))
+	return w.told(ctx, "report batch", r.Batch, w.peers.report(ctx, r, samples))
 }
 
 // told judges the answer to a report. A run that the account does not have can not be told anything, ever: that is said

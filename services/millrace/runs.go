@@ -16,6 +16,8 @@ type runsCmd struct {
 	Watch   runsWatchCmd   `cmd:"" help:"Follow a run to its end."`
 	Cancel  runsCancelCmd  `cmd:"" help:"Stop a run; what is accounted for stands."`
 	Retry   runsRetryCmd   `cmd:"" help:"Start a run that goes on where a failed or cancelled one stopped."`
+	Approve runsApproveCmd `cmd:"" help:"Let a held run go on, past what it is held for."`
+	Drop    runsDropCmd    `cmd:"" help:"End a held run; what it has written stands."`
 	Batches runsBatchesCmd `cmd:"" help:"List a run's batches."`
 	Parts   runsPartsCmd   `cmd:"" help:"List a run's parts."`
 }
@@ -93,6 +95,31 @@ func (c *runsRetryCmd) Run(ctx context.Context, s *session) error {
 	return answerRun(ctx, s, retry)
 }
 
+type runsApproveCmd struct {
+	runArg
+	Wait bool `help:"Follow the run to its end."`
+}
+
+func (c *runsApproveCmd) Run(ctx context.Context, s *session) error {
+	approve := func(ctx context.Context, sc schedulerv1.SchedulerServiceClient) (*schedulerv1.Run, error) {
+		r, err := sc.ApproveRun(ctx, &schedulerv1.ApproveRunRequest{Workspace: s.flags.Workspace, Id: c.RunID})
+		return r.GetRun(), err
+	}
+	if c.Wait {
+		return startAndFollow(ctx, s, approve)
+	}
+	return answerRun(ctx, s, approve)
+}
+
+type runsDropCmd struct{ runArg }
+
+func (c *runsDropCmd) Run(ctx context.Context, s *session) error {
+	return answerRun(ctx, s, func(ctx context.Context, sc schedulerv1.SchedulerServiceClient) (*schedulerv1.Run, error) {
+		r, err := sc.DropRun(ctx, &schedulerv1.DropRunRequest{Workspace: s.flags.Workspace, Id: c.RunID})
+		return r.GetRun(), err
+	})
+}
+
 type runsWatchCmd struct{ runArg }
 
 // Run answers the run at its end, with the exit code of what became of it.
@@ -139,12 +166,13 @@ func drawRun(r *schedulerv1.Run) func(io.Writer) error {
 		c, cert := r.GetCounts(), r.GetCertificate()
 		t.row("run", r.GetId())
 		t.row("sync", fmt.Sprintf("%s, run %d, %s lane, %s", r.GetSync(), r.GetRunNo(), word(r.GetLane()), word(r.GetReason())))
-		t.row("state", word(r.GetState()))
+		t.row("state", stateOf(r))
 		if e := r.GetError(); e != nil {
 			t.row("error", e.GetMessage()+" (reason: "+e.GetReason()+")")
 		}
 		t.fact("retry of", r.GetRetryOf())
 		t.fact("replay of", r.GetReplayOf())
+		drawHold(t, r)
 		t.fact("started", instant(r.GetStartTime()))
 		t.fact("took", span(r.GetStartTime(), r.GetEndTime()))
 		if win := r.GetWindow(); win.GetLow() != "" || win.GetHigh() != "" {

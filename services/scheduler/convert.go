@@ -91,7 +91,8 @@ func toRun(r runRow, t totals) *schedulerv1.Run {
 		Counts: recordpb.ToCounts(t.Counts), Parts: t.Parts, Batches: t.Batches, BytesRead: t.Bytes,
 		Certificate: toCertificate(r, t), TraceId: traceID(r.Traceparent), Workspace: string(r.Workspace), SyncVersion: r.SyncVersion,
 		EstimatedRows: r.Plan.EstimatedRows, IngestedRows: t.Ingested, Error: toIssue(r.Issue),
-		FutureRows: r.Facts.Plan.Future, ReplayOf: r.Facts.ReplayOf,
+		FutureRows: r.Facts.Plan.Future, Hold: toHold(r.Facts.Hold), Drift: toChanges(r.Facts.Drift), SkippedTicks: r.Facts.Skipped,
+		ReplayOf: r.Facts.ReplayOf, Notices: r.Facts.Notices, Dry: r.Open && r.Facts.Dry,
 	}
 	if len(r.Retried) > 0 {
 		out.RetryOf = r.Retried[0].Run
@@ -142,7 +143,9 @@ func ofPlan(p *schedulerv1.RunPlan) (plan, []slice, error) {
 	out := plan{
 		Text: string(text), Watermark: p.GetWatermark(), LowEdge: p.GetLowEdge(), Snapshot: p.GetSnapshot(),
 		EstimatedRows: p.GetEstimatedRows(), NullIterator: p.GetNullIterator(),
-		Facts: planFacts{Counted: p.CountedRows, Future: p.GetFutureRows()},
+		Facts: planFacts{
+			Counted: p.CountedRows, Future: p.GetFutureRows(), Complete: p.GetCompleteRead(), Accepted: ofAccepted(p), Drift: ofChanges(p.GetDrift()),
+		},
 	}
 	slices := make([]slice, 0, len(p.GetParts()))
 	for _, r := range p.GetParts() {
@@ -188,8 +191,10 @@ func toLease(g grant) (*schedulerv1.PartLease, error) {
 		out.Checkpoint = r.Checkpoint
 	}
 	if p.Part == 0 {
+		out.Accepted, out.DriftApproved = toAccepted(g.Accepted), r.approved(fault.ReasonSchemaDrift)
 		return out, nil
 	}
+	out.Dry = r.Facts.Dry
 	out.Plan, out.Range = &schedulerv1.RunPlan{}, &schedulerv1.PartRange{}
 	if err := protojson.Unmarshal([]byte(r.Plan.Text), out.Plan); err != nil {
 		return nil, damaged("plan", err)

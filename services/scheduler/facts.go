@@ -8,20 +8,52 @@ type runFacts struct {
 	Until    time.Time `json:"until,omitzero"`
 	ReplayOf string    `json:"replay_of,omitempty"` // the run whose rejects it replays
 	Plan     planFacts `json:"plan,omitzero"`
+
+	Terms    terms          `json:"terms,omitzero"`
+	Dry      bool           `json:"dry,omitempty"`      // it makes its dry pass: the store answers without writing
+	Samples  []sample       `json:"samples,omitempty"`  // of the dry pass
+	Hold     *hold          `json:"hold,omitempty"`     // why it is held, or was
+	Approved []string       `json:"approved,omitempty"` // the reasons of holds that its owner let it go on past
+	Skipped  int64          `json:"skipped,omitempty"`  // ticks that fell due while it was held
+	Notices  []string       `json:"notices,omitempty"`
+	Drift    []columnChange `json:"drift,omitempty"`
 }
 
 // planFacts is what else is kept of a run's plan.
 type planFacts struct {
 	Counted *int64 `json:"counted,omitempty"` // rows of the parts in the snapshot, where the warehouse counted them
 	Future  int64  `json:"future,omitempty"`  // rows beyond what the window may hold
+	// Complete says that the parts are everything that the query selects, in one snapshot.
+	Complete bool           `json:"complete,omitempty"`
+	Accepted acceptedSchema `json:"accepted,omitzero"`
+	Drift    []columnChange `json:"drift,omitempty"`
 }
 
 // partFacts is what else is kept of a part.
 type partFacts struct {
-	Snapshot  string `json:"snapshot,omitempty"`  // that it was read under
-	Probe     bool   `json:"probe,omitempty"`     // its lease is to show whether the warehouse answers; nothing has come yet
-	Throttled int64  `json:"throttled,omitempty"` // how often in a row the warehouse has asked to wait
+	Snapshot  string           `json:"snapshot,omitempty"`  // that it was read under
+	Probe     bool             `json:"probe,omitempty"`     // its lease is to show whether the warehouse answers; nothing has come yet
+	Throttled int64            `json:"throttled,omitempty"` // how often in a row the warehouse has asked to wait
+	Nulls     map[string]int64 `json:"nulls,omitempty"`     // of each column, in a dry pass
 }
 
 // syncFacts is what else goes on from run to run of a sync.
-type syncFacts struct{}
+type syncFacts struct {
+	// IndexRows is how many rows of the sync are known by the account: each run adds what it created and takes off what
+	// it deleted. What a retried run counted is counted by the run that retries it.
+	IndexRows int64          `json:"index_rows,omitempty"`
+	Accepted  acceptedSchema `json:"accepted,omitzero"` // the columns of its last stored plan
+}
+
+// acceptedSchema is the columns that drift is judged against.
+type acceptedSchema struct {
+	Model   string       `json:"model,omitempty"` // fingerprint of connection and query
+	Columns []planColumn `json:"columns,omitempty"`
+}
+
+// planColumn is a column of a query.
+type planColumn struct {
+	Name  string `json:"name"`
+	Type  string `json:"type"`
+	Arrow string `json:"arrow"`
+}

@@ -117,7 +117,7 @@ func (k *keeper) reap(ctx context.Context, now time.Time) error {
 // findLost puts parts back that are read to their end and whose batches have not been accounted for in time.
 func (k *keeper) findLost(ctx context.Context, now time.Time) error {
 	open, err := parts(ctx, k.db, `WHERE state = 'extracted' AND run_id IN
-		(SELECT id FROM scheduler_runs WHERE is_open = 1 AND closing = '') ORDER BY progress_time LIMIT 1000`)
+		(SELECT id FROM scheduler_runs WHERE is_open = 1 AND closing = '' AND state <> 'held') ORDER BY progress_time LIMIT 1000`)
 	if err != nil || len(open) == 0 {
 		k.idleSince = time.Time{}
 		return err
@@ -355,7 +355,15 @@ func (k *keeper) close(ctx context.Context, tx *sqldb.Tx, runID id.Run) (runRow,
 	if err != nil {
 		return r, false, err
 	}
+	if r.Closing == "" {
+		if ripe, err := k.atEnd(ctx, tx, now, r, have); err != nil || !ripe {
+			return r, false, err
+		}
+	}
 	r.Totals = total(r, have)
+	if r.Facts.Dry {
+		r.Totals.Account = run.Account{} // nothing was written
+	}
 	event := map[run.State]run.Event{run.Failed: run.GivenUp, run.Cancelled: run.CancelAsked}[r.Closing]
 	if r.Closing == "" {
 		if gaps := append(r.Totals.Gaps(), r.Totals.Source.Gaps(r.Totals.Counts.Read)...); len(gaps) > 0 {
@@ -396,10 +404,38 @@ func (k *keeper) settleSync(ctx context.Context, tx *sqldb.Tx, r runRow) error {
 			return err
 		}
 	}
+	if err := countIndex(ctx, tx, r); err != nil {
+		return err
+	}
 	if st, ok := statusAfter(r); ok {
 		return putStatus(ctx, tx, st)
 	}
 	return nil
+}
+
+// countIndex adds what a closed run did to how many rows of its sync are known.
+func countIndex(ctx context.Context, tx *sqldb.Tx, r runRow) error {
+	n := r.Totals.Counts.Created - r.Totals.Counts.Deleted
+	if len(r.Retried) > 0 {
+		old, err := id.ParseRun(r.Retried[0].Run)
+		if err != nil {
+			return damaged("run", err)
+		}
+		before, err := getRun(ctx, tx, old)
+		if err != nil {
+			return err
+		}
+		n -= before.Totals.Counts.Created - before.Totals.Counts.Deleted
+	}
+	if n == 0 {
+		return nil
+	}
+	y, err := getSync(ctx, tx, r.SyncUID)
+	if err != nil {
+		return err
+	}
+	y.Facts.IndexRows = max(0, y.Facts.IndexRows+n)
+	return putSync(ctx, tx, y)
 }
 
 // closed tells of a run's end.

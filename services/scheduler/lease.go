@@ -20,17 +20,18 @@ const (
 
 // grant is a part given to a worker.
 type grant struct {
-	Run     runRow
-	Part    partRow
-	Retried []record.RetriedRun
-	Life    time.Duration // without a heartbeat
+	Run      runRow
+	Part     partRow
+	Retried  []record.RetriedRun
+	Life     time.Duration  // without a heartbeat
+	Accepted acceptedSchema // what drift is judged against; of part 0
 }
 
 // ready chooses the part to lease next: fenced and not backing off, planning first, then of the run that has the fewest
 // parts in work, so that a big run does not hold up a small one. Planning again waits until what the old plan left
 // behind is fenced. Nothing is read from a warehouse whose breaker is open, and nothing more while a part probes it.
 const ready = `SELECT p.run_id, p.part FROM scheduler_parts p JOIN scheduler_runs r ON r.id = p.run_id
-	WHERE r.is_open = 1 AND r.closing = '' AND p.state = 'waiting' AND p.not_before <= ? AND (p.epoch = 0 OR p.fence > p.epoch)
+	WHERE r.is_open = 1 AND r.closing = '' AND r.state <> 'held' AND p.state = 'waiting' AND p.not_before <= ? AND (p.epoch = 0 OR p.fence > p.epoch)
 	AND (p.part > 0 OR NOT EXISTS (SELECT 1 FROM scheduler_parts o
 		WHERE o.run_id = p.run_id AND o.state = 'replaced' AND o.epoch > 0 AND o.fence <= o.epoch))
 	AND NOT EXISTS (SELECT 1 FROM scheduler_breakers b WHERE b.connection = r.connection AND (b.until > ? OR EXISTS (
@@ -118,7 +119,7 @@ func next(ctx context.Context, q sqldb.Querier, now time.Time) (id.Part, error) 
 // take leases a part under its next epoch, with a fresh account. It answers false where the part is not ready any more.
 func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker string) (grant, bool, error) {
 	r, p, err := runAndPart(ctx, tx, name)
-	if err != nil || !r.Open || r.Closing != "" || p.State != run.Waiting || !p.fenced() {
+	if err != nil || !r.Open || r.Closing != "" || r.State == run.Held || p.State != run.Waiting || !p.fenced() {
 		return grant{}, false, err
 	}
 	now, err := tx.Now(ctx)
@@ -134,7 +135,7 @@ func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker s
 		return grant{}, false, err
 	}
 	p.Worker, p.LeaseTime, p.NotBefore, p.Progress = worker, now.Add(s.settings.Lease), time.Time{}, now
-	p.Settled, p.Account, p.Issue = 0, run.Account{}, issue{}
+	p.Settled, p.Account, p.Issue, p.Facts.Nulls = 0, run.Account{}, issue{}, nil
 	if err := updatePart(ctx, tx, p); err != nil {
 		return grant{}, false, err
 	}
@@ -151,9 +152,14 @@ func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker s
 			return grant{}, false, err
 		}
 	}
-	retried, err := retriedBy(ctx, tx, r)
+	g := grant{Run: r, Part: p, Life: s.settings.Lease}
+	if g.Retried, err = retriedBy(ctx, tx, r); err != nil {
+		return grant{}, false, err
+	}
+	y, err := getSync(ctx, tx, r.SyncUID)
+	g.Accepted = y.Facts.Accepted
 	killpoint.Reach("scheduler.lease.before")
-	return grant{Run: r, Part: p, Retried: retried, Life: s.settings.Lease}, err == nil, err
+	return g, err == nil, err
 }
 
 // retriedBy answers the runs that r retries, each with the parts that r adopted of it and still holds.
@@ -224,7 +230,7 @@ func (s *Service) heartbeat(ctx context.Context, name id.Part, epoch uint32) (ca
 		if err != nil {
 			return err
 		}
-		if cancel = ok && (!p.RunOpen || p.RunClosing != ""); cancel {
+		if cancel = ok && (!p.RunOpen || p.RunClosing != "" || p.RunState == run.Held); cancel {
 			return nil
 		}
 		if p, err = held(ctx, tx, name, epoch); err != nil || p.State != run.Leased {

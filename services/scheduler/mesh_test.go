@@ -306,6 +306,7 @@ type configService struct {
 	statuses []*configv1.SetSyncStatusRequest
 	iterator configv1.IteratorType // of every sync's model
 	queries  map[int64]string      // of the syncs, by version; none: the same one
+	terms    configv1.Sync         // guard and reject_limit of every sync
 }
 
 func sync1(name string) *configv1.ScheduledSync {
@@ -363,6 +364,7 @@ func (c *configService) GetSyncSnapshot(_ context.Context, req *configv1.GetSync
 	return &configv1.GetSyncSnapshotResponse{Snapshot: &configv1.SyncSnapshot{Version: version, Connection: connection, DataModel: model, Sync: &configv1.Sync{
 		Meta: &configv1.Meta{Workspace: y.GetWorkspace(), Id: y.GetId(), Uid: y.GetUid()}, Mode: y.GetMode(), State: y.GetState(),
 		Status: y.GetStatus(), Schedule: y.GetSchedule(), TriggerLimit: y.GetTriggerLimit(), Version: y.GetVersion(),
+		Guard: c.terms.GetGuard(), RejectLimit: c.terms.GetRejectLimit(),
 	}}}, nil
 }
 

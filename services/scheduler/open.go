@@ -48,11 +48,12 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 	r := runRow{
 		ID: id.NewRun(), Workspace: t.Workspace, SyncID: snap.Sync.ID, SyncUID: snap.Sync.UID, SyncVersion: snap.Version,
 		Lane: live, Reason: t.Reason, Full: t.Full, Incremental: snap.Sync.Mode == resource.Incremental,
-		Connection: warehouse(t.Workspace, snap.Connection.ID),
+		Connection: warehouse(t.Workspace, snap.Connection.ID), Facts: runFacts{Terms: termsOf(snap)},
 	}
 	if t.isBackfill() {
 		r.Lane, r.Reason, r.Facts.From, r.Facts.Until = history, backfill, t.From, t.Until
 	}
+	r.Facts.Dry = !r.Facts.Terms.Guard.IsZero()
 	if have, ok, err := s.standing(ctx, s.db, r, t); ok || err != nil {
 		return have, err
 	}
@@ -241,8 +242,9 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 	r := runRow{
 		ID: id.NewRun(), Workspace: old.Workspace, SyncID: old.SyncID, SyncUID: old.SyncUID, SyncVersion: snap.Version,
 		Lane: old.Lane, Reason: retrying, Full: old.Full, Incremental: snap.Sync.Mode == resource.Incremental, Checkpoint: old.Checkpoint,
-		Connection: warehouse(old.Workspace, snap.Connection.ID), Facts: old.Facts,
-		Retried: append([]retriedRun{{Run: old.ID.String(), RunNo: old.RunNo}}, old.Retried...),
+		Connection: warehouse(old.Workspace, snap.Connection.ID),
+		Facts:      runFacts{From: old.Facts.From, Until: old.Facts.Until, ReplayOf: old.Facts.ReplayOf, Terms: termsOf(snap)},
+		Retried:    append([]retriedRun{{Run: old.ID.String(), RunNo: old.RunNo}}, old.Retried...),
 	}
 	if r.Facts.ReplayOf != "" { // it reads no warehouse
 		r.Connection = ""
@@ -261,13 +263,14 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 		if err := s.mayRetry(ctx, tx, old); err != nil {
 			return err
 		}
+		r.Facts.Dry = !r.Facts.Terms.Guard.IsZero() && !adopts(old, same)
 		if out, err = s.create(ctx, tx, r, time.Time{}); err != nil {
 			return err
 		}
 		if err := s.breakerEvent(ctx, tx, out.CreateTime, out.Connection, run.ProbeAsked); err != nil {
 			return err
 		}
-		if old.Plan.Text == "" || !same {
+		if !adopts(old, same) {
 			return nil
 		}
 		out, err = s.adopt(ctx, tx, out, old)
@@ -292,6 +295,12 @@ func (s *Service) sameWork(ctx context.Context, old runRow, now resource.Snapsho
 		return false, nil // its version is forgotten
 	}
 	return err == nil && then.SameWork(now), err
+}
+
+// adopts says whether a run goes on with the plan of the one that it retries and whose work it does. Of a dry pass
+// nothing is adopted; a run that had passed its guard passes it for the run that retries it.
+func adopts(old runRow, same bool) bool {
+	return old.Plan.Text != "" && same && !old.Facts.Dry
 }
 
 // mayRetry refuses to retry a run that is open or done, or that a later success of its lane has overtaken.

@@ -2,8 +2,10 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/run"
@@ -43,8 +45,12 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 		if r.State, err = run.Next(r.State, run.Planned); err != nil {
 			return err
 		}
-		r.Plan, r.Facts.Plan, r.PlanTime = pl, pl.Facts, now
-		err = updateRun(ctx, tx, r)
+		r.Plan, r.Facts.Plan, r.Facts.Drift, r.PlanTime = pl, pl.Facts, pl.Facts.Drift, now
+		r.Facts.Approved = without(r.Facts.Approved, fault.ReasonSchemaDrift)
+		if err := updateRun(ctx, tx, r); err != nil {
+			return err
+		}
+		err = accept(ctx, tx, r)
 		killpoint.Reach("scheduler.plan.before")
 		return err
 	})
@@ -56,6 +62,24 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 	s.work.ring()
 	s.changed.ring()
 	return nil
+}
+
+// without answers approvals less that of one reason: it was for one plan.
+func without(approved []string, reason fault.Reason) []string {
+	return slices.DeleteFunc(slices.Clone(approved), func(r string) bool { return r == reason.Word() })
+}
+
+// accept keeps the columns of a stored plan as those that drift is judged against.
+func accept(ctx context.Context, tx *sqldb.Tx, r runRow) error {
+	if len(r.Facts.Plan.Accepted.Columns) == 0 {
+		return nil
+	}
+	y, err := getSync(ctx, tx, r.SyncUID)
+	if err != nil {
+		return err
+	}
+	y.Facts.Accepted = r.Facts.Plan.Accepted
+	return putSync(ctx, tx, y)
 }
 
 // addParts makes one part of each slice, with the next numbers that the run has not used.

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type published struct {
 	Bytes   int64
 	Digest  row.Hash
 	TraceID string
+	Nulls   map[string]int64 // of columns that have any, in a dry pass
 }
 
 // completed is how a worker's attempt at a part ended.
@@ -88,6 +90,7 @@ func (s *Service) publish(ctx context.Context, b published) error {
 		}
 		before := p.State
 		have.TraceID = b.TraceID
+		p.Facts.Nulls = addNulls(p.Facts.Nulls, b.Nulls)
 		p.Account = p.Account.Add(run.Account{Batches: 1, Rows: b.Rows, Bytes: b.Bytes, Read: b.Digest})
 		if err := s.settle(ctx, tx, now, &p.partRow, have, after); err != nil {
 			return nothing, err
@@ -99,7 +102,7 @@ func (s *Service) publish(ctx context.Context, b published) error {
 }
 
 // ingest accounts for a fragment that the store holds.
-func (s *Service) ingest(ctx context.Context, res profile.Result) error {
+func (s *Service) ingest(ctx context.Context, res profile.Result, samples []sample) error {
 	return s.report(ctx, partOf(res.Batch), func(ctx context.Context, tx *sqldb.Tx, now time.Time) (news, error) {
 		p, err := current(ctx, tx, partOf(res.Batch), res.Batch.Epoch)
 		if err != nil || p.State == run.Complete {
@@ -110,10 +113,31 @@ func (s *Service) ingest(ctx context.Context, res profile.Result) error {
 		if err != nil || !fresh {
 			return nothing, err
 		}
-		err = s.judge(ctx, tx, now, &p.partRow)
+		if err := s.judge(ctx, tx, now, &p.partRow); err != nil {
+			return nothing, err
+		}
+		held, err := s.atReport(ctx, tx, now, p.partRow, res, samples)
 		killpoint.Reach("scheduler.ingested.before")
-		return since(before, p.partRow), err
+		if held || err != nil {
+			return turn, err
+		}
+		return since(before, p.partRow), nil
 	})
+}
+
+// addNulls answers the sum of both.
+func addNulls(a, b map[string]int64) map[string]int64 {
+	if len(b) == 0 {
+		return a
+	}
+	out := maps.Clone(a)
+	if out == nil {
+		out = map[string]int64{}
+	}
+	for column, n := range b {
+		out[column] += n
+	}
+	return out
 }
 
 // fold adds a fragment to the account of its part, and answers false where it is there already.

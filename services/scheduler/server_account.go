@@ -42,6 +42,9 @@ func (a *account) ReportPlan(ctx context.Context, req *schedulerv1.ReportPlanReq
 	if err != nil {
 		return nil, err
 	}
+	if req.GetPlan().GetHold() {
+		return &schedulerv1.ReportPlanResponse{}, a.holdDrift(ctx, runID, req.GetEpoch(), ofChanges(req.GetPlan().GetDrift()))
+	}
 	pl, slices, err := ofPlan(req.GetPlan())
 	if err != nil {
 		return nil, err
@@ -61,7 +64,9 @@ func (a *account) ReportExtracted(ctx context.Context, req *schedulerv1.ReportEx
 	if req.GetRows() < 0 || req.GetBytes() < 0 {
 		return nil, fault.Of(fault.ReasonInvalidArgument, []fault.Violation{{Field: "rows", Message: "is negative", Fix: "report what the batch has"}})
 	}
-	err = a.publish(ctx, published{Batch: b, Rows: req.GetRows(), Bytes: req.GetBytes(), Digest: digest, TraceID: req.GetTraceId()})
+	err = a.publish(ctx, published{
+		Batch: b, Rows: req.GetRows(), Bytes: req.GetBytes(), Digest: digest, TraceID: req.GetTraceId(), Nulls: req.GetNulls(),
+	})
 	killpoint.Reach("scheduler.extracted.after")
 	return &schedulerv1.ReportExtractedResponse{}, err
 }
@@ -71,7 +76,7 @@ func (a *account) ReportIngested(ctx context.Context, req *schedulerv1.ReportIng
 	if err != nil {
 		return nil, err
 	}
-	err = a.ingest(ctx, r)
+	err = a.ingest(ctx, r, ofSamples(req.GetResult().GetSamples()))
 	killpoint.Reach("scheduler.ingested.after")
 	return &schedulerv1.ReportIngestedResponse{}, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/killpoint"
@@ -45,11 +46,25 @@ func statusAfter(r runRow) (statusRow, bool) {
 		st.Reason = shorten(r.Issue.Reason + ": " + r.Issue.Message)
 		st.NextStep = nextStep(fault.ParseReason(r.Issue.Reason), r)
 		return st, true
-	case r.State.Done() && r.Reason.byHand():
+	case r.State.Done() && r.Reason.byHand(), r.State == run.Cancelled && r.Facts.Hold != nil:
 		st.Status = string(resource.Healthy)
 		return st, true
 	}
 	return statusRow{}, false
+}
+
+// statusHeld answers what a held run means for its sync. A held history run leaves the live lane going, and the sync says
+// so.
+func statusHeld(r runRow, now time.Time) statusRow {
+	st := statusRow{
+		SyncUID: r.SyncUID, Workspace: r.Workspace, SyncID: r.SyncID, Time: now, Status: string(resource.Held),
+		Reason:   shorten(fmt.Sprintf("run %s is held: %s: %s", r.ID, r.Facts.Hold.Reason, r.Facts.Hold.Message)),
+		NextStep: fmt.Sprintf("look at it (millrace runs get %s), then let it go on (millrace runs approve %s) or end it (millrace runs drop %s)", r.ID, r.ID, r.ID),
+	}
+	if r.Lane == history {
+		st.Status = string(resource.Healthy)
+	}
+	return st
 }
 
 // nextStep says what the owner of a faulted sync can do.

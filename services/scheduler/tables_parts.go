@@ -45,6 +45,7 @@ type openPart struct {
 	partRow
 	RunOpen    bool
 	RunClosing run.State
+	RunState   run.State
 }
 
 // getOpenPart answers a part with the state of its run. NotFound where there is none.
@@ -55,8 +56,9 @@ func getOpenPart(ctx context.Context, q sqldb.Querier, name id.Part) (openPart, 
 		err  error
 	)
 	out.partRow, err = scanPart(q.QueryRow(ctx, "SELECT "+partColumns+`, (SELECT is_open FROM scheduler_runs WHERE id = run_id),
-		(SELECT closing FROM scheduler_runs WHERE id = run_id) FROM scheduler_parts WHERE run_id = ? AND part = ?`,
-		name.Run.String(), int64(name.Part)), &open, &out.RunClosing)
+		(SELECT closing FROM scheduler_runs WHERE id = run_id), (SELECT state FROM scheduler_runs WHERE id = run_id)
+		FROM scheduler_parts WHERE run_id = ? AND part = ?`,
+		name.Run.String(), int64(name.Part)), &open, &out.RunClosing, &out.RunState)
 	out.RunOpen = open == 1
 	return out, err
 }

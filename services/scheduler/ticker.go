@@ -153,6 +153,14 @@ func (s *Service) takeTick(ctx context.Context, y scheduledSync, due time.Time) 
 			return err
 		}
 	}
+	if y.takesTicks() {
+		snap, err := s.peers.snapshot(ctx, y.Workspace, y.UID)
+		if err != nil {
+			return err
+		}
+		r.SyncVersion, r.Facts.Terms = snap.Version, termsOf(snap)
+		r.Facts.Dry = !r.Facts.Terms.Guard.IsZero()
+	}
 	r.Traceparent = s.spans.begin(ctx, r)
 	var out runRow
 	err := s.db.Tx(ctx, func(tx *sqldb.Tx) error {
@@ -161,11 +169,14 @@ func (s *Service) takeTick(ctx context.Context, y scheduledSync, due time.Time) 
 		if err != nil || !due.After(known.TickTime) {
 			return err // another process took it
 		}
-		if faulted, err := pendingFault(ctx, tx, y.UID); err != nil {
+		if stopped, err := pendingStop(ctx, tx, y.UID); err != nil {
 			return err
-		} else if faulted || !y.takesTicks() {
+		} else if stopped || !y.takesTicks() {
 			known.TickTime = taken(due)
-			return putSync(ctx, tx, known)
+			if err := putSync(ctx, tx, known); err != nil {
+				return err
+			}
+			return skip(ctx, tx, y.UID)
 		}
 		if err := s.makeWay(ctx, tx, known); err != nil {
 			return err
@@ -184,11 +195,21 @@ func (s *Service) takeTick(ctx context.Context, y scheduledSync, due time.Time) 
 	return nil
 }
 
-// pendingFault says whether config is still to be told that the sync is faulted.
-func pendingFault(ctx context.Context, q sqldb.Querier, uid string) (bool, error) {
+// skip counts a tick that fell due while a run of the live lane was held.
+func skip(ctx context.Context, tx *sqldb.Tx, uid string) error {
+	r, ok, err := openRun(ctx, tx, uid, live)
+	if err != nil || !ok || r.State != run.Held {
+		return err
+	}
+	r.Facts.Skipped++
+	return updateRun(ctx, tx, r)
+}
+
+// pendingStop says whether config is still to be told that the sync takes no ticks.
+func pendingStop(ctx context.Context, q sqldb.Querier, uid string) (bool, error) {
 	var status string
 	_, ok, err := found(status, q.QueryRow(ctx, "SELECT status FROM scheduler_statuses WHERE sync_uid = ?", uid).Scan(&status))
-	return ok && status == string(resource.Faulted), err
+	return ok && status != string(resource.Healthy), err
 }
 
 // first answers the open run of the live lane if it is the sync's first one and may go on in the history lane: it is

@@ -234,12 +234,31 @@ func (r *reader) sync(n *yaml.Node) (*resource.Sync, bool) {
 		instant(r, "from", &s.From), instant(r, "until", &s.Until),
 		duration(r, "lookback", &s.Lookback), duration(r, "delay", &s.Delay),
 		word(r, "state", &s.State, nil), text(r, "trigger_limit", &s.TriggerLimit),
-		field{name: "drift", read: func(n *yaml.Node, path string) { r.drift(n, path, &s.Drift) }})...)
+		field{name: "drift", read: func(n *yaml.Node, path string) { r.drift(n, path, &s.Drift) }},
+		field{name: "guard", read: func(n *yaml.Node, path string) { r.guard(n, path, &s.Guard) }},
+		field{name: "reject_limit", read: func(n *yaml.Node, path string) {
+			r.object(n, path, float(r, "percent", &s.RejectLimit.Percent), long(r, "of", &s.RejectLimit.Of))
+		}})...)
 	return s, s.State != ""
 }
 
 func (r *reader) drift(n *yaml.Node, path string, d *resource.Drift) {
 	r.object(n, path, word(r, "added", &d.Added, nil), word(r, "dropped", &d.Dropped, nil), word(r, "narrowed", &d.Narrowed, nil))
+}
+
+func (r *reader) guard(n *yaml.Node, path string, g *resource.Guard) {
+	limit := func(name string, to **resource.GuardLimit) field {
+		return field{name: name, read: func(n *yaml.Node, path string) {
+			*to = &resource.GuardLimit{}
+			r.object(n, path, float(r, "max_percent", &(*to).MaxPercent), long(r, "min_rows", &(*to).MinRows))
+		}}
+	}
+	r.object(n, path, limit("deletes", &g.Deletes), limit("updates", &g.Updates), limit("nulls", &g.Nulls),
+		field{name: "rows", read: func(n *yaml.Node, path string) {
+			g.Rows = &resource.GuardRows{}
+			r.object(n, path, float(r, "min_percent_of_average", &g.Rows.MinPercentOfAverage))
+		}},
+		word(r, "on_breach", &g.OnBreach, nil))
 }
 
 func (r *reader) schedule(n *yaml.Node, path string, s *resource.Schedule) {

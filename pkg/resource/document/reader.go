@@ -242,6 +242,40 @@ func integer(r *reader, name string, to *int) field {
 	}}
 }
 
+// long is a field of a whole number.
+func long(r *reader, name string, to *int64) field {
+	return field{name: name, read: func(n *yaml.Node, path string) {
+		i, ok := numeric(n).(int64)
+		if !ok {
+			r.fail(n, path, "write a whole number", "is %s and must be a whole number", describe(n))
+			return
+		}
+		*to = i
+	}}
+}
+
+// float is a field of a number.
+func float(r *reader, name string, to *float64) field {
+	return field{name: name, read: func(n *yaml.Node, path string) {
+		switch v := numeric(n).(type) {
+		case int64:
+			*to = float64(v)
+		case float64:
+			*to = v
+		default:
+			r.fail(n, path, "write a number", "is %s and must be a number", describe(n))
+		}
+	}}
+}
+
+// numeric answers what a node holds, nil where it is no scalar.
+func numeric(n *yaml.Node) any {
+	if n.Kind != yaml.ScalarNode {
+		return nil
+	}
+	return scalar(n)
+}
+
 func duration(r *reader, name string, to *time.Duration) field {
 	return field{name: name, read: func(n *yaml.Node, path string) {
 		if n.Kind != yaml.ScalarNode {

@@ -79,6 +79,10 @@ func (w *writer) text(key, value string) {
 	}
 }
 
+func (w *writer) number(key string, v float64) {
+	w.put(key, scalarNode(strconv.FormatFloat(v, 'f', -1, 64)))
+}
+
 func (w *writer) time(key string, t time.Time) {
 	if !t.IsZero() {
 		w.text(key, t.UTC().Format(time.RFC3339Nano))
@@ -330,4 +334,34 @@ func (w *writer) sync(s *resource.Sync) {
 			w.text("narrowed", string(s.Drift.Narrowed))
 		})
 	}
+	w.guard(s.Guard)
+	if s.RejectLimit != (resource.RejectLimit{}) {
+		w.object("reject_limit", true, func(w *writer) {
+			w.number("percent", s.RejectLimit.Percent)
+			w.number("of", float64(s.RejectLimit.Of))
+		})
+	}
+}
+
+func (w *writer) guard(g resource.Guard) {
+	if g.IsZero() {
+		return
+	}
+	w.object("guard", false, func(w *writer) {
+		for _, x := range []struct {
+			name  string
+			limit *resource.GuardLimit
+		}{{"deletes", g.Deletes}, {"updates", g.Updates}, {"nulls", g.Nulls}} {
+			if x.limit != nil {
+				w.object(x.name, true, func(w *writer) {
+					w.number("max_percent", x.limit.MaxPercent)
+					w.number("min_rows", float64(x.limit.MinRows))
+				})
+			}
+		}
+		if g.Rows != nil {
+			w.object("rows", true, func(w *writer) { w.number("min_percent_of_average", g.Rows.MinPercentOfAverage) })
+		}
+		w.text("on_breach", string(g.OnBreach))
+	})
 }

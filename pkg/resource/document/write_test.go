@@ -289,6 +289,11 @@ func drawResource(t *rapid.T) resource.Resource {
 				Added:   rapid.SampledFrom([]resource.DriftPolicy{"", resource.DriftIgnore, resource.DriftMap, resource.DriftHold}).Draw(t, "added"),
 				Dropped: rapid.SampledFrom([]resource.DriftPolicy{"", resource.DriftHold}).Draw(t, "dropped"),
 			},
+			Guard: resource.Guard{
+				Updates: &resource.GuardLimit{MaxPercent: rapid.Float64Range(0.001, 100).Draw(t, "percent"), MinRows: rapid.Int64Range(0, 1e15).Draw(t, "rows")},
+				Rows:    &resource.GuardRows{MinPercentOfAverage: 50}, OnBreach: resource.GuardNotify,
+			},
+			RejectLimit: resource.RejectLimit{Percent: rapid.Float64Range(0.001, 100).Draw(t, "rejects"), Of: rapid.Int64Range(0, 1e15).Draw(t, "of")},
 			Schedule: rapid.SampledFrom([]resource.Schedule{
 				{}, {Every: "15m", Start: at}, {Cron: "0 6 * * *", TimeZone: "UTC"}, {Once: at}, {After: []string{"a-1", "b_2"}},
 			}).Draw(t, "schedule"),

@@ -36,6 +36,9 @@ func CheckSync(s *configv1.Sync) []fault.Violation {
 	vs = checkPolicy(vs, "drift.added", s.GetDrift().GetAdded(), "use ignore, map or hold")
 	vs = checkPolicy(vs, "drift.dropped", s.GetDrift().GetDropped(), "use hold")
 	vs = checkPolicy(vs, "drift.narrowed", s.GetDrift().GetNarrowed(), "use hold")
+	if n := s.GetGuard().GetOnBreach(); configv1.GuardAction_name[int32(n)] == "" {
+		vs = append(vs, fault.Violation{Field: "guard.on_breach", Message: fmt.Sprintf("unknown action %d", n), Fix: "use hold or notify"})
+	}
 	switch w := s.GetSchedule().GetWhen().(type) {
 	case *configv1.Schedule_Every:
 		vs = checkGiven(vs, "schedule.every", w.Every.GetEvery() != "", "write a duration such as 15m, or hourly, daily, weekly, monthly")

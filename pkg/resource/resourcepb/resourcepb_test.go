@@ -194,8 +194,11 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			Mode: oneOf(t, "mode", "", resource.Incremental, resource.Full), Schedule: schedule(t), From: instant(t, "from"), Until: instant(t, "until"),
 			Lookback: duration(t, "lookback"), Delay: duration(t, "delay"),
 			State: oneOf(t, "state", "", resource.Draft, resource.Active, resource.Paused), TriggerLimit: text(t, "limit"),
-			Status: oneOf(t, "status", "", resource.Healthy, resource.Faulted, resource.Held, resource.ResyncRequired),
-			Reason: text(t, "reason"), NextStep: text(t, "next"), Version: rapid.Int64().Draw(t, "sync version"),
+			Guard: oneOf(t, "guard", resource.Guard{}, resource.Guard{Deletes: &resource.GuardLimit{MaxPercent: 20, MinRows: 100}, OnBreach: resource.GuardHold},
+				resource.Guard{Updates: &resource.GuardLimit{}, Nulls: &resource.GuardLimit{MinRows: 1}, Rows: &resource.GuardRows{MinPercentOfAverage: 50}}),
+			RejectLimit: oneOf(t, "reject limit", resource.RejectLimit{}, resource.RejectLimit{Percent: 50, Of: 1000}),
+			Status:      oneOf(t, "status", "", resource.Healthy, resource.Faulted, resource.Held, resource.ResyncRequired),
+			Reason:      text(t, "reason"), NextStep: text(t, "next"), Version: rapid.Int64().Draw(t, "sync version"),
 			Drift: resource.Drift{
 				Added:    oneOf(t, "added", "", resource.DriftIgnore, resource.DriftMap, resource.DriftHold),
 				Dropped:  oneOf(t, "dropped", "", resource.DriftHold),

@@ -1,0 +1,63 @@
+package millrace
+
+import (
+	"strings"
+
+	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
+)
+
+// stateOf answers a run's state, and that what it counts is of a dry pass.
+func stateOf(r *schedulerv1.Run) string {
+	if r.GetDry() {
+		return word(r.GetState()) + ", dry pass: counts are what the run would do"
+	}
+	return word(r.GetState())
+}
+
+// drawHold draws why a run is held, or was, and what its owner can do; and what else it noticed.
+func drawHold(t *table, r *schedulerv1.Run) {
+	held := r.GetState() == schedulerv1.RunState_RUN_STATE_HELD
+	if h := r.GetHold(); h != nil {
+		name := "was held"
+		if held {
+			name = "held"
+		}
+		t.row(name, h.GetMessage()+" (reason: "+h.GetReason()+")")
+		for _, x := range h.GetSamples() {
+			t.row("", "would be "+x.GetEffect()+": "+strings.Join(x.GetKeyValues(), ", "))
+		}
+		if held {
+			t.row("approve", h.GetApprove()+": millrace runs approve "+r.GetId())
+			t.row("drop", h.GetDrop()+": millrace runs drop "+r.GetId())
+		}
+	}
+	for _, c := range r.GetDrift() {
+		t.row("column", changeOf(c))
+		t.fact("", c.GetChoices())
+	}
+	if n := r.GetSkippedTicks(); n > 0 {
+		t.row("skipped", number(n)+" ticks of the schedule while it was held")
+	}
+	for _, text := range r.GetNotices() {
+		t.row("notice", text)
+	}
+	for _, text := range r.GetWaitingFor() {
+		t.row("waits for", text)
+	}
+}
+
+func changeOf(c *schedulerv1.ColumnChange) string {
+	text := c.GetColumn() + " " + c.GetChange()
+	switch {
+	case c.GetWas() != "" && c.GetIs() != "":
+		text += " from " + c.GetWas() + " to " + c.GetIs()
+	case c.GetIs() != "":
+		text += ", " + c.GetIs()
+	case c.GetWas() != "":
+		text += ", was " + c.GetWas()
+	}
+	if c.GetAction() != "" {
+		text += ": " + c.GetAction()
+	}
+	return text
+}
