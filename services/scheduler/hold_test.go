@@ -32,9 +32,11 @@ func (m *mesh) updates(l *schedulerv1.PartLease, rows int64) {
 	m.t.Helper()
 	r := result(l, 0, 0, 0, rows, 0, true)
 	r.Counts.Created, r.Counts.Updated = 0, rows
-	if l.GetDry() {
-		r.Samples = []*schedulerv1.EffectSample{{Effect: "updated", KeyValues: []string{"1"}}, {Effect: "updated", KeyValues: []string{"2"}}}
+	if !l.GetDry() {
+		require.NoError(m.t, m.ingested(r))
+		return
 	}
+	r.Samples = []*schedulerv1.EffectSample{{Effect: "updated", KeyValues: []string{"1"}}, {Effect: "updated", KeyValues: []string{"2"}}}
 	_, err := m.work.ReportIngested(m.t.Context(), &schedulerv1.ReportIngestedRequest{Result: r})
 	require.NoError(m.t, err)
 }

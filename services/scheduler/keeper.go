@@ -236,11 +236,12 @@ func (k *keeper) fence(ctx context.Context, p partRow) error {
 	gone := false
 	err = k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx, now time.Time) error {
 		gone = false
-		have, err := getPart(ctx, tx, p.Run, p.Part)
+		r, have, err := runAndPart(ctx, tx, id.Part{Run: p.Run, Part: p.Part})
 		if err != nil || have.Epoch != p.Epoch || have.Fence > p.Epoch {
 			return err
 		}
 		switch {
+		case r.Facts.Dry: // nothing of it is in the store
 		case have.State != run.Complete:
 			err = k.foldAll(ctx, tx, now, &have, applied)
 		case have.Part > 0 && rowsOf(applied, have.Epoch) != have.Account.Ingested:

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -424,6 +425,11 @@ func (s *ingestionService) commit(r *schedulerv1.IngestResult) bool {
 	p.Run, _ = id.ParseRun(r.GetBatch().GetRun())
 	if r.GetBatch().GetEpoch() < s.fences[p] {
 		return false
+	}
+	for _, a := range s.applied[p] {
+		if proto.Equal(a.GetBatch(), r.GetBatch()) {
+			return true // its batch key is there
+		}
 	}
 	s.applied[p] = append(s.applied[p], r)
 	return true
