@@ -38,14 +38,20 @@ type five struct {
 // startFive starts the five services as processes of their own, with NATS, PostgreSQL and Redis beside them.
 func startFive(t *testing.T) five {
 	t.Helper()
+	return startFiveOn(t, testenv.NATSServer(t), testenv.Postgres(t), testenv.Postgres(t))
+}
+
+// startFiveOn starts them over a broker and databases for the control tables and the store. The extractor has arguments of
+// its own.
+func startFiveOn(t *testing.T, broker *testenv.NATS, sql, store string, extractor ...string) five {
+	t.Helper()
 	dir := t.TempDir()
 	shared := []string{
-		"--http", "none", "--nats", testenv.NATSServer(t).URL, "--quota", testenv.Redis(t), "--keys", "file:" + filepath.Join(dir, "keys.json"),
+		"--http", "none", "--nats", broker.URL, "--quota", testenv.Redis(t), "--keys", "file:" + filepath.Join(dir, "keys.json"),
 	}
-	sql, store := testenv.Postgres(t), testenv.Postgres(t)
 	own := map[string][]string{
 		"config": {"--sql", sql}, "scheduler": {"--sql", sql}, "ingestion": {"--store", store},
-		"extractor": {"--files-roots", "/"}, "mapper": {},
+		"extractor": append(extractor, "--files-roots", "/"), "mapper": {},
 	}
 	var f five
 	byName := map[string]*child{}
