@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 )
 
 // mishap is a fault: something that is to go wrong at the nth event of its sort.
@@ -100,13 +102,15 @@ type plot struct {
 	open     []time.Time // of faults that no progress has followed yet
 	recovery []time.Duration
 	runs     int64
+	batches  map[string]bool // that the broker has acked
+	rows     int64           // in them
 	lost     int64
 	doubled  int64
 	err      error // of the test's own hands
 }
 
 func newPlot(s *stage, src source) *plot {
-	return &plot{source: src, stage: s, epochs: map[part]uint32{}, changed: make(chan struct{}), mute: map[part]bool{}, late: map[part]*nats.Msg{}, kinds: map[string]int{}}
+	return &plot{source: src, stage: s, epochs: map[part]uint32{}, changed: make(chan struct{}), mute: map[part]bool{}, batches: map[string]bool{}, late: map[part]*nats.Msg{}, kinds: map[string]int{}}
 }
 
 // begin arms the faults of a run. Those of earlier runs that did not come about stay.
@@ -182,6 +186,16 @@ func (p *plot) over() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.runs++
+}
+
+// acked notes a batch that the broker has acked: the extractor says so, more than once where it is not heard.
+func (p *plot) acked(b *schedulerv1.BatchRef, rows int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if name := b.String(); !p.batches[name] {
+		p.batches[name] = true
+		p.rows += rows
+	}
 }
 
 // judged notes what the comparison with the fold found.

@@ -16,6 +16,7 @@ import (
 type totals struct {
 	seeds    int
 	runs     int64
+	rows     int64 // acked
 	lost     int64
 	doubled  int64
 	kinds    map[string]int
@@ -29,6 +30,7 @@ func (s *totals) add(p *plot) {
 	defer p.mu.Unlock()
 	s.seeds++
 	s.runs += p.runs
+	s.rows += p.rows
 	s.lost += p.lost
 	s.doubled += p.doubled
 	for k, n := range p.kinds {
@@ -68,7 +70,7 @@ func (m *mesh) report(t *testing.T) {
 		verdict = ", FAILED"
 	}
 	_, _ = fmt.Fprintf(os.Stdout, "%s: seeds %d, runs %d, faults %d, rows acked %d, applied %d, duplicates absorbed %d (repeated %d, fenced %d), lost %d, doubled %d, recovery p50 %s p99 %s%s\n%s\n",
-		t.Name(), all.seeds, all.runs, faults, m.stage.rows, rows, outcomes["repeated"]+outcomes["fenced"], outcomes["repeated"], outcomes["fenced"],
+		t.Name(), all.seeds, all.runs, faults, all.rows, rows, outcomes["repeated"]+outcomes["fenced"], outcomes["repeated"], outcomes["fenced"],
 		all.lost, all.doubled, quantile(all.recovery, 50), quantile(all.recovery, 99), verdict, strings.Join(lines, "\n"))
 }
 

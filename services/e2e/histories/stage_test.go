@@ -21,7 +21,6 @@ type stage struct {
 	mu     sync.Mutex
 	plots  map[string]*plot // by workspace
 	byRun  map[string]*plot
-	rows   int64 // that extractors reported as held by the broker
 	totals totals
 
 	// steady is held for reading by seeds whose run needs its snapshot to live, and for writing by a restart of the
@@ -116,6 +115,7 @@ func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts .
 		}
 	case *schedulerv1.ReportExtractedRequest:
 		b := r.GetBatch()
+		p.acked(b, r.GetRows())
 		if p.take(onReport, zombieReports) {
 			p.outlive(ctx, part{b.GetRun(), b.GetPart(), b.GetEpoch()}, zombieReports)
 		}
@@ -138,13 +138,10 @@ func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts .
 
 // done tells the plot what a call has moved.
 func (c conn) done(ctx context.Context, p *plot, args any) {
-	switch r := args.(type) {
+	switch args.(type) {
 	case *schedulerv1.ReportIngestedRequest:
 		p.progress()
 	case *schedulerv1.ReportExtractedRequest:
-		c.stage.mu.Lock()
-		c.stage.rows += r.GetRows()
-		c.stage.mu.Unlock()
 		if p.take(onReport, sourceCut) {
 			p.disturb(ctx, sourceCut)
 		}
