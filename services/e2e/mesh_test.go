@@ -136,7 +136,7 @@ func requireState(t *testing.T, r *schedulerv1.Run, want schedulerv1.RunState) {
 // digest answers the store's digest and how many profiles and events it covers.
 func (m mesh) digest(t *testing.T) *ingestionv1.GetStoreDigestResponse {
 	t.Helper()
-	res, err := m.ingestion.GetStoreDigest(t.Context(), &ingestionv1.GetStoreDigestRequest{Workspace: m.workspace})
+	res, err := m.ingestion.GetStoreDigest(t.Context(), digestRequest(m.workspace))
 	require.NoError(t, err)
 	return res
 }
@@ -164,4 +164,8 @@ func (m mesh) events(t *testing.T, sync string) []*ingestionv1.Event {
 			return all
 		}
 	}
+}
+
+func digestRequest(workspace string) *ingestionv1.GetStoreDigestRequest {
+	return &ingestionv1.GetStoreDigestRequest{Workspace: workspace}
 }

@@ -42,6 +42,19 @@ func (w warehouse) exec(t *testing.T, statements ...string) {
 	require.NoError(t, db.Close())
 }
 
+// writable says whether nobody in this process has the file open for reading.
+func (w warehouse) writable(t *testing.T) bool {
+	t.Helper()
+	db, err := sql.Open("duckdb", w.path)
+	if err == nil {
+		_, err = db.ExecContext(t.Context(), "CREATE OR REPLACE TABLE free (i INTEGER)")
+	}
+	if db != nil {
+		require.NoError(t, db.Close())
+	}
+	return err == nil
+}
+
 // documents answers the connection, model, mapping and sync of the customers, all named id. plan is the rule for the
 // column plan.
 func (w warehouse) documents(id, plan string) string {
