@@ -104,14 +104,48 @@ func (c *consumer) reconcile(ctx context.Context) error {
 	if err := c.bus.forget(ctx, c.stream, c.durable); err != nil {
 		return err
 	}
-	cons, err := c.bus.js.CreateOrUpdateConsumer(ctx, string(c.stream), consumerConfig(c.durable, c.maxAckPending))
+	cons, err := c.make(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // retry says what was being done
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cons = cons
 	return nil
+}
+
+// spareNames is how many names a durable may have. The broker refuses a name for ever once the file of its state is damaged;
+// every process then comes to the same next one.
+const spareNames = 4
+
+// make makes the durable under its own name, or under the next one that the broker takes.
+func (c *consumer) make(ctx context.Context) (cons jetstream.Consumer, err error) {
+	name := c.durable
+	for i := 2; i <= spareNames+1; i++ {
+		cons, err = c.bus.js.CreateOrUpdateConsumer(ctx, string(c.stream), consumerConfig(name, c.maxAckPending))
+		if !spoilt(err) {
+			return cons, err //nolint:wrapcheck // retry says what was being done
+		}
+		if c.trouble.now() {
+			c.bus.log.Warn("the broker can not have a consumer of this name; the next one is tried", "stream", string(c.stream), "consumer", name, "error", err)
+		}
+		name = fmt.Sprintf("%s_%d", c.durable, i)
+	}
+	return nil, err //nolint:wrapcheck // retry says what was being done
+}
+
+// Error codes of the broker that jetstream has no names for.
+const (
+	consumerStoreFailed = 10012 // the files of a consumer of this name are damaged
+	consumerMultiple    = 10099 // the stream has its consumer under another name
+	consumerNotUnique   = 10100 // the same of consumers with filters
+)
+
+// spoilt says whether a consumer can not be made under its name and may be under the next.
+func spoilt(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == consumerStoreFailed ||
+		api.ErrorCode == consumerMultiple || api.ErrorCode == consumerNotUnique)
 }
 
 // work is one worker: it pulls a message when its hands are free, until soft ends.
