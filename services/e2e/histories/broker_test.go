@@ -98,7 +98,8 @@ func (b *broker) seen(stream string, m *nats.Msg) {
 		p.made(f.kind)
 	case extractorCut:
 		if !b.stage.steady.TryLock() {
-			p.again(f) // another seed's snapshot must live
+			b.stage.mapper.cut() // another seed's snapshot must live
+			p.made(mapperCut)
 			return
 		}
 		b.stage.extractor.cut()
