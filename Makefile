@@ -33,18 +33,18 @@ demo: ## build, load a sample warehouse into the platform, show what came in (KE
 	@bin/millrace demo --run $(if $(KEEP),--keep)
 
 test: $(BIN)/gotestsum ## all tests, on real PostgreSQL, Redis and NATS (found or installed)
-	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/test.json -- -timeout 20m ./gen/... ./pkg/... ./services/...
-	@$(MAKE) --no-print-directory race no-skips
+	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/test.json -- -timeout 20m $$($(GO) list ./gen/... ./pkg/... ./services/... | grep -v /services/e2e)
+	@$(MAKE) --no-print-directory race e2e mutants no-skips
 
 race: $(BIN)/gotestsum ## the packages with goroutines of their own, with the race detector
 	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/race.json -- -race -short -timeout 20m $(RACE)
 
 .PHONY: no-skips
 no-skips:
-	@if grep -h '"Action":"skip"' .bin/test.json .bin/race.json | grep '"Test":'; then echo "The tests above were skipped."; test "$$CI" != true; fi
+	@if grep -h '"Action":"skip"' .bin/test.json .bin/race.json .bin/e2e.json .bin/mutants.json | grep '"Test":'; then echo "The tests above were skipped."; test "$$CI" != true; fi
 
-e2e: $(BIN)/gotestsum ## the end-to-end scenarios alone, in one process and as five
-	@$(BIN)/gotestsum --format testname -- -count=1 -timeout 30m ./services/e2e/...
+e2e: $(BIN)/gotestsum ## whole meshes alone: scenarios, kill points, faults and random histories, in their short form
+	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/e2e.json -- -p 1 -count=1 -timeout 30m ./services/e2e ./services/e2e/histories
 
 # In the folder of a package go test shows what a test that passes prints.
 soak: ## the long forms: 2,000 random histories with faults (SEEDS), random kills for 5m (KILLS_FOR); prints what was lost
@@ -55,7 +55,7 @@ bench: bin/millrace ## measure: ceilings first, then the workloads of the same r
 	@$(GO) run ./services/e2e/bench $(if $(FULL),--full) --out bench.json
 
 mutants: $(BIN)/gotestsum ## break the code on purpose, rule by rule: a test must find each out
-	@$(BIN)/gotestsum --format testname -- -count=1 -timeout 20m ./services/e2e/mutants
+	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/mutants.json -- -count=1 -timeout 20m ./services/e2e/mutants
 
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' pkg services | xargs -n1 dirname | sort -u); do \

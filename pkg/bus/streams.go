@@ -62,11 +62,22 @@ func (b *Bus) reconcile(ctx context.Context) error {
 	b.reconMu.Lock()
 	defer b.reconMu.Unlock()
 	for _, c := range configs(b.maxBytes, b.settings.Replicas) {
-		if _, err := b.js.CreateOrUpdateStream(ctx, c); err != nil {
-			return err //nolint:wrapcheck // retry and its callers say what was being done
+		if err := b.makeStream(ctx, c); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// makeTimeout bounds one request for a stream: a cluster that is asked for the same stream by several processes at once
+// does not answer all of them.
+const makeTimeout = 3 * time.Second
+
+func (b *Bus) makeStream(ctx context.Context, c jetstream.StreamConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
+	defer cancel()
+	_, err := b.js.CreateOrUpdateStream(ctx, c)
+	return err //nolint:wrapcheck // retry and its callers say what was being done
 }
 
 // restore makes streams that are missing, and says whether that went well. It waits a little first: a stream that is made

@@ -1,7 +1,7 @@
 package testenv
 
 import (
-	"fmt"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -88,7 +88,7 @@ func (p *PostgreSQL) start() error {
 		return err
 	}
 	if err := until(proc, func() error { return pingPostgres(p.URL) }); err != nil {
-		return fmt.Errorf("%w (%v)", err, proc.kill())
+		return errors.Join(err, proc.kill())
 	}
 	p.proc = proc
 	return nil

@@ -83,7 +83,7 @@ func TestNumbersInMetadataAreNotBelieved(t *testing.T) {
 
 // nested answers a type that many lists deep.
 func nested(depth int) arrow.DataType {
-	var t arrow.DataType = arrow.PrimitiveTypes.Int64
+	t := arrow.PrimitiveTypes.Int64
 	for range depth {
 		t = arrow.ListOf(t)
 	}

@@ -17,6 +17,12 @@ import (
 
 // TestOneProcess plays the scenarios with every service in this process and everything embedded.
 func TestOneProcess(t *testing.T) {
+	play(t, allInOne(t))
+}
+
+// allInOne answers a Millrace of one process, in this one, with its default settings.
+func allInOne(t *testing.T) mesh {
+	t.Helper()
 	p, err := app.Start(t.Context(), app.Options{
 		Modules:       []app.Module{config.Module(), scheduler.Module(), extractor.Module(), mapper.Module(), ingestion.Module()},
 		Settings:      app.Settings{Data: t.TempDir(), GRPC: "127.0.0.1:0", HTTP: "none"},
@@ -26,7 +32,7 @@ func TestOneProcess(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Stop(t.Context())) })
 	conn := dial(t, p.Addr())
-	play(t, clients(conn, conn, conn))
+	return clients(conn, conn, conn)
 }
 
 // five is the mesh as five processes.

@@ -73,8 +73,8 @@ func (m *mesh) written(runID string, rows int64) *schedulerv1.Run {
 	m.updates(l, rows)
 	require.NoError(m.t, m.complete(l, 1, rows))
 	done := m.reaches(runID, runSucceeded)
-	require.EqualValues(m.t, rows, done.GetCounts().GetUpdated())
-	require.EqualValues(m.t, rows, done.GetCounts().GetRead(), "the dry pass is not counted")
+	require.Equal(m.t, rows, done.GetCounts().GetUpdated())
+	require.Equal(m.t, rows, done.GetCounts().GetRead(), "the dry pass is not counted")
 	require.True(m.t, done.GetCertificate().GetBalanced())
 	require.False(m.t, done.GetDry())
 	return done

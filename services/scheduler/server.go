@@ -99,7 +99,11 @@ func (s *Service) toRun(ctx context.Context, r runRow) (*schedulerv1.Run, error)
 		return nil, err
 	}
 	out := toRun(r, total(r, have))
-	out.WaitingFor, err = waitsFor(ctx, s.db, r, have)
+	if out.WaitingFor, err = waitsFor(ctx, s.db, r, have); err != nil {
+		return nil, err
+	}
+	batches, err := s.waitsForBatches(ctx, s.db, have)
+	out.WaitingFor = append(out.WaitingFor, batches...)
 	return out, err
 }
 
@@ -330,7 +334,11 @@ func (s *server) ListParts(ctx context.Context, req *schedulerv1.ListPartsReques
 		return nil, err
 	}
 	for _, p := range found {
-		out.Parts = append(out.Parts, toPart(p.waitingFor(alone)))
+		x := toPart(p.waitingFor(alone))
+		if x.Missing, err = missingOf(ctx, s.db, p); err != nil {
+			return nil, err
+		}
+		out.Parts = append(out.Parts, x)
 	}
 	return out, nil
 }
