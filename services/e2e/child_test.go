@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -19,14 +20,15 @@ import (
 
 // child is a process of the mesh that can be killed and started again with the same arguments.
 type child struct {
-	name string
-	from *build
-	args []string
-	env  []string // beside this process's own
-	addr string
-	log  string
-	cmd  *exec.Cmd
-	done chan struct{}
+	name  string
+	from  *build
+	under []string // what the program is started by, if anything: a command and its arguments
+	args  []string
+	env   []string // beside this process's own
+	addr  string
+	log   string
+	cmd   *exec.Cmd
+	done  chan struct{}
 }
 
 // newChild prepares a process that serves gRPC on a free port of its own.
@@ -62,7 +64,8 @@ func (c *child) start(t *testing.T) {
 	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, log.Close()) }()
-	c.cmd = exec.CommandContext(context.Background(), c.from.binary(t, c.name), c.args...)
+	line := slices.Concat(c.under, []string{c.from.binary(t, c.name)}, c.args)
+	c.cmd = exec.CommandContext(context.Background(), line[0], line[1:]...) //nolint:gosec // a program of the test
 	c.cmd.Env = append(c.cmd.Environ(), c.env...)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

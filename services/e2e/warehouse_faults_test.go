@@ -32,7 +32,7 @@ func requireLike(t *testing.T, m mesh, want, got *schedulerv1.Run) {
 	requireState(t, got, schedulerv1.RunState_RUN_STATE_SUCCEEDED)
 	require.Equal(t, want.GetCounts().String(), got.GetCounts().String())
 	require.Equal(t, want.GetCertificate().GetRowsDigest(), got.GetCertificate().GetRowsDigest())
-	require.EqualValues(t, want.GetCounts().GetRead(), m.digest(t).GetProfiles())
+	require.Equal(t, want.GetCounts().GetRead(), m.digest(t).GetProfiles())
 }
 
 // tries answers how often the parts of a run have failed.

@@ -148,7 +148,7 @@ func (s *Service) approve(ctx context.Context, w id.Workspace, runID id.Run) (ru
 			return err
 		}
 		r.Facts.Approved = append(slices.Clone(r.Facts.Approved), r.Facts.Hold.Reason)
-		if r.Facts.Dry {
+		if r.Facts.Dry && r.Facts.Hold.Reason == fault.ReasonGuardBreached.Word() { // the dry pass is over
 			if r, err = s.write(ctx, tx, now, r); err != nil {
 				return err
 			}

@@ -205,6 +205,31 @@ func TestTooManyRejectsHoldARunInItsMiddle(t *testing.T) {
 	})
 }
 
+func TestADryPassThatIsHeldForItsRejectsGoesOnDry(t *testing.T) {
+	m := start(t, "sqlite:"+t.TempDir()+"/c.db", quick())
+	m.load()
+	m.config.terms.RejectLimit = &configv1.RejectLimit{Percent: 50, Of: 3}
+	r := m.trigger(&schedulerv1.TriggerRunRequest{})
+	m.plan("20", "20")
+	rejecting := func(l *schedulerv1.PartLease) error {
+		require.NoError(t, m.published(l, 0, 3))
+		x := result(l, 0, 0, 0, 3, 3, true)
+		_, err := m.work.ReportIngested(t.Context(), &schedulerv1.ReportIngestedRequest{Result: x})
+		return err
+	}
+	l := m.lease()
+	require.NoError(t, rejecting(l))
+	m.reaches(r.GetId(), runHeld)
+	require.NoError(t, m.ends(&schedulerv1.CompletePartRequest{Run: l.GetRun(), Part: l.GetPart(), Epoch: l.GetEpoch(), Released: true}))
+	_, err := m.approve(r.GetId())
+	require.NoError(t, err)
+	l = m.lease()
+	require.True(t, l.GetDry(), "the dry pass is not over")
+	require.NoError(t, rejecting(l))
+	require.NoError(t, m.complete(l, 1, 3))
+	require.False(t, m.lease().GetDry())
+}
+
 func TestASmallRunIsJudgedByItsRejectsAtItsEnd(t *testing.T) {
 	m := start(t, "sqlite:"+t.TempDir()+"/c.db", quick())
 	m.config.terms.RejectLimit = &configv1.RejectLimit{Percent: 50, Of: 1000}

@@ -1,0 +1,354 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
+	"millrace.dev/pkg/testenv"
+)
+
+// recovery bounds how long a run may stand still after the broker is back.
+const recovery = 30 * time.Second
+
+// moves waits until the run has brought more rows in than it has now, or has ended; at most `recovery`.
+func (p *plant) moves(t *testing.T, id string) {
+	t.Helper()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), recovery)
+	defer cancel()
+	first := int64(-1)
+	p.until(ctx, t, id, func(r *schedulerv1.Run) bool {
+		if first < 0 {
+			first = r.GetIngestedRows()
+		}
+		return over(r) || r.GetIngestedRows() > first
+	})
+	t.Logf("progress again %v after the broker is back", time.Since(began).Round(100*time.Millisecond))
+}
+
+// TestF15ABrokerThatHangsDelaysARun stops the broker for ten seconds in the middle of publishes.
+func TestF15ABrokerThatHangsDelaysARun(t *testing.T) {
+	n := testenv.NATSServer(t)
+	p := newPlant(t, site{nats: n.URL})
+	id := p.begin(t, newWarehouse(t, faultRows))
+	p.midway(t, id)
+	n.Pause()
+	last(t, 10*time.Second)
+	p.running(t, id)
+	n.Resume()
+	p.moves(t, id)
+	p.whole(t, id, faultRows)
+}
+
+// TestF16AKilledBrokerDelaysARun kills the only broker, the leader of three, and all three.
+func TestF16AKilledBrokerDelaysARun(t *testing.T) {
+	t.Run("the only one", func(t *testing.T) {
+		n := testenv.NATSServer(t)
+		p := newPlant(t, site{nats: n.URL})
+		id := p.begin(t, newWarehouse(t, faultRows))
+		p.midway(t, id)
+		n.Kill()
+		n.Start()
+		p.moves(t, id)
+		p.whole(t, id, faultRows)
+	})
+	t.Run("of three", func(t *testing.T) {
+		servers := testenv.NATSCluster(t, 3, nil)
+		urls := servers[0].URL + "," + servers[1].URL + "," + servers[2].URL
+		p := newPlant(t, site{nats: urls, more: map[string][]string{"": {"--nats-replicas", "3"}}})
+		id := p.begin(t, newWarehouse(t, faultRows))
+		p.midway(t, id)
+		_, js := look(t, urls)
+		leader := servers[leaderOf(t, js, "ROWS")]
+		leader.Kill()
+		p.moves(t, id)
+		p.whole(t, id, faultRows)
+		leader.Start()
+
+		id = p.trigger(t, "customers", full)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		p.until(ctx, t, id, func(r *schedulerv1.Run) bool {
+			require.False(t, over(r), "the run ended before the cluster could be killed")
+			return r.GetIngestedRows() > 0
+		})
+		for _, n := range servers {
+			n.Kill()
+		}
+		for _, n := range servers {
+			n.Launch()
+		}
+		for _, n := range servers {
+			n.Wait()
+		}
+		p.moves(t, id)
+		again := p.end(t, id)
+		requireState(t, again, schedulerv1.RunState_RUN_STATE_SUCCEEDED)
+		require.EqualValues(t, faultRows, again.GetCounts().GetUnchanged())
+		require.Equal(t, calmRun(t, faultRows).digest, p.digest(t).GetDigest())
+	})
+}
+
+// leaderOf answers which server of the cluster leads a stream.
+func leaderOf(t *testing.T, js jetstream.JetStream, stream string) int {
+	t.Helper()
+	s, err := js.Stream(t.Context(), stream)
+	require.NoError(t, err)
+	i := strings.Index("012", strings.TrimPrefix(s.CachedInfo().Cluster.Leader, "n"))
+	require.GreaterOrEqual(t, i, 0)
+	return i
+}
+
+// many batches are half of what a run has.
+const many = faultRows / 400
+
+// filled starts a run while the mapper stands still, and waits until ROWS holds messages and takes no more for a moment.
+// What is done to the broker's store then hits batches that were published and not worked on.
+func filled(t *testing.T, p *plant, n *testenv.NATS, w warehouse, batches uint64) string {
+	t.Helper()
+	_, js := look(t, n.URL)
+	p.byName["mapper"].stop(t)
+	id := p.begin(t, w)
+	soon(t, "ROWS holds batches", func() bool { return inStream(t, js, "ROWS") >= batches })
+	return id
+}
+
+// TestF17AWipedOrOldStoreDelaysARun takes the broker's store away while it holds published batches, and gives it back as
+// it was before.
+func TestF17AWipedOrOldStoreDelaysARun(t *testing.T) {
+	t.Run("wiped", func(t *testing.T) {
+		n := testenv.NATSServer(t)
+		p := newPlant(t, site{nats: n.URL})
+		id := filled(t, p, n, newWarehouse(t, faultRows), many)
+		n.Kill()
+		require.NoError(t, os.RemoveAll(n.Store()))
+		n.Start()
+		p.byName["mapper"].resume(t)
+		p.whole(t, id, faultRows)
+		require.Contains(t, p.byName["scheduler"].text(t), "published batches are not accounted for", "batches were lost")
+	})
+	t.Run("rolled back", func(t *testing.T) {
+		n := testenv.NATSServer(t)
+		p := newPlant(t, site{nats: n.URL})
+		w := newWarehouse(t, faultRows)
+		p.apply(t, "", w.documents("customers", asIs))
+		_, js := look(t, n.URL)
+		p.byName["mapper"].stop(t)
+		id := p.trigger(t, "customers")
+		soon(t, "ROWS holds batches", func() bool { return inStream(t, js, "ROWS") >= 5 })
+		n.Kill()
+		old := filepath.Join(t.TempDir(), "old")
+		require.NoError(t, os.CopyFS(old, os.DirFS(n.Store())))
+		n.Start()
+		soon(t, "ROWS holds all batches", func() bool { return inStream(t, js, "ROWS") >= faultRows/200 })
+		n.Kill()
+		require.NoError(t, os.RemoveAll(n.Store()))
+		require.NoError(t, os.CopyFS(n.Store(), os.DirFS(old)))
+		n.Start()
+		p.byName["mapper"].resume(t)
+		p.whole(t, id, faultRows)
+		require.Contains(t, p.byName["scheduler"].text(t), "published batches are not accounted for", "batches were lost")
+	})
+}
+
+// TestF18AFullDiskOfTheBrokerPausesARun fills the file system of the broker's store, gives the space back and restarts the
+// broker, which takes nothing before.
+func TestF18AFullDiskOfTheBrokerPausesARun(t *testing.T) {
+	root := newTmpfs(t, "24m")
+	n := testenv.NATSServer(t, testenv.NATSStore(filepath.Join(root, "store")))
+	p := newPlant(t, site{nats: n.URL})
+	_, js := look(t, n.URL)
+	w := newWarehouse(t, faultRows)
+	p.apply(t, "", w.documents("customers", asIs))
+	p.byName["mapper"].stop(t)
+	id := p.trigger(t, "customers")
+	soon(t, "ROWS holds batches", func() bool { return inStream(t, js, "ROWS") > 0 })
+	ballast := fill(t, root)
+	p.byName["extractor"].says(t, "the stream takes no messages; waiting", 0)
+	p.running(t, id)
+	require.Contains(t, n.Log(), "no space left on device")
+	acked := acks(t, p, id)
+
+	require.NoError(t, os.Remove(ballast))
+	n.Kill()
+	n.Start()
+	require.GreaterOrEqual(t, inStream(t, js, "ROWS"), acked, "what the broker has acked it still holds")
+	p.byName["mapper"].resume(t)
+	p.whole(t, id, faultRows)
+}
+
+// acks answers how many batches the extractor has reported, which it does once the broker has acked them.
+func acks(t *testing.T, p *plant, id string) uint64 {
+	t.Helper()
+	var n uint64
+	for _, v := range epochs(t, p, id) {
+		n += uint64(v) //nolint:gosec // a count
+	}
+	return n
+}
+
+// fill writes a file until its file system is full.
+func fill(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "ballast")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	defer func() { _ = f.Close() }() // full
+	for size := 64 << 10; size > 0; size /= 2 {
+		for err = nil; err == nil; {
+			_, err = f.Write(make([]byte, size))
+		}
+	}
+	return path
+}
+
+// TestF19AFullStreamPausesARun stops the mapper until ROWS has reached its MaxBytes.
+func TestF19AFullStreamPausesARun(t *testing.T) {
+	n := testenv.NATSServer(t)
+	p := newPlant(t, site{nats: n.URL, more: map[string][]string{"": {"--nats-max-bytes", "262144"}}})
+	id := filled(t, p, n, newWarehouse(t, faultRows), 20)
+	p.byName["extractor"].says(t, "maximum bytes exceeded", 0)
+	last(t, 5*time.Second) // longer than a lease
+	p.running(t, id)
+	require.NotContains(t, p.byName["scheduler"].text(t), "lease lost", "an extractor that waits for space keeps its part")
+	p.byName["mapper"].resume(t)
+	p.whole(t, id, faultRows)
+}
+
+// refusals answers publishes to a subject in the broker's place, before it does: what is refused so is of unknown fate,
+// for the broker itself may have taken it.
+type refusals struct {
+	sync.Mutex
+	at map[string][]time.Time // tries by message id
+}
+
+// TestF20RefusedPublishesAreTriedAgainUnderTheirIDs answers the first three tries of every batch that something is wrong.
+func TestF20RefusedPublishesAreTriedAgainUnderTheirIDs(t *testing.T) {
+	const refused = 3
+	n := testenv.NATSServer(t)
+	p := newPlant(t, site{nats: n.URL, batch: 2000})
+	nc, _ := look(t, n.URL)
+	seen := refusals{at: map[string][]time.Time{}}
+	answers := []jetstream.APIError{
+		{Code: 429, ErrorCode: 10167, Description: "too many requests"},
+		{Code: 503, ErrorCode: 10077, Description: "maximum bytes exceeded"},
+		{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"},
+	}
+	_, err := nc.Subscribe("millrace.rows", func(m *nats.Msg) {
+		seen.Lock()
+		defer seen.Unlock()
+		id := m.Header.Get(nats.MsgIdHdr)
+		if seen.at[id] = append(seen.at[id], time.Now()); len(seen.at[id]) <= refused {
+			body, err := json.Marshal(map[string]any{"error": answers[rand.IntN(len(answers))]}) //nolint:gosec // any of them
+			if err == nil {
+				_ = m.Respond(body) // an answer that is lost refuses nothing
+			}
+		}
+	})
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	id := p.begin(t, newWarehouse(t, faultRows))
+	p.whole(t, id, faultRows)
+
+	seen.Lock()
+	defer seen.Unlock()
+	require.Len(t, seen.at, faultRows/2000, "no batch goes under a second id")
+	waits := map[time.Duration]bool{}
+	for id, at := range seen.at {
+		require.GreaterOrEqual(t, len(at), 2, id)
+		require.LessOrEqual(t, len(at), refused+3, "batch %s is tried no more often than it is refused, but for a lost answer", id)
+		waits[at[1].Sub(at[0])] = true
+	}
+	require.Greater(t, len(waits), 1, "waits have jitter")
+}
+
+// TestF22ADamagedStoreDelaysARun flips bits in the broker's files, and cuts them, while it is down and holds published batches.
+func TestF22ADamagedStoreDelaysARun(t *testing.T) {
+	damages := map[string]func(t *testing.T, file string){"bits flipped": flip, "files cut": cut}
+	kinds := map[string]func(name string) bool{
+		"messages":  func(name string) bool { return strings.HasSuffix(name, ".blk") },
+		"metadata":  func(name string) bool { return strings.HasPrefix(name, "meta.") || name == "index.db" },
+		"consumers": func(name string) bool { return name == "o.dat" },
+	}
+	n := testenv.NATSServer(t)
+	p := newPlant(t, site{nats: n.URL})
+	w := newWarehouse(t, faultRows)
+	first := true
+	for damage, spoil := range damages {
+		for kind, is := range kinds {
+			t.Run(damage+" in "+kind, func(t *testing.T) {
+				_, js := look(t, n.URL)
+				p.byName["mapper"].stop(t)
+				var id string
+				if first {
+					id = p.begin(t, w)
+				} else {
+					id = p.trigger(t, "customers", full)
+				}
+				soon(t, "ROWS holds batches", func() bool { return inStream(t, js, "ROWS") >= many })
+				n.Kill()
+				files := 0
+				for _, file := range filesOf(t, n.Store(), is) {
+					spoil(t, file)
+					files++
+				}
+				require.Positive(t, files, "there is nothing to damage")
+				n.Start()
+				p.byName["mapper"].resume(t)
+				if first {
+					p.whole(t, id, faultRows)
+					first = false
+					return
+				}
+				r := p.end(t, id)
+				requireState(t, r, schedulerv1.RunState_RUN_STATE_SUCCEEDED)
+				require.EqualValues(t, faultRows, r.GetCounts().GetUnchanged())
+				require.Equal(t, calmRun(t, faultRows).digest, p.digest(t).GetDigest())
+			})
+		}
+	}
+}
+
+// filesOf answers the files below dir whose name is so.
+func filesOf(t *testing.T, dir string, is func(name string) bool) []string {
+	t.Helper()
+	var out []string
+	require.NoError(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && is(e.Name()) && strings.Contains(path, "/ROWS/") {
+			out = append(out, path)
+		}
+		return err
+	}))
+	return out
+}
+
+// flip flips a bit in every two thousandth byte of a file, in one at least.
+func flip(t *testing.T, file string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	require.NoError(t, err)
+	for i := min(len(b)/2, 1000); i < len(b); i += 2000 {
+		b[i] ^= 1 << (i % 8)
+	}
+	require.NoError(t, os.WriteFile(file, b, 0o600))
+}
+
+// cut cuts a file to three fifths.
+func cut(t *testing.T, file string) {
+	t.Helper()
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(file, info.Size()*3/5))
+}

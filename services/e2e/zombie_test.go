@@ -1,0 +1,59 @@
+package e2e_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
+	"millrace.dev/pkg/testenv"
+)
+
+// TestF14AZombieExtractorChangesNothing stops an extractor in the middle of a part until its lease is over and another has
+// read the part, then lets it go on: what it still publishes and reports has no effect.
+func TestF14AZombieExtractorChangesNothing(t *testing.T) {
+	w := newWarehouse(t, faultRows)
+	s := site{nats: testenv.NATSServer(t).URL, more: map[string][]string{"scheduler": {"--log-level", "debug"}}}
+	p := newPlant(t, s)
+	id := p.begin(t, w)
+	p.midway(t, id)
+	zombie, sched := p.byName["extractor"], p.byName["scheduler"]
+	zombie.stop(t)
+	other := p.add(t, s, "extractor", "other")
+	other.start(t)
+	sched.says(t, "lease lost", 0)
+	soon(t, "the other extractor reads the part", func() bool { return len(epochs(t, p, id)) > 1 })
+	before := epochs(t, p, id)["1"]
+	require.Positive(t, before)
+
+	fenced := strings.Count(sched.text(t), "report of an epoch that is over")
+	zombie.resume(t)
+	sched.says(t, "report of an epoch that is over", fenced)
+	zombie.says(t, "the lease was lost", 0)
+	p.whole(t, id, faultRows)
+	require.Equal(t, before, epochs(t, p, id)["1"], "no report of the zombie is taken")
+
+	digest := p.digest(t).GetDigest()
+	last(t, 2*time.Second) // what the zombie has on its way arrives
+	require.Equal(t, digest, p.digest(t).GetDigest())
+}
+
+// epochs answers how many batches the account of a run has of each epoch of part 1.
+func epochs(t *testing.T, p *plant, run string) map[string]int {
+	t.Helper()
+	out := map[string]int{}
+	for token := ""; ; {
+		res, err := p.scheduler.ListBatches(t.Context(), &schedulerv1.ListBatchesRequest{Workspace: p.workspace, Run: run, PageSize: 1000, PageToken: token})
+		require.NoError(t, err)
+		for _, b := range res.GetBatches() {
+			parts := strings.Split(b.GetId(), "/") // run, part, epoch, seq
+			require.Len(t, parts, 4)
+			out[parts[2]]++
+		}
+		if token = res.GetNextPageToken(); token == "" {
+			return out
+		}
+	}
+}
