@@ -218,7 +218,7 @@ func fill(t *testing.T, dir string) string {
 func TestF19AFullStreamPausesARun(t *testing.T) {
 	n := testenv.NATSServer(t)
 	p := newPlant(t, site{nats: n.URL, more: map[string][]string{"": {"--nats-max-bytes", "262144"}}})
-	id := filled(t, p, n, newWarehouse(t, faultRows), 20)
+	id := filled(t, p, n, newWarehouse(t, faultRows), 10)
 	p.byName["extractor"].says(t, "maximum bytes exceeded", 0)
 	last(t, 5*time.Second) // longer than a lease
 	p.running(t, id)
@@ -265,13 +265,16 @@ func TestF20RefusedPublishesAreTriedAgainUnderTheirIDs(t *testing.T) {
 	seen.Lock()
 	defer seen.Unlock()
 	require.Len(t, seen.at, faultRows/2000, "no batch goes under a second id")
-	waits := map[time.Duration]bool{}
+	waits, again := map[time.Duration]bool{}, 0
 	for id, at := range seen.at {
-		require.GreaterOrEqual(t, len(at), 2, id)
 		require.LessOrEqual(t, len(at), refused+3, "batch %s is tried no more often than it is refused, but for a lost answer", id)
-		waits[at[1].Sub(at[0])] = true
+		if len(at) > 1 { // the refusal came before the broker's own answer
+			again++
+			waits[at[1].Sub(at[0])] = true
+		}
 	}
-	require.Greater(t, len(waits), 1, "waits have jitter")
+	require.NotZero(t, again, "no refusal was heard")
+	require.Len(t, waits, again, "waits have jitter")
 }
 
 // TestF22ADamagedStoreDelaysARun flips bits in the broker's files, and cuts them, while it is down and holds published batches.
