@@ -110,6 +110,7 @@ func TestFilterKept(t *testing.T) {
 		writeFile(t, fs, "store/filter", spoil(b))
 		s = open(t, "store", o)
 		require.Zero(t, created(t, s, people(0, 600), 2), "a spoiled filter is not believed")
+		require.Eventually(t, s.Whole, time.Minute, time.Millisecond, "only a whole filter is left to the next Open")
 		require.NoError(t, s.Close())
 	}
 	o.Filter = 128
