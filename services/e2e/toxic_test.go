@@ -46,11 +46,11 @@ func (p proxy) cure(ctx context.Context) { p.Toxics.ResetToxics(ctx) }
 // the same delay in front of the scheduler.
 func TestF25ASlowNetworkOnlyMakesARunSlow(t *testing.T) {
 	for name, bad := range map[string]struct {
-		batch            int
+		rows, batch      int
 		kind, attributes string
 	}{
-		"200 ms and jitter": {2000, "latency", `{"latency":200,"jitter":60}`},
-		"1 Mbit/s":          {10_000, "bandwidth", `{"rate":125}`},
+		"200 ms and jitter": {faultRows, 2000, "latency", `{"latency":200,"jitter":60}`},
+		"1 Mbit/s":          {faultRows / 4, 1000, "bandwidth", `{"rate":125}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := testenv.NATSServer(t)
@@ -65,8 +65,8 @@ func TestF25ASlowNetworkOnlyMakesARunSlow(t *testing.T) {
 			for _, x := range []proxy{broker, front} {
 				x.poison(t, bad.kind, bad.attributes)
 			}
-			id := p.begin(t, newWarehouse(t, faultRows))
-			p.whole(t, id, faultRows)
+			id := p.begin(t, newWarehouse(t, bad.rows))
+			p.whole(t, id, bad.rows)
 			require.NotContains(t, p.byName["scheduler"].text(t), "lease lost")
 			require.Equal(t, []string{"1"}, keysOf(epochs(t, p, id)), "nothing is read twice")
 			_, js := look(t, n.URL)
