@@ -10,7 +10,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -298,12 +300,28 @@ func TestAnExportOfManyRejectsComesInBoundedMessages(t *testing.T) {
 // expiring is a store that has a number of old rejects and nothing else.
 type expiring struct {
 	store.Store
+	mu     sync.Mutex
 	old    int
 	before []time.Time
 	fails  int
 }
 
+// seen answers how many old rejects are left, and what was asked for so far.
+func (e *expiring) seen() (old int, before []time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.old, slices.Clone(e.before)
+}
+
+func (e *expiring) more(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.old += n
+}
+
 func (e *expiring) Expire(_ context.Context, before time.Time, limit int) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.fails > 0 {
 		e.fails--
 		return 0, fault.New(fault.Unavailable, fault.ReasonStoreUnavailable, "away")
@@ -322,16 +340,19 @@ func TestOldRejectsAreRemovedFromTimeToTime(t *testing.T) {
 		start, done := time.Now(), make(chan struct{})
 		go func() { defer close(done); s.expire(ctx) }()
 		synctest.Wait()
-		require.Equal(t, 2500, st.old, "the store was away")
+		old, _ := st.seen()
+		require.Equal(t, 2500, old, "the store was away")
 		<-time.After(expireEvery + time.Second)
 		synctest.Wait()
-		require.Zero(t, st.old)
-		require.Len(t, st.before, 3, "in steps")
-		require.Equal(t, start.Add(expireEvery-30*24*time.Hour), st.before[0])
-		st.old = 1
+		old, before := st.seen()
+		require.Zero(t, old)
+		require.Len(t, before, 3, "in steps")
+		require.Equal(t, start.Add(expireEvery-30*24*time.Hour), before[0])
+		st.more(1)
 		<-time.After(expireEvery)
 		synctest.Wait()
-		require.Zero(t, st.old)
+		old, _ = st.seen()
+		require.Zero(t, old)
 		stop()
 		<-done
 	})
