@@ -32,7 +32,7 @@ func scenarios() []scenario {
 		{"rows that share the timestamp at the window's edge are neither lost nor doubled", sharedEdge},
 		{"a row committed late inside the lookback is counted late", lateRow},
 		{"bad rows become rejects and the rest goes on", badRows},
-		{"rejects are counted, exported and replayed through a mended mapping", replayedRejects},
+		{"rejects are counted and exported and replayed through a mended mapping", replayedRejects},
 		{"a batch that grows tenfold in mapping arrives", tenfold},
 		{"taxi rides arrive as the file has them", taxis},
 	}
