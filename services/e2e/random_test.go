@@ -263,3 +263,50 @@ func (w *witness) recovery() string {
 	at := func(percent int) time.Duration { return w.took[(len(w.took)-1)*percent/100].Round(time.Millisecond) }
 	return fmt.Sprintf("p50 %s, p99 %s, max %s", at(50), at(99), at(100))
 }
+
+// TestRecoveryOfASingleKill kills each process once in the middle of a run, and nothing else until the run has ended. The run
+// moves on within 30 s each time that it stands still, and counts as an undisturbed one.
+func TestRecoveryOfASingleKill(t *testing.T) {
+	const n, bound = 150_000, 30 * time.Second
+	f, victims := startVictims(t)
+	w := newWarehouse(t, n)
+	documents := w.documents("customers", asIs)
+	calm := f.in("calm")
+	calm.apply(t, "", documents)
+	want := calm.run(t, "customers")
+	for i, v := range victims {
+		t.Run(v.name, func(t *testing.T) {
+			m := f.in("killed-" + strconv.Itoa(i))
+			m.apply(t, "", documents)
+			id := m.trigger(t, "customers")
+			seen := &witness{}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			m.until(ctx, t, id, func(r *schedulerv1.Run) bool {
+				seen.look(r)
+				require.False(t, over(r), "the run ended before %s could be killed", v.name)
+				return r.GetIngestedRows() > 0
+			})
+			v.down()
+			at := time.Now()
+			seen.killed(v.name)
+			v.up()
+			var first, longest time.Duration
+			var r *schedulerv1.Run
+			for since := at; r == nil || !over(r); since = time.Now() {
+				within, done := context.WithDeadline(ctx, since.Add(bound))
+				r = m.until(within, t, id, seen.look)
+				done()
+				longest = max(longest, time.Since(since))
+				if first == 0 {
+					first = longest
+				}
+			}
+			fmt.Fprintf(os.Stdout, "single kill of %s: progress again after %s, longest standstill %s, run ended after %s\n",
+				v.name, first.Round(time.Millisecond), longest.Round(time.Millisecond), time.Since(at).Round(time.Millisecond))
+			requireState(t, r, schedulerv1.RunState_RUN_STATE_SUCCEEDED)
+			require.Equal(t, want.GetCounts().String(), r.GetCounts().String())
+			require.Equal(t, want.GetCertificate().GetRowsDigest(), r.GetCertificate().GetRowsDigest())
+		})
+	}
+}
