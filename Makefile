@@ -49,7 +49,7 @@ e2e: $(BIN)/gotestsum ## whole meshes alone: scenarios, kill points, faults and 
 # In the folder of a package go test shows what a test that passes prints.
 soak: ## the long forms: 2,000 random histories with faults (SEEDS), random kills for 5m (KILLS_FOR); prints what was lost
 	@cd services/e2e/histories && MILLRACE_SEEDS=$(or $(SEEDS),2000) $(GO) test -count=1 -timeout 6h -run "^TestHistories"
-	@cd services/e2e && MILLRACE_KILLS_FOR=$(or $(KILLS_FOR),5m) $(GO) test -count=1 -timeout 1h -run "^TestRandomKills"
+	@cd services/e2e && MILLRACE_KILLS_FOR=$(or $(KILLS_FOR),5m) $(GO) test -count=1 -timeout 1h -run "^TestRandomKills|^TestRecoveryOfASingleKill"
 
 bench: bin/millrace ## measure: ceilings first, then the workloads of the same run (FULL=1: every size); writes bench.json
 	@$(GO) run ./services/e2e/bench $(if $(FULL),--full) --out bench.json
