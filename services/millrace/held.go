@@ -31,10 +31,6 @@ func drawHold(t *table, r *schedulerv1.Run) {
 			t.row("drop", h.GetDrop()+": millrace runs drop "+r.GetId())
 		}
 	}
-	for _, c := range r.GetDrift() {
-		t.row("column", changeOf(c))
-		t.fact("", c.GetChoices())
-	}
 	if n := r.GetSkippedTicks(); n > 0 {
 		t.row("skipped", number(n)+" ticks of the schedule while it was held")
 	}
@@ -44,20 +40,4 @@ func drawHold(t *table, r *schedulerv1.Run) {
 	for _, text := range r.GetWaitingFor() {
 		t.row("waits for", text)
 	}
-}
-
-func changeOf(c *schedulerv1.ColumnChange) string {
-	text := c.GetColumn() + " " + c.GetChange()
-	switch {
-	case c.GetWas() != "" && c.GetIs() != "":
-		text += " from " + c.GetWas() + " to " + c.GetIs()
-	case c.GetIs() != "":
-		text += ", " + c.GetIs()
-	case c.GetWas() != "":
-		text += ", was " + c.GetWas()
-	}
-	if c.GetAction() != "" {
-		text += ": " + c.GetAction()
-	}
-	return text
 }

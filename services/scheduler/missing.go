@@ -64,8 +64,11 @@ func (s *Service) waitsForBatches(ctx context.Context, q sqldb.Querier, have []p
 			continue
 		}
 		missing, err := missingOf(ctx, q, p)
-		if err != nil || len(missing) == 0 {
-			return out, err
+		if err != nil {
+			return nil, err
+		}
+		if len(missing) == 0 {
+			continue
 		}
 		what := missing[0]
 		if n := len(missing) - 1; n > 0 {

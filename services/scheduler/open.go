@@ -31,8 +31,8 @@ type trigger struct {
 // isBackfill says whether t wants a range read in the history lane.
 func (t trigger) isBackfill() bool { return !t.From.IsZero() || !t.Until.IsZero() }
 
-// trigger starts a run in the live lane, a backfill in the history lane, or answers the one that the same key started within a day. A paused or faulted
-// sync may be triggered, a draft may not.
+// trigger starts a run in the live lane, or a backfill in the history lane, or answers the one that the same key started
+// within a day. A paused or faulted sync may be triggered, a draft may not.
 func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 	snap, err := s.peers.snapshot(ctx, t.Workspace, t.Sync)
 	if err != nil {
