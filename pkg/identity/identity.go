@@ -1,7 +1,6 @@
-// Package identity knows who a record is about: which identity types there are, which come first, and which values
-// name anybody. It is pure.
-//
-// A row's profile is the one that its highest-priority bound identity is bound to; package profile resolves by that.
+// Package identity knows who a record is about: which identity types there are, which come first, which values name
+// anybody, and, by the workspace's strategy, which profile a row goes to and what becomes of its identities. It is pure.
+// The case files in testdata say each rule, a story a file.
 package identity
 
 import (
