@@ -69,9 +69,9 @@ device_info{` + deviceFields + `}
 const productFields = `id name brand category variant position price quantity coupon_code added_to_cart_time_ms
 total_product_amount custom_attributes{*}`
 
-const deviceFields = `brand product device device_manufacturer platform os_version device_model screen_height screen_width
+const deviceFields = `brand product device device_manufacturer platform:words os_version device_model screen_height screen_width
 screen_dpi device_country locale_language locale_country network_country network_carrier network_code
-network_mobile_country_code timezone_offset build_identifier http_header_user_agent att_authorization_status
+network_mobile_country_code timezone_offset build_identifier http_header_user_agent att_authorization_status:words
 att_timestamp_unixtime_ms cpu_architecture is_tablet push_notification_sound_enabled
 push_notification_vibrate_enabled radio_access_technology supports_telephony has_nfc bluetooth_enabled
 bluetooth_version limit_ad_tracking is_dst`
@@ -93,6 +93,10 @@ func words(path string) []string {
 		return strings.Fields(`sent received action`)
 	case "data.profile_event_type":
 		return strings.Fields(`signup login logout update delete`)
+	case "data.device_info.platform":
+		return strings.Fields(`iOS Android web tvOS roku out_of_band alexa smart_tv fire_tv xbox`)
+	case "data.device_info.att_authorization_status":
+		return strings.Fields(`authorized denied not_determined restricted`)
 	case "data.product_action.action":
 		return strings.Fields(`add_to_cart remove_from_cart checkout checkout_option click view_detail purchase refund
 			add_to_wishlist remove_from_wish_list remove_from_wishlist`)

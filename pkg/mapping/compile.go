@@ -328,6 +328,7 @@ func (c *compiler) program() *Program {
 	}
 	p.keys = c.keyColumns()
 	p.checks, p.required = c.rowChecks()
+	p.eventRules = c.eventRules()
 	if len(c.faults) == 0 {
 		p.schema = p.recordSchema()
 		p.fixedHash = p.constantHash()

@@ -6,6 +6,8 @@
 package mapping
 
 import (
+	"time"
+
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"millrace.dev/pkg/record"
@@ -23,11 +25,16 @@ type Limits struct {
 	StaticBytes    int    // of all static values and defaults together
 	ExpressionSize int    // characters of one expression
 	ExpressionCost uint64 // of one evaluation, in CEL's units, where it could grow faster than its input
+	// Between which instants events lie: EventsFrom is in, EventsUntil is not. A zero EventsUntil: anywhere.
+	EventsFrom, EventsUntil time.Time
 }
 
 // DefaultLimits answers the limits that Compile goes by.
 func DefaultLimits() Limits {
-	return Limits{Columns: 1000, Rules: 5000, StaticBytes: 64 << 10, ExpressionSize: 4096, ExpressionCost: 1_000_000}
+	return Limits{
+		Columns: 1000, Rules: 5000, StaticBytes: 64 << 10, ExpressionSize: 4096, ExpressionCost: 1_000_000,
+		EventsFrom: time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC), EventsUntil: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
 }
 
 // Program is a mapping compiled against a schema. Safe for concurrent use.
@@ -41,6 +48,7 @@ type Program struct {
 	body       *node
 	checks     []check
 	required   requirements
+	eventRules eventRules
 	fixedHash  row.Hash // what op and static values add to every record hash
 }
 

@@ -73,22 +73,7 @@ func (c *compiler) checkRequired() {
 			c.fault("rules", "leave out "+alternatives(name)+", which events of type "+c.staticType()+" need", "map it")
 		}
 	}
-	if c.staticType() == "commerce_event" {
-		c.oneCommerceObject(event)
-	}
-}
-
-// oneCommerceObject reports commerce events with more than one of their objects.
-func (c *compiler) oneCommerceObject(event *node) {
-	var has []string
-	for _, name := range strings.Split(requiredData("commerce_event")[0], "|") {
-		if len(leavesOf(event.at("data", name))) > 0 {
-			has = append(has, name)
-		}
-	}
-	if len(has) > 1 {
-		c.fault("rules", "fill "+strings.Join(has, " and ")+" of a commerce event, which has one of them", "leave the others out")
-	}
+	c.checkCommerce()
 }
 
 func alternatives(name string) string {
@@ -183,6 +168,7 @@ func (p *Program) checkRows(c *call, values []arrow.Array) {
 		p.checkNeed(c, values, n)
 	}
 	p.checkTyped(c, values)
+	p.checkEvents(c, values)
 	p.checkKeys(c)
 }
 

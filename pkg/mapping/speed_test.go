@@ -81,7 +81,7 @@ func orders(t testing.TB) (*mapping.Program, row.Batch) {
 		b.Field(3).(*array.StringBuilder).Append([]string{"placed", "paid", "sent"}[i%3])
 		b.Field(4).(*array.Decimal128Builder).Append(decimal128.FromI64(int64(i)))
 		b.Field(5).(*array.StringBuilder).Append("EUR")
-		b.Field(6).(*array.TimestampBuilder).Append(arrow.Timestamp(i * 1000))
+		b.Field(6).(*array.TimestampBuilder).Append(arrow.Timestamp(1_700_000_000_000_000 + i*1000))
 		b.Field(7).(*array.StringBuilder).Append("https://shop.test/landing")
 		b.Field(8).(*array.StringBuilder).Append(fmt.Sprintf(`{"items":%d,"gift":false,"campaign":"spring"}`, i%7))
 		b.Field(9).(*array.TimestampBuilder).Append(arrow.Timestamp(i))

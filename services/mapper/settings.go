@@ -1,6 +1,10 @@
 package mapper
 
-import "millrace.dev/pkg/mapping"
+import (
+	"time"
+
+	"millrace.dev/pkg/mapping"
+)
 
 // Settings are the service's own.
 type Settings struct {
@@ -11,6 +15,9 @@ type Settings struct {
 
 	MaxColumns     int `help:"Columns that a query may select." default:"1000"`
 	MaxPreviewRows int `help:"Rows of a preview." default:"1000"`
+
+	EventsFrom  time.Time `help:"Earliest time of an event; rows with one before it are rejects." default:"1971-01-01T00:00:00Z"`
+	EventsUntil time.Time `help:"Rows with an event time from this instant on are rejects." default:"9999-12-31T00:00:00Z"`
 }
 
 // limits answers what a mapping may ask for.
@@ -18,6 +25,9 @@ func (s Settings) limits() mapping.Limits {
 	l := mapping.DefaultLimits()
 	if s.MaxColumns > 0 {
 		l.Columns = s.MaxColumns
+	}
+	if !s.EventsUntil.IsZero() {
+		l.EventsFrom, l.EventsUntil = s.EventsFrom, s.EventsUntil
 	}
 	return l
 }
