@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -44,14 +45,16 @@ func TestMessagesPassAgainAfterTheStoreWasDamaged(t *testing.T) {
 		return b
 	}
 	cut := func(b []byte) []byte { return b[:len(b)*3/5] }
+	unknown := func(b []byte) []byte { return bytes.Replace(b, []byte(`"ack_wait"`), []byte(`"bck_wait"`), 1) }
 	for name, damage := range map[string]func(t *testing.T, store string){
-		"wiped":                     func(t *testing.T, store string) { t.Helper(); require.NoError(t, os.RemoveAll(store)) },
-		"bits flipped in messages":  edit(blocks, flip),
-		"bits flipped in metadata":  edit(meta, flip),
-		"bits flipped in consumers": edit(state, flip),
-		"messages cut":              edit(blocks, cut),
-		"metadata cut":              edit(meta, cut),
-		"consumers cut":             edit(state, cut),
+		"wiped":                              func(t *testing.T, store string) { t.Helper(); require.NoError(t, os.RemoveAll(store)) },
+		"bits flipped in messages":           edit(blocks, flip),
+		"bits flipped in metadata":           edit(meta, flip),
+		"bits flipped in consumers":          edit(state, flip),
+		"messages cut":                       edit(blocks, cut),
+		"metadata cut":                       edit(meta, cut),
+		"consumers cut":                      edit(state, cut),
+		"a consumer's field named otherwise": edit(func(name string) bool { return name == "meta.inf" }, unknown),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := testenv.NATSServer(t)

@@ -77,7 +77,26 @@ func (b *Bus) makeStream(ctx context.Context, c jetstream.StreamConfig) error {
 	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
 	defer cancel()
 	_, err := b.js.CreateOrUpdateStream(ctx, c)
-	return err //nolint:wrapcheck // retry and its callers say what was being done
+	if !offline(err) || c.Retention != jetstream.WorkQueuePolicy {
+		return err //nolint:wrapcheck // retry and its callers say what was being done
+	}
+	b.log.Warn("the broker keeps a stream shut because it can not read part of it; the stream is made anew, what it held is read again",
+		"stream", c.Name, "error", err)
+	if err := b.js.DeleteStream(ctx, c.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err //nolint:wrapcheck // as above
+	}
+	_, err = b.js.CreateOrUpdateStream(ctx, c)
+	return err //nolint:wrapcheck // as above
+}
+
+// streamOffline is the broker's error code, which jetstream has no name for, of a stream that it keeps shut.
+const streamOffline = 10194
+
+// offline says whether a stream is there but shut for good: a file of it or of one of its consumers has what this broker
+// does not know.
+func offline(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == streamOffline
 }
 
 // restore makes streams that are missing, and says whether that went well. It waits a little first: a stream that is made

@@ -105,6 +105,9 @@ func newNATS(t testing.TB, opts ...NATSOption) *NATS {
 			n.Resume()
 			n.Stop()
 		}
+		if text := n.Log(); t.Failed() {
+			t.Logf("the last words of nats-server:\n%s", text[max(0, len(text)-4000):])
+		}
 	})
 	return n
 }
