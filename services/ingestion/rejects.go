@@ -145,8 +145,14 @@ const (
 func (s *Service) expire(ctx context.Context) {
 	every := time.NewTicker(expireEvery)
 	defer every.Stop()
+	began := time.Now()
 	for {
-		if err := s.expireOld(ctx); err != nil && ctx.Err() == nil {
+		// A wall clock that leaps ahead while this process runs makes no reject old.
+		now := began.Add(time.Since(began))
+		if wall := time.Now(); wall.Before(now) {
+			now = wall
+		}
+		if err := s.expireOld(ctx, now); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "old rejects could not be removed; it is tried again", "error", err)
 		}
 		select {
@@ -158,11 +164,11 @@ func (s *Service) expire(ctx context.Context) {
 }
 
 // expireOld removes the rejects that are older than they are kept, in small steps.
-func (s *Service) expireOld(ctx context.Context) error {
+func (s *Service) expireOld(ctx context.Context, now time.Time) error {
 	if s.settings.KeepRejects <= 0 {
 		return nil
 	}
-	before, total := time.Now().Add(-s.settings.KeepRejects), 0
+	before, total := now.Add(-s.settings.KeepRejects), 0
 	for n := expireStep; n == expireStep; total += n {
 		var err error
 		if n, err = s.store.Expire(ctx, before, expireStep); err != nil {

@@ -34,17 +34,25 @@ type streams interface {
 // finds lost batches and tells config of sync statuses. It is used by one goroutine.
 type keeper struct {
 	*Service
-	idleSince time.Time // since when the streams were seen empty; zero: they hold messages, or nobody knows
-	pruned    time.Time
+	idleSince time.Time       // since when the streams were seen empty; zero: they hold messages, or nobody knows
+	pruned    time.Time       // by the steady clock
 	troubled  map[string]bool // steps that failed in the last round, so that an outage is told once
+	clock     clock
+	unmended  reading // a jump of the clock that stored instants do not fit yet
 }
 
-func newKeeper(s *Service) *keeper { return &keeper{Service: s, troubled: map[string]bool{}} }
+func newKeeper(s *Service) *keeper {
+	return &keeper{Service: s, troubled: map[string]bool{}, clock: clock{now: func(ctx context.Context) (time.Time, error) { return s.db.Now(ctx) }}}
+}
 
 // round does once what there is to do. What fails is tried in the next round.
 func (k *keeper) round(ctx context.Context) {
-	now, err := k.db.Now(ctx)
+	at, err := k.clock.look(ctx)
 	if k.failed(ctx, "read the database's clock", err) {
+		return
+	}
+	now := at.now
+	if k.failed(ctx, "follow the database's clock", k.follow(ctx, at)) {
 		return
 	}
 	k.failed(ctx, "take lost leases back", k.reap(ctx, now))
@@ -60,7 +68,7 @@ func (k *keeper) round(ctx context.Context) {
 	}
 	k.failed(ctx, "count open breakers", k.countBreakers(ctx))
 	k.failed(ctx, "tell config of sync statuses", k.tellStatuses(ctx))
-	k.failed(ctx, "forget old batches", k.prune(ctx, now))
+	k.failed(ctx, "forget old batches", k.prune(ctx, earlier(now, at.steady)))
 }
 
 // failed tells of an outage once, and of its end.

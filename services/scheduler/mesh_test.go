@@ -33,7 +33,10 @@ import (
 	"millrace.dev/services/scheduler"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testenv.Leaks()...) }
+func TestMain(m *testing.M) {
+	replaceSQLiteClock()
+	goleak.VerifyTestMain(m, testenv.Leaks()...)
+}
 
 // soon is how long a test waits for an event; it is reached only where a test fails.
 const soon = 20 * time.Second

@@ -90,7 +90,7 @@ func dueAt(y scheduledSync, known map[string]syncRow, uids map[[2]string]string,
 	if y.ActiveSince.IsZero() || y.State != resource.Active {
 		return time.Time{}, false, nil
 	}
-	after := latest(y.ActiveSince, own.TickTime)
+	after := latest(believable(y.ActiveSince, now), believable(own.TickTime, now))
 	if plan.Syncs() == nil {
 		due, ok := plan.Due(after, now)
 		return due, ok, nil
@@ -99,7 +99,7 @@ func dueAt(y scheduledSync, known map[string]syncRow, uids map[[2]string]string,
 	for _, name := range plan.Syncs() {
 		successes = append(successes, known[uids[[2]string{string(y.Workspace), name}]].SuccessTime)
 	}
-	due, ok := schedule.DueAfter(latest(after, own.RunTime), successes...)
+	due, ok := schedule.DueAfter(latest(after, believable(own.RunTime, now)), successes...)
 	return due, ok, nil
 }
 

@@ -175,6 +175,11 @@ func table() []mutant {
 			catch: "services/scheduler", test: "TestAFenceThatFindsEverythingAppliedCompletesThePart/sqlite",
 		},
 		{
+			name: "scheduler-clock", breaks: "leases end by a clock that has jumped forward",
+			file: "services/scheduler/clock.go", edits: one("if r.step <= 0 {", "if r.step != 0 {"),
+			catch: "services/scheduler", test: "TestF32TheWallClockJumps/an_hour_forward/sqlite",
+		},
+		{
 			name: "scheduler-checkpoint", breaks: "a run that was cancelled or has failed moves the checkpoint",
 			file: "services/scheduler/keeper.go", edits: one("if r.State.Done() && r.Lane == live", "if r.Lane == live"),
 			catch: "services/scheduler", test: "TestCancelling/sqlite",
