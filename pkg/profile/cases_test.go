@@ -32,6 +32,9 @@ import (
 //	fence WORDS     run=1 part=1 epoch=2
 //	profiles        every profile: its identities, attributes and where they come from
 //	events          every event: whose it is, time, type, data
+//	settings        the workspace's strategy and what belongs to it, as words: strategy=graph limits=email=5;alias=1
+//	merges          the log: what was merged, stopped or linked, by which rule and value, what moved
+//	undo merge=N    takes back the N-th merge of the log as it was last shown
 //	identities      every identity whose profile is another's, as type=value -> the other's first identity
 func TestCases(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -47,6 +50,8 @@ func runCase(t *testing.T, path string) {
 	require.NoError(t, err)
 	m := newModel()
 	var last profile.Effects
+	rules := profile.Rules{}
+	var log []profile.MergeID
 	seq := uint32(0)
 	got := &txtar.Archive{Comment: a.Comment}
 	for _, f := range a.Files {
@@ -54,7 +59,7 @@ func runCase(t *testing.T, path string) {
 		text := string(f.Data)
 		switch name {
 		case "batch":
-			last = runBatch(t, m, words, text, &seq)
+			last = runBatch(t, m, rules, words, text, &seq)
 		case "fence":
 			m.fences[profile.RunPart{RunNo: number(t, words, "run", 1), Part: uint32(number(t, words, "part", 1))}] = uint32(number(t, words, "epoch", 1))
 		case "counts":
@@ -68,6 +73,12 @@ func runCase(t *testing.T, path string) {
 			text = profilesText(t, m)
 		case "events":
 			text = eventsText(t, m)
+		case "settings":
+			rules = strategyOf(t, words)
+		case "merges":
+			text, log = mergesText(t, m)
+		case "undo":
+			m.undo(t, log[number(t, words, "merge", 1)-1])
 		default:
 			t.Fatalf("%s: no section is called %q", path, name)
 		}
@@ -107,7 +118,7 @@ func list(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
 }
 
-func runBatch(t *testing.T, m *model, words map[string]string, text string, seq *uint32) profile.Effects {
+func runBatch(t *testing.T, m *model, rules profile.Rules, words map[string]string, text string, seq *uint32) profile.Effects {
 	t.Helper()
 	*seq++
 	o := origin(number(t, words, "run", 1), uint32(number(t, words, "part", 1)), uint32(number(t, words, "epoch", 1)), uint32(number(t, words, "seq", int64(*seq))))
@@ -137,7 +148,8 @@ func runBatch(t *testing.T, m *model, words map[string]string, text string, seq 
 		rows = append(rows, rowOf(t, lines.Text()))
 	}
 	b := recordtest.Batch(kind, rows, recordtest.Options{Clears: list(words["clears"]), Opens: list(words["opens"])})
-	return m.apply(t, b, o, profile.Rules{Protection: resource.Protection(words["protection"])})
+	rules.Protection = resource.Protection(words["protection"])
+	return m.apply(t, b, o, rules)
 }
 
 func rowOf(t *testing.T, line string) recordtest.Row {
@@ -216,7 +228,11 @@ func title(p profile.Profile) string {
 func profilesText(t *testing.T, m *model) string {
 	t.Helper()
 	var out []string
-	for _, doc := range m.docs {
+	for q := range m.docs {
+		doc := m.whole(q)
+		if doc == nil {
+			continue
+		}
 		p, err := profile.Decode(doc)
 		require.NoError(t, err)
 		s := title(p) + "\n"
@@ -236,8 +252,8 @@ func profilesText(t *testing.T, m *model) string {
 func eventsText(t *testing.T, m *model) string {
 	t.Helper()
 	names := map[id.Profile]string{0: "nobody"}
-	for p, doc := range m.docs {
-		d, err := profile.Decode(doc)
+	for p := range m.docs {
+		d, err := profile.Decode(m.whole(m.survivor(p)))
 		require.NoError(t, err)
 		names[p] = title(d)
 	}

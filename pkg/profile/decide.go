@@ -75,6 +75,10 @@ type decider struct {
 	// Of the row at hand, by identity column: what it is bound to (0: nothing), and its hash where it is bound to nothing.
 	profiles []id.Profile
 	idHashes []uint64
+
+	strategy *identity.Rules
+	explain  bool
+	resolver
 }
 
 func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
@@ -85,6 +89,8 @@ func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
 		mayCreate: r.Protection == resource.CreateAndUpdate || r.Protection == "",
 		mayBind:   r.Protection != resource.ReadOnly,
 		readOnly:  r.Protection == resource.ReadOnly,
+		strategy:  r.Strategy,
+		explain:   r.Explain,
 		profiles:  make([]id.Profile, len(k.Identities)),
 		idHashes:  make([]uint64, len(k.Identities)),
 	}
@@ -359,6 +365,7 @@ func (d *decider) contribute(i int, p id.Profile, hasTime bool, v Version, seen 
 	if d.eff.Contributions == nil {
 		d.eff.Contributions = make([]ContributionWrite, 0, d.n)
 	}
+	d.saw(p, seen)
 	b := append(d.scratch[:0], chunkContribution)
 	b = d.appendHeader(b, i, hasTime, v)
 	b = appendSeen(b, seen, v.Time)

@@ -9,8 +9,8 @@ import (
 	"millrace.dev/pkg/row"
 )
 
-// A profile's document is chunks one behind the other, each led by its length. There are two kinds: a contribution, what
-// one row brought, and at most one head, which Fold makes of what contributions say beside attributes. Documents of one
+// A profile's document is chunks one behind the other, each led by its length. There are three kinds: a contribution, what
+// one row brought, at most one head, which Fold makes of what contributions say beside attributes, and ties. Documents of one
 // profile may be set one behind the other, in any order and more than once: that is the merge.
 const (
 	chunkContribution = 1
@@ -181,13 +181,7 @@ func Decode(doc []byte) (Profile, error) {
 	if !ok {
 		return Profile{}, badDocument("a profile")
 	}
-	p := Profile{Identities: make([]Identity, 0, len(d.identities))}
-	d.sortIdentities(false)
-	for i, t := range d.identities {
-		if i == 0 || t.Identity != d.identities[i-1].Identity {
-			p.Identities = append(p.Identities, t.Identity)
-		}
-	}
+	p := Profile{Identities: d.held()}
 	for _, v := range d.newest() {
 		r := reader{b: v.value}
 		if value := r.value(0); value.Kind != Cleared {

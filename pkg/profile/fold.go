@@ -19,14 +19,14 @@ func Fold(docs ...[]byte) []byte {
 	if !ok {
 		return bytes.Join(docs, nil)
 	}
-	if len(d.parts) == 0 && len(d.identities) == 0 && d.first == 0 && d.last == 0 {
+	if len(d.parts) == 0 && len(d.identities) == 0 && d.first == 0 && d.last == 0 && d.ties.empty() {
 		return nil
 	}
 	size := 0
 	for _, doc := range docs {
 		size += len(doc)
 	}
-	out := d.appendHead(make([]byte, 0, size+64))
+	out := d.ties.append(d.appendHead(make([]byte, 0, size+64)))
 	return d.appendContributions(out)
 }
 
@@ -36,6 +36,7 @@ type document struct {
 	identities  []syncIdentity
 	parts       []part
 	values      []partValue
+	ties        ties
 }
 
 // part is the head of a contribution.
@@ -75,6 +76,8 @@ func parse(docs ...[]byte) (document, bool) {
 				d.readContribution(&body)
 			case chunkHead:
 				d.readHead(&body)
+			case chunkTies:
+				d.ties.read(&body)
 			default:
 				body.fail()
 			}

@@ -24,12 +24,14 @@ type model struct {
 	events     map[profile.EventKey][]byte
 	fences     map[profile.RunPart]uint32
 	applied    map[id.Batch]profile.Result
+	merges     map[profile.MergeID]profile.Merge
 }
 
 func newModel() *model {
 	return &model{
 		map[string]profile.Entry{}, map[profile.Identity]id.Profile{}, map[id.Profile][]byte{},
 		map[profile.EventKey][]byte{}, map[profile.RunPart]uint32{}, map[id.Batch]profile.Result{},
+		map[profile.MergeID]profile.Merge{},
 	}
 }
 
@@ -64,6 +66,7 @@ func (m *model) look(k profile.Keys) profile.State {
 				if p, _ = id.ParseProfile(col.Values.Value(i)); m.docs[p] == nil {
 					p = 0
 				}
+				p = m.survivor(p)
 			}
 			st.Profiles[c][i] = p
 			bound = bound || p != 0
@@ -89,6 +92,98 @@ func (m *model) freshFor(k profile.Keys, i int) id.Profile {
 	return 0
 }
 
+// hold answers what Asks asks for.
+func (m *model) hold(t require.TestingT, k profile.Keys, st *profile.State, r profile.Rules) {
+	asked := profile.Asks(k, *st, r)
+	st.Held = map[id.Profile]profile.Holding{}
+	for _, p := range asked.Profiles {
+		st.Held[p] = m.holding(t, p)
+	}
+	for _, x := range asked.Rows {
+		col := k.Identities[x.Column]
+		for n := 0; st.Fresh[x.Row] == 0; n++ {
+			if p := profile.Derive(k.Scope, col.Type, col.Values.Value(x.Row), n); m.docs[p] == nil {
+				st.Fresh[x.Row] = p
+			}
+		}
+	}
+}
+
+func (m *model) holding(t require.TestingT, p id.Profile) profile.Holding {
+	var docs [][]byte
+	members := m.members(p)
+	for _, q := range members {
+		docs = append(docs, m.docs[q])
+	}
+	h, err := profile.HoldingOf(m.docs[p], members, docs...)
+	require.NoError(t, err)
+	return h
+}
+
+// members answers the profiles that are merged into p, directly or not.
+func (m *model) members(p id.Profile) []id.Profile {
+	var out []id.Profile
+	for _, q := range profile.MembersOf(m.docs[p]) {
+		out = append(append(out, q), m.members(q)...)
+	}
+	return out
+}
+
+func (m *model) survivor(p id.Profile) id.Profile {
+	for q := profile.SurvivorOf(m.docs[p]); q != 0; q = profile.SurvivorOf(m.docs[p]) {
+		p = q
+	}
+	return p
+}
+
+// whole answers the document of p with all that is merged into it, nil where p itself is merged.
+func (m *model) whole(p id.Profile) []byte {
+	if profile.SurvivorOf(m.docs[p]) != 0 {
+		return nil
+	}
+	docs := [][]byte{m.docs[p]}
+	for _, q := range m.members(p) {
+		docs = append(docs, m.docs[q])
+	}
+	return profile.Concat(docs...)
+}
+
+// undo takes a merge back.
+func (m *model) undo(t require.TestingT, at profile.MergeID) {
+	x := m.merges[at]
+	st := profile.Standing{Merge: x, Path: []id.Profile{x.Profile}, Parent: m.holding(t, x.Profile), From: m.holding(t, x.Others[0])}
+	top := x.Profile
+	for q := profile.SurvivorOf(m.docs[top]); q != 0; q = profile.SurvivorOf(m.docs[top]) {
+		top = q
+		st.Path = append(st.Path, q)
+	}
+	st.Into = m.holding(t, top)
+	u := profile.Undo(scope(), st, time.Unix(1, 0))
+	m.reshape(t, u.Identities, u.Contributions, u.Reshaping)
+}
+
+func (m *model) reshape(t require.TestingT, identities []profile.IdentityWrite, contributions []profile.ContributionWrite, r profile.Reshaping) {
+	for _, g := range r.Guards {
+		require.Equal(t, g.Shape, profile.Shape(m.docs[g.Profile]), "a guard of what was looked up a moment ago")
+	}
+	for _, w := range identities {
+		k := profile.Identity{Type: w.Type, Value: strings.Clone(w.Value)}
+		require.Equal(t, w.From, m.identities[k], "an identity is bound otherwise than Decide was told")
+		m.identities[k] = w.Profile
+	}
+	for _, w := range contributions {
+		m.docs[w.Profile] = profile.Fold(m.docs[w.Profile], w.Doc)
+	}
+	for _, x := range r.Merges {
+		back, err := profile.DecodeMerge(x.ID, profile.AppendMerge(nil, x))
+		require.NoError(t, err)
+		m.merges[x.ID] = back
+	}
+	for _, l := range r.Links {
+		require.Equal(t, l.Survivor, profile.SurvivorOf(m.docs[l.Profile]), "a link says what the documents say")
+	}
+}
+
 // commit keeps effects. It fails the test when they break what Effects promises.
 func (m *model) commit(t require.TestingT, e profile.Effects) {
 	m.applied[e.Result.Batch] = e.Result
@@ -99,14 +194,7 @@ func (m *model) commit(t require.TestingT, e profile.Effects) {
 		seen[k] = true
 		m.entries[k] = w.Entry
 	}
-	for _, w := range e.Identities {
-		k := profile.Identity{Type: w.Type, Value: strings.Clone(w.Value)}
-		require.Zero(t, m.identities[k], "an identity is bound that was bound before")
-		m.identities[k] = w.Profile
-	}
-	for _, w := range e.Contributions {
-		m.docs[w.Profile] = append(m.docs[w.Profile], w.Doc...)
-	}
+	m.reshape(t, e.Identities, e.Contributions, e.Reshaping)
 	for _, k := range e.EventsGone {
 		delete(m.events, k)
 	}
@@ -120,7 +208,9 @@ func (m *model) commit(t require.TestingT, e profile.Effects) {
 
 func (m *model) apply(t require.TestingT, b record.Batch, o record.Origin, r profile.Rules) profile.Effects {
 	k := profile.KeysOf(b, o, scope(), r)
-	e := profile.Decide(b, k, m.look(k), r)
+	st := m.look(k)
+	m.hold(t, k, &st, r)
+	e := profile.Decide(b, k, st, r)
 	require.True(t, e.Result.Counts.Balanced(), "%+v", e.Result.Counts)
 	m.commit(t, e)
 	return e

@@ -57,6 +57,8 @@ type State struct {
 	Fresh []id.Profile
 	// Fences has the fences of the run's own parts, and of the parts of the runs it retries, by run_no and part.
 	Fences map[RunPart]uint32
+	// Held has what Asks asks for, by profile; nil where it asks for nothing.
+	Held map[id.Profile]Holding
 	// Seen lets Commit find out whether anything above has changed since. It is the store's own; Decide hands it on.
 	Seen any
 }
@@ -119,7 +121,7 @@ type Effects struct {
 	Result Result
 	// Entries to put; each row key at most once.
 	Entries []EntryWrite
-	// Identities to bind; each (type, value) at most once, and unbound when it was looked up.
+	// Identities to bind; each (type, value) at most once, and bound as IdentityWrite.From says when it was looked up.
 	Identities []IdentityWrite
 	// Contributions to merge blindly into profiles; several of one profile are possible.
 	Contributions []ContributionWrite
@@ -130,6 +132,9 @@ type Effects struct {
 	Rejects     []record.Reject
 	Kept        []byte // the kept rows of the rejects, sealed by the caller of Decide; empty: none
 	NewProfiles int64
+	Reshaping
+	// Explained has, where Rules.Explain asks for it, what became of the identities of rows that were resolved.
+	Explained []Explained
 }
 
 // EntryWrite puts an entry into the row index.
@@ -143,6 +148,7 @@ type IdentityWrite struct {
 	Type    string
 	Value   string
 	Profile id.Profile
+	From    id.Profile // what it is bound to before; 0: nothing
 }
 
 // ContributionWrite merges Doc, an encoded contribution (see AppendContribution), into a profile.
@@ -184,4 +190,8 @@ type Rules struct {
 	Priority []string
 	// Identities says which identity values are usable; the zero value is the default policy.
 	Identities identity.Policy
+	// Strategy says which profile a row goes to; nil is best_match.
+	Strategy *identity.Rules
+	// Explain asks for Effects.Explained.
+	Explain bool
 }

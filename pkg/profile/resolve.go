@@ -1,6 +1,8 @@
 package profile
 
 import (
+	"slices"
+
 	"github.com/zeebo/xxh3"
 
 	"millrace.dev/pkg/id"
@@ -20,14 +22,21 @@ func (d *decider) usable(i int) bool {
 // resolve answers the profile of the row at i, 0 where none of its identities is bound, and says whether any identity
 // names somebody. It leaves what each is bound to in d.profiles.
 func (d *decider) resolve(i int) (p id.Profile, known bool) {
+	d.asked = false
 	for c, col := range d.k.Identities {
 		d.profiles[c] = 0
 		if col.Values.IsNull(i) {
 			continue
 		}
 		q := d.st.Profiles[c][i]
-		if q == 0 && col.Type != identity.MPID {
-			q = d.newlyBound(c, col.Values.Value(i))
+		switch {
+		case q == 0 && col.Type != identity.MPID:
+			var at int
+			if at, d.idHashes[c] = d.newlyBound(c, col.Values.Value(i)); at >= 0 {
+				q = d.eff.Identities[at].Profile
+			}
+		case len(d.eff.Links) > 0 || len(d.rebound) > 0:
+			q = d.follow(c, i, q)
 		}
 		if q == 0 && col.Type == identity.MPID {
 			continue // names nobody
@@ -38,23 +47,25 @@ func (d *decider) resolve(i int) (p id.Profile, known bool) {
 			p = q
 		}
 	}
+	if known && d.resolves(i) {
+		p = d.ask(i)
+	}
 	return p, known
 }
 
-// newlyBound answers the profile that a row before has bound the value to, or 0.
-func (d *decider) newlyBound(c int, value string) id.Profile {
+// newlyBound answers the position in eff.Identities of the value, where a row before has bound it, or -1; and its hash.
+func (d *decider) newlyBound(c int, value string) (at int, hash uint64) {
 	h := xxh3.HashStringSeed(value, uint64(c)) //nolint:gosec // a small number
-	d.idHashes[c] = h
 	for s := d.bound.first(h); ; s = d.bound.next(s) {
 		at, more := d.bound.at(s, h)
 		if !more {
-			return 0
+			return -1, h
 		}
 		if at < 0 {
 			continue
 		}
 		if w := &d.eff.Identities[at]; w.Value == value && w.Type == d.k.Identities[c].Type {
-			return w.Profile
+			return at, h
 		}
 	}
 }
@@ -100,6 +111,7 @@ func (d *decider) create(i int) id.Profile {
 	}
 	d.fresh.add(uint64(p), len(d.newOnes))
 	d.newOnes = append(d.newOnes, p)
+	d.born(i, p)
 	return p
 }
 
@@ -140,20 +152,26 @@ func (d *decider) isNew(p id.Profile) bool {
 	}
 }
 
-// bind binds the row's identities that are bound to nobody, and answers how many.
+// bind binds the row's identities that are bound to nobody, does what the resolver said of the others, and answers how
+// many came to p.
 func (d *decider) bind(i int, p id.Profile) int {
+	more := 0
+	if d.asked {
+		more = d.carryOut(i, p)
+	}
 	before := len(d.eff.Identities)
 	for c, col := range d.k.Identities {
 		if d.profiles[c] != 0 || col.Values.IsNull(i) || col.Type == identity.MPID {
 			continue
 		}
-		if d.eff.Identities == nil {
-			d.eff.Identities = make([]IdentityWrite, 0, d.n*len(d.k.Identities))
+		if d.bound.slots == nil {
+			d.eff.Identities = slices.Grow(d.eff.Identities, d.n*len(d.k.Identities))
 			d.bound.grow(d.n * len(d.k.Identities))
 		}
 		d.bound.add(d.idHashes[c], len(d.eff.Identities))
-		d.eff.Identities = append(d.eff.Identities, IdentityWrite{col.Type, col.Values.Value(i), p})
+		d.eff.Identities = append(d.eff.Identities, IdentityWrite{Type: col.Type, Value: col.Values.Value(i), Profile: p})
 		d.profiles[c] = p
+		d.hold(i, p, Identity{col.Type, col.Values.Value(i)})
 	}
-	return len(d.eff.Identities) - before
+	return len(d.eff.Identities) - before + more
 }
