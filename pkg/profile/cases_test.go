@@ -27,6 +27,8 @@ import (
 //
 //	batch WORDS     rows, one JSON object a line, committed as one batch. Words: sync=crm run=1 part=1 epoch=1 seq=0 full
 //	                events protection=update_only retries=1 adopted=2,3 clears=plan opens=props; read=1 of a replay
+//	                mirror: of a mode mirror; on_delete=delete_profile
+//	absent WORDS    keys that a complete read of a mirror lacked, one a line; words as of a batch
 //	counts          what became of the batch before: counts that are not zero
 //	rejects         the rejects of the batch before: key values, stage, rule
 //	fence WORDS     run=1 part=1 epoch=2
@@ -60,6 +62,8 @@ func runCase(t *testing.T, path string) {
 		switch name {
 		case "batch":
 			last = runBatch(t, m, rules, words, text, &seq)
+		case "absent":
+			last = runAbsent(t, m, rules, words, text, &seq)
 		case "fence":
 			m.fences[profile.RunPart{RunNo: number(t, words, "run", 1), Part: uint32(number(t, words, "part", 1))}] = uint32(number(t, words, "epoch", 1))
 		case "counts":
@@ -120,12 +124,49 @@ func list(s string) []string {
 
 func runBatch(t *testing.T, m *model, rules profile.Rules, words map[string]string, text string, seq *uint32) profile.Effects {
 	t.Helper()
+	o := originOf(t, words, seq)
+	var rows []recordtest.Row
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		rows = append(rows, rowOf(t, lines.Text()))
+	}
+	b := recordtest.Batch(kindOf(words), rows, recordtest.Options{Clears: list(words["clears"]), Opens: list(words["opens"])})
+	return m.apply(t, b, o, rulesOf(rules, words))
+}
+
+func runAbsent(t *testing.T, m *model, rules profile.Rules, words map[string]string, text string, seq *uint32) profile.Effects {
+	t.Helper()
+	o := originOf(t, words, seq)
+	o.Full, o.Mirror = true, true
+	b := record.Batch{Kind: kindOf(words), Absent: []id.Row{}}
+	for key := range strings.FieldsSeq(text) {
+		b.Absent = append(b.Absent, recordtest.Key(key))
+	}
+	return m.apply(t, b, o, rulesOf(rules, words))
+}
+
+func rulesOf(r profile.Rules, words map[string]string) profile.Rules {
+	r.Protection, r.OnDelete = resource.Protection(words["protection"]), resource.OnDelete(words["on_delete"])
+	return r
+}
+
+func kindOf(words map[string]string) record.Kind {
+	if _, ok := words["events"]; ok {
+		return record.Events
+	}
+	return record.Users
+}
+
+func originOf(t *testing.T, words map[string]string, seq *uint32) record.Origin {
+	t.Helper()
 	*seq++
 	o := origin(number(t, words, "run", 1), uint32(number(t, words, "part", 1)), uint32(number(t, words, "epoch", 1)), uint32(number(t, words, "seq", int64(*seq))))
 	if s, ok := words["sync"]; ok {
 		o.Sync, o.SyncID = syncOf(s), s
 	}
+	_, o.Mirror = words["mirror"]
 	_, o.Full = words["full"]
+	o.Full = o.Full || o.Mirror
 	o.ReadRunNo = number(t, words, "read", 0)
 	for _, r := range list(words["retries"]) {
 		n, err := strconv.ParseInt(r, 10, 64)
@@ -138,18 +179,7 @@ func runBatch(t *testing.T, m *model, rules profile.Rules, words map[string]stri
 		}
 		o.Retried = append(o.Retried, retried)
 	}
-	kind := record.Users
-	if _, ok := words["events"]; ok {
-		kind = record.Events
-	}
-	var rows []recordtest.Row
-	lines := bufio.NewScanner(strings.NewReader(text))
-	for lines.Scan() {
-		rows = append(rows, rowOf(t, lines.Text()))
-	}
-	b := recordtest.Batch(kind, rows, recordtest.Options{Clears: list(words["clears"]), Opens: list(words["opens"])})
-	rules.Protection = resource.Protection(words["protection"])
-	return m.apply(t, b, o, rules)
+	return o
 }
 
 func rowOf(t *testing.T, line string) recordtest.Row {

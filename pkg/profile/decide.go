@@ -33,7 +33,11 @@ func Decide(b record.Batch, k Keys, st State, r Rules) Effects {
 	}
 	d := newDecider(b, k, st, r)
 	for i := range d.n {
-		d.row(i)
+		if b.Absent != nil {
+			d.absent(i)
+		} else {
+			d.row(i)
+		}
 	}
 	return d.finish(b)
 }
@@ -52,6 +56,8 @@ type decider struct {
 	epoch uint32
 
 	mayCreate, mayBind, readOnly bool
+	isMirror, deletesProfiles    bool
+	mirror
 
 	keys, hashes, recordHashes []byte // sixteen bytes a position
 	positions                  *array.Int32
@@ -64,7 +70,8 @@ type decider struct {
 	attributes fields
 	event      eventColumns
 
-	batchPart []byte // of contributions and events, behind the kind
+	from      Provenance // less what rows have of their own
+	batchPart []byte     // of contributions and events, behind the kind
 	scratch   []byte
 	docs      arena
 	pending   table   // row keys → positions in eff.Entries
@@ -93,6 +100,7 @@ func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
 		explain:   r.Explain,
 		profiles:  make([]id.Profile, len(k.Identities)),
 		idHashes:  make([]uint64, len(k.Identities)),
+		isMirror:  o.Mirror, deletesProfiles: onDelete(r),
 	}
 	d.eff = Effects{Keys: k, Seen: st.Seen, Result: Result{Batch: o.Batch, FirstRow: o.FirstRow, Rows: o.Rows, Last: o.Last}}
 	if !o.SnapshotTime.IsZero() {
@@ -101,7 +109,15 @@ func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
 	if n == 0 {
 		return d
 	}
-	d.keys, d.hashes, d.recordHashes = values16(k.Rows), values16(fixed16(b, record.PosHash)), values16(k.RecordHashes)
+	d.from = Provenance{
+		Sync: o.Sync, SyncID: o.SyncID, SyncVersion: o.SyncVersion, Batch: o.Batch, Full: o.Full, Snapshot: d.snapshot,
+		Model: o.Model, Provider: o.Provider, Version: Version{RunNo: o.RunNo},
+	}
+	d.keys = values16(k.Rows)
+	if b.Absent != nil {
+		return d
+	}
+	d.hashes, d.recordHashes = values16(fixed16(b, record.PosHash)), values16(k.RecordHashes)
 	d.positions = b.Record.Column(record.PosRow).(*array.Int32)           //nolint:forcetypeassert // the form of a batch is checked by wire
 	d.times = b.Record.Column(record.PosTime).(*array.Timestamp)          //nolint:forcetypeassert // as above
 	d.belowLow = b.Record.Column(record.PosBelowLow).(*array.Boolean)     //nolint:forcetypeassert // as above
@@ -116,10 +132,7 @@ func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
 	for _, c := range k.Identities {
 		d.typeNames = append(d.typeNames, appendText(nil, c.Type))
 	}
-	d.batchPart = appendBatch(nil, Provenance{
-		Sync: o.Sync, SyncID: o.SyncID, SyncVersion: o.SyncVersion, Batch: o.Batch, Full: o.Full, Snapshot: d.snapshot,
-		Model: o.Model, Provider: o.Provider, Version: Version{RunNo: o.RunNo},
-	})
+	d.batchPart = appendBatch(nil, d.from)
 	return d
 }
 
@@ -159,7 +172,7 @@ func (d *decider) row(i int) {
 	old, at := d.entry(i, key)
 	known := old.Found && !old.Tombstone
 	newer := !known || d.compare(v, old) > 0
-	same := known && hash == old.RecordHash
+	same := known && d.k.Settled(i, old) || known && at >= 0 && hash == old.RecordHash
 	if same || !newer {
 		if !same && d.kind == record.Users && !d.usable(i) {
 			d.refuse(i, key, v)
@@ -183,7 +196,10 @@ func (d *decider) row(i int) {
 	if d.kind == record.Events {
 		d.writeEvent(i, key, e, old, known, at, hasTime, v)
 	} else {
-		d.contribute(i, e.Profile, hasTime, v, v.Time, d.attributes)
+		d.contribute(i, key, e.Profile, hasTime, v, v.Time, d.attributes)
+	}
+	if d.isMirror && known {
+		d.replaced(key, e, old, v)
 	}
 }
 
@@ -203,6 +219,9 @@ func (d *decider) entry(i int, key id.Row) (Entry, int) {
 
 // put writes an entry, at its position in eff.Entries where it has one.
 func (d *decider) put(key id.Row, e Entry, at int) int {
+	if d.isMirror {
+		e.Flags |= FlagMirror
+	}
 	if at >= 0 {
 		d.eff.Entries[at].Entry = e
 		return at
@@ -340,8 +359,12 @@ func (d *decider) keyValue(i int) string {
 
 // finish adds what became of rows before they came here.
 func (d *decider) finish(b record.Batch) Effects {
+	d.finishMirror()
+	if d.k.Origin.Sights {
+		d.eff.Sighted = d.sighted(b)
+	}
 	c := &d.eff.Result.Counts
-	c.Mapped = int64(d.n)
+	c.Mapped = int64(d.n) - c.Absent
 	c.Rejected = int64(len(b.Rejects))
 	c.Filtered = int64(len(b.Filtered))
 	c.Read = c.Mapped + c.Rejected + c.Filtered
@@ -361,12 +384,17 @@ func (d *decider) finish(b record.Batch) Effects {
 }
 
 // contribute writes what the row at i brings to p.
-func (d *decider) contribute(i int, p id.Profile, hasTime bool, v Version, seen int64, attributes fields) {
+func (d *decider) contribute(i int, key id.Row, p id.Profile, hasTime bool, v Version, seen int64, attributes fields) {
 	if d.eff.Contributions == nil {
 		d.eff.Contributions = make([]ContributionWrite, 0, d.n)
 	}
 	d.saw(p, seen)
-	b := append(d.scratch[:0], chunkContribution)
+	b := d.scratch[:0]
+	if d.isMirror {
+		b = appendRowHead(b, key, false)
+	} else {
+		b = append(b, chunkContribution)
+	}
 	b = d.appendHeader(b, i, hasTime, v)
 	b = appendSeen(b, seen, v.Time)
 	b = d.appendIdentities(b, i, p)
@@ -423,7 +451,7 @@ func (d *decider) writeEvent(i int, key id.Row, e, old Entry, known bool, at int
 		}
 	}
 	if e.Profile != 0 && d.mayBind && d.bind(i, e.Profile) > 0 {
-		d.contribute(i, e.Profile, hasTime, v, seenOf(e.EventTime), nil)
+		d.contribute(i, key, e.Profile, hasTime, v, seenOf(e.EventTime), nil)
 	}
 }
 

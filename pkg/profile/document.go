@@ -9,13 +9,17 @@ import (
 	"millrace.dev/pkg/row"
 )
 
-// A profile's document is chunks one behind the other, each led by its length. There are three kinds: a contribution, what
-// one row brought, at most one head, which Fold makes of what contributions say beside attributes, and ties. Documents of one
-// profile may be set one behind the other, in any order and more than once: that is the merge.
+// A profile's document is chunks one behind the other, each led by its length: contributions, what one row brought; what
+// a row of a mirror brought in one version; runs that a sync withdraws; ties; and at most one head, which Fold makes of
+// what contributions say beside attributes. Documents of one profile may be set one behind the other, in any order and
+// more than once: that is the merge.
 const (
 	chunkContribution = 1
-	chunkHead         = 2
+	chunkHead         = 2 // as written before heads kept runs
 	chunkEvent        = 3 // not in profiles: the document of an event is this one chunk without a length
+	chunkRow          = 4
+	chunkRuns         = 5
+	chunkHeadOfRuns   = 6
 )
 
 // Provenance says where a value came from.
@@ -181,6 +185,7 @@ func Decode(doc []byte) (Profile, error) {
 	if !ok {
 		return Profile{}, badDocument("a profile")
 	}
+	d.open()
 	p := Profile{Identities: d.held()}
 	for _, v := range d.newest() {
 		r := reader{b: v.value}

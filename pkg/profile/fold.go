@@ -19,7 +19,12 @@ func Fold(docs ...[]byte) []byte {
 	if !ok {
 		return bytes.Join(docs, nil)
 	}
-	if len(d.parts) == 0 && len(d.identities) == 0 && d.first == 0 && d.last == 0 && d.ties.empty() {
+	return d.folded(docs)
+}
+
+// folded answers d, which was parsed from docs, in the one form that it has.
+func (d *document) folded(docs [][]byte) []byte {
+	if len(d.values)+len(d.identities)+len(d.rows)+len(d.runs) == 0 && d.first == 0 && d.last == 0 && d.ties.empty() {
 		return nil
 	}
 	size := 0
@@ -27,7 +32,7 @@ func Fold(docs ...[]byte) []byte {
 		size += len(doc)
 	}
 	out := d.ties.append(d.appendHead(make([]byte, 0, size+64)))
-	return d.appendContributions(out)
+	return d.appendWithdrawals(d.appendContributions(out))
 }
 
 // document is what parse made of chunks. It aliases them.
@@ -37,6 +42,8 @@ type document struct {
 	parts       []part
 	values      []partValue
 	ties        ties
+	rows        []mirrored
+	runs        []runsWithdrawn
 }
 
 // part is the head of a contribution.
@@ -52,9 +59,11 @@ func (p *part) provenance() Provenance {
 	return full
 }
 
+// syncIdentity is an identity that a sync brought, in runs from first to last.
 type syncIdentity struct {
 	Sync id.Sync
 	Identity
+	first, last int64
 }
 
 // partValue is an attribute of a contribution.
@@ -70,12 +79,17 @@ func parse(docs ...[]byte) (document, bool) {
 	for _, doc := range docs {
 		r := reader{b: doc}
 		for len(r.b) > 0 {
-			body := reader{b: r.text()}
-			switch body.byte() {
+			chunk := r.text()
+			body := reader{b: chunk}
+			switch kind := body.byte(); kind {
 			case chunkContribution:
 				d.readContribution(&body)
-			case chunkHead:
-				d.readHead(&body)
+			case chunkHead, chunkHeadOfRuns:
+				d.readHead(&body, kind == chunkHeadOfRuns)
+			case chunkRow:
+				d.readRow(chunk, &body)
+			case chunkRuns:
+				d.readRuns(&body)
 			case chunkTies:
 				d.ties.read(&body)
 			default:
@@ -107,7 +121,7 @@ func (d *document) readContribution(r *reader) {
 	p.header = start[:len(start)-len(r.b)]
 	d.see(r.seen(p.Version.Time))
 	for n := r.uvarint(); n > 0 && !r.bad; n-- {
-		d.identities = append(d.identities, syncIdentity{p.Sync, Identity{string(r.text()), string(r.text())}})
+		d.identities = append(d.identities, syncIdentity{p.Sync, Identity{string(r.text()), string(r.text())}, p.Version.RunNo, p.Version.RunNo})
 	}
 	at := len(d.parts)
 	for len(r.b) > 0 {
@@ -152,7 +166,8 @@ func (r *reader) order() (p Provenance) {
 	return p
 }
 
-func (d *document) readHead(r *reader) {
+// readHead reads a head. One without runs was written before heads had them: nobody knows which runs brought what it has.
+func (d *document) readHead(r *reader, runs bool) {
 	if r.byte() == 1 {
 		d.see(r.int64())
 		d.see(r.int64())
@@ -160,9 +175,27 @@ func (d *document) readHead(r *reader) {
 	for len(r.b) > 0 {
 		s := id.Sync(r.array16())
 		for n := r.uvarint(); n > 0 && !r.bad; n-- {
-			d.identities = append(d.identities, syncIdentity{s, Identity{string(r.text()), string(r.text())}})
+			i := syncIdentity{Sync: s, Identity: Identity{string(r.text()), string(r.text())}}
+			if runs {
+				i.first = r.varint()
+				i.last = i.first + r.varint()
+			}
+			d.identities = append(d.identities, i)
 		}
 	}
+}
+
+// mergeIdentities makes one of what the same sync brought in several runs. They are sorted by sync.
+func (d *document) mergeIdentities() {
+	out := d.identities[:0]
+	for _, i := range d.identities {
+		if n := len(out); n > 0 && out[n-1].Sync == i.Sync && out[n-1].Identity == i.Identity {
+			out[n-1].first, out[n-1].last = min(out[n-1].first, i.first), max(out[n-1].last, i.last)
+			continue
+		}
+		out = append(out, i)
+	}
+	d.identities = out
 }
 
 func (d *document) sortIdentities(bySync bool) {
@@ -180,7 +213,10 @@ func (d *document) sortIdentities(bySync bool) {
 }
 
 func (d *document) appendHead(dst []byte) []byte {
-	body := []byte{chunkHead}
+	if d.first == 0 && d.last == 0 && len(d.identities) == 0 {
+		return dst
+	}
+	body := []byte{chunkHeadOfRuns}
 	if d.first != 0 || d.last != 0 {
 		body = append(body, 1)
 		body = binary.LittleEndian.AppendUint64(body, uint64(d.first)) //nolint:gosec // read back as an int64
@@ -189,7 +225,7 @@ func (d *document) appendHead(dst []byte) []byte {
 		body = append(body, 0)
 	}
 	d.sortIdentities(true)
-	d.identities = slices.Compact(d.identities)
+	d.mergeIdentities()
 	for i := 0; i < len(d.identities); {
 		j := i
 		for j < len(d.identities) && d.identities[j].Sync == d.identities[i].Sync {
@@ -198,7 +234,9 @@ func (d *document) appendHead(dst []byte) []byte {
 		body = append(body, d.identities[i].Sync[:]...)
 		body = binary.AppendUvarint(body, uint64(j-i)) //nolint:gosec // not negative
 		for ; i < j; i++ {
-			body = appendText(appendText(body, d.identities[i].Type), d.identities[i].Value)
+			x := &d.identities[i]
+			body = appendText(appendText(body, x.Type), x.Value)
+			body = binary.AppendVarint(binary.AppendVarint(body, x.first), x.last-x.first)
 		}
 	}
 	return appendChunk(dst, body)

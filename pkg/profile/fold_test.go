@@ -12,6 +12,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/record/recordtest"
 	"millrace.dev/pkg/row"
 )
 
@@ -80,12 +81,56 @@ func contribution(t *rapid.T) []byte {
 	return profile.AppendContribution(nil, c)
 }
 
+// document draws what rows of mirrors bring and withdraw as well, and runs that a sync withdraws.
+func document(t *rapid.T) []byte {
+	switch rapid.IntRange(0, 5).Draw(t, "form") {
+	case 0:
+		first := rapid.Int64Range(1, 4).Draw(t, "first")
+		return profile.AppendWithdrawal(nil, profile.Withdrawal{
+			Sync: syncOf(rapid.SampledFrom([]string{"crm", "full", "mirror"}).Draw(t, "sync")), First: first, Last: rapid.Int64Range(first, 4).Draw(t, "last"),
+		})
+	case 1, 2:
+		run := rapid.Int64Range(1, 4).Draw(t, "run")
+		c := profile.Contribution{From: profile.Provenance{
+			Sync: syncOf("mirror"), SyncID: "mirror", Batch: origin(run, 1, 1, 0).Batch, Full: true, HasTime: true,
+			Version: profile.Version{RunNo: run, Time: rapid.Int64Range(1, 2).Draw(t, "time"), RowHash: row.Hash{Lo: rapid.Uint64Range(0, 1).Draw(t, "hash")}},
+		}, Seen: 7}
+		key := recordtest.Key(rapid.SampledFrom([]string{"1", "2"}).Draw(t, "row"))
+		if rapid.Bool().Draw(t, "withdrawn") {
+			return profile.AppendWithdrawal(nil, profile.Withdrawal{From: c.From, Row: key})
+		}
+		c.Identities = []profile.Identity{{Type: "email", Value: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "value")}}
+		c.Attributes = []profile.Attribute{{Name: "a", Value: value(t, 2)}}
+		return profile.AppendRow(nil, key, c)
+	}
+	return contribution(t)
+}
+
 func documents(t *rapid.T) [][]byte {
 	docs := make([][]byte, rapid.IntRange(1, 8).Draw(t, "documents"))
 	for i := range docs {
-		docs[i] = contribution(t)
+		docs[i] = document(t)
 	}
 	return docs
+}
+
+func TestSettleChangesNothingThatIsRead(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		docs := documents(t)
+		before, err := profile.Decode(bytes.Join(docs, nil))
+		require.NoError(t, err)
+		settled := profile.Settle(docs...)
+		require.Equal(t, settled, profile.Settle(profile.Fold(docs...)), "whatever was folded before")
+		require.Equal(t, settled, profile.Settle(settled), "settling twice is settling once")
+		if settled == nil {
+			require.Empty(t, before.Identities)
+			require.Empty(t, before.Attributes)
+			return
+		}
+		after, err := profile.Decode(settled)
+		require.NoError(t, err)
+		require.Equal(t, before, after)
+	})
 }
 
 func TestFoldIsAMerge(t *testing.T) {

@@ -21,6 +21,7 @@ func HoldingOf(own []byte, members []id.Profile, docs ...[]byte) (Holding, error
 	if !ok {
 		return Holding{}, badDocument("a profile")
 	}
+	d.open()
 	h := Holding{Shape: Shape(own), ties: d.ties}
 	h.Created, h.Merges, h.Members = d.first, len(members), members
 	for _, i := range d.held() {
@@ -54,7 +55,7 @@ func Asks(k Keys, st State, r Rules) Asked {
 	}
 	var a Asked
 	for i := range k.Len() {
-		if settled(k, st, i) || plain(k, r.Strategy, i, func(c int) id.Profile { return st.Profiles[c][i] }) {
+		if k.Settled(i, st.Entries[i]) || plain(k, r.Strategy, i, func(c int) id.Profile { return st.Profiles[c][i] }) {
 			continue
 		}
 		col := -1
@@ -81,17 +82,6 @@ func Asks(k Keys, st State, r Rules) Asked {
 	slices.Sort(a.Profiles)
 	a.Profiles = slices.Compact(a.Profiles)
 	return a
-}
-
-// settled says whether the row index alone decides on position i.
-func settled(k Keys, st State, i int) bool {
-	e := st.Entries[i]
-	return e.Found && !e.Tombstone && string(k.RecordHashes.Value(i)) == string(hashBytes(e))
-}
-
-func hashBytes(e Entry) []byte {
-	b := e.RecordHash.Bytes()
-	return b[:]
 }
 
 // plain says whether position i needs no resolver: nobody is met, or exactly one profile by identities that are all its

@@ -18,6 +18,9 @@ import (
 // values are NULL. Arrays alias those of b.
 func KeysOf(b record.Batch, o record.Origin, s Scope, r Rules) Keys {
 	k := Keys{Scope: s, Origin: o}
+	if b.Absent != nil {
+		return keysOfAbsent(k, b.Absent)
+	}
 	if b.Record == nil {
 		return k
 	}

@@ -45,7 +45,7 @@ func (m *model) look(k profile.Keys) profile.State {
 	n := k.Len()
 	st := profile.State{
 		Entries: make([]profile.Entry, n), Fresh: make([]id.Profile, n), Fences: m.fences,
-		Profiles: make([][]id.Profile, len(k.Identities)),
+		Profiles: make([][]id.Profile, len(k.Identities)), Docs: map[id.Profile][]byte{},
 	}
 	if r, ok := m.applied[k.Origin.Batch]; ok {
 		st.Applied = &r
@@ -56,6 +56,9 @@ func (m *model) look(k profile.Keys) profile.State {
 	}
 	for i := range n {
 		st.Entries[i] = m.entries[entryKey(k.Origin.Sync, k.Rows.Value(i))]
+		if p := k.Document(i, st.Entries[i]); p != 0 {
+			st.Docs[p] = m.docs[p]
+		}
 		bound := false
 		for c, col := range k.Identities {
 			if col.Values.IsNull(i) {
@@ -193,6 +196,17 @@ func (m *model) commit(t require.TestingT, e profile.Effects) {
 		require.False(t, seen[k], "an entry is written twice")
 		seen[k] = true
 		m.entries[k] = w.Entry
+	}
+	for _, w := range e.Unbound {
+		k := profile.Identity{Type: w.Type, Value: strings.Clone(w.Value)}
+		require.Equal(t, w.Profile, m.identities[k], "an identity is unbound that is not bound to its profile")
+		delete(m.identities, k)
+	}
+	for _, p := range e.ProfilesGone {
+		delete(m.docs, p)
+	}
+	for _, w := range e.Contributions {
+		require.NotContains(t, e.ProfilesGone, w.Profile, "a deleted profile is written")
 	}
 	m.reshape(t, e.Identities, e.Contributions, e.Reshaping)
 	for _, k := range e.EventsGone {

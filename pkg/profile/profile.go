@@ -55,6 +55,8 @@ type State struct {
 	// Fresh has, for positions of which no identity is bound, the id that a new profile would get: the first of
 	// Derive(scope, type, value, 0, 1, …) that no profile has, of the position's first identity. 0 elsewhere.
 	Fresh []id.Profile
+	// Docs has the documents of the profiles that Keys.Document names; nil where there is none.
+	Docs map[id.Profile][]byte
 	// Fences has the fences of the run's own parts, and of the parts of the runs it retries, by run_no and part.
 	Fences map[RunPart]uint32
 	// Held has what Asks asks for, by profile; nil where it asks for nothing.
@@ -112,6 +114,7 @@ type EntryFlags uint8
 const (
 	FlagLate EntryFlags = 1 << iota
 	FlagUnattributed
+	FlagMirror // no count: what the row brought is kept in the form of mirrors
 )
 
 // Effects is what a batch changes. A store writes all of it in one durable step, or none.
@@ -123,6 +126,12 @@ type Effects struct {
 	Entries []EntryWrite
 	// Identities to bind; each (type, value) at most once, and bound as IdentityWrite.From says when it was looked up.
 	Identities []IdentityWrite
+	// Unbound has identities that are bound to their profile to unbind, before Identities are bound.
+	Unbound []IdentityWrite
+	// ProfilesGone has profiles to delete. None has contributions; their documents are those of State.Docs.
+	ProfilesGone []id.Profile
+	// Sighted has the keys of all rows of the batch, to be kept for listing what a run's complete read lacked; empty: not.
+	Sighted []id.Row
 	// Contributions to merge blindly into profiles; several of one profile are possible.
 	Contributions []ContributionWrite
 	// Events to put, by their key, each at most once; and keys to remove, because their row moved elsewhere. Removals
@@ -194,4 +203,6 @@ type Rules struct {
 	Strategy *identity.Rules
 	// Explain asks for Effects.Explained.
 	Explain bool
+	// OnDelete says what a row that a mirror does not find any more takes with it; empty: what it brought.
+	OnDelete resource.OnDelete
 }

@@ -70,10 +70,15 @@ type Batch struct {
 	Rejects  []Reject
 	Filtered []Filtered
 	Kept     Kept
+	// Absent has keys of the row index that a complete mirror read lacked. A batch has nothing else then, and no Record.
+	Absent []id.Row
 }
 
 // Rows answers how many rows as read b accounts for.
 func (b Batch) Rows() int64 {
+	if b.Absent != nil {
+		return int64(len(b.Absent))
+	}
 	return b.Record.NumRows() + int64(len(b.Rejects)) + int64(len(b.Filtered))
 }
 
@@ -149,7 +154,9 @@ type Origin struct {
 	ReadRunNo    int64 // of a replay: the run that read the rows from the warehouse; 0: this one
 	Batch        id.Batch
 	Retried      []RetriedRun // the runs that this one retries, newest first
-	Full         bool         // mode full: versions order by run_no first
+	Full         bool         // modes full and mirror: versions order by run_no first
+	Mirror       bool         // mode mirror: a row stands for all that it brought before
+	Sights       bool         // keys of the batch are kept, so that the run can list those that it lacked
 	Dry          bool         // of a dry pass: the store answers without writing
 	SnapshotTime time.Time
 	PayloadCap   int64

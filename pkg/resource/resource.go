@@ -239,6 +239,19 @@ type Mode string
 const (
 	Incremental Mode = "incremental"
 	Full        Mode = "full"
+	Mirror      Mode = "mirror"
+)
+
+// ReadsAll says whether each run reads everything that the query selects.
+func (m Mode) ReadsAll() bool { return m == Full || m == Mirror }
+
+// OnDelete is what a row that a mirror does not find any more takes with it.
+type OnDelete string
+
+// What it takes: what the row brought (the default), or its whole profile.
+const (
+	Withdraw      OnDelete = "withdraw"
+	DeleteProfile OnDelete = "delete_profile"
 )
 
 // SyncState is what a sync's owner wants.
@@ -339,6 +352,7 @@ type Sync struct {
 	Guard        Guard
 	Drift        Drift
 	RejectLimit  RejectLimit
+	OnDelete     OnDelete // of mode mirror; empty: Withdraw
 
 	Status   SyncStatus
 	Reason   string // why it is not healthy

@@ -12,6 +12,7 @@ func (s Snapshot) work() Snapshot {
 		Sync: Sync{
 			Meta: s.Sync.identity(), DataModel: s.Sync.DataModel, Mapping: s.Sync.Mapping, Feed: s.Sync.Feed, Mode: s.Sync.Mode,
 			From: s.Sync.From, Until: s.Sync.Until, Lookback: s.Sync.Lookback, Delay: s.Sync.Delay,
+			OnDelete: s.Sync.OnDelete,
 		},
 		Connection: s.Connection, DataModel: s.DataModel, Feed: s.Feed,
 	}

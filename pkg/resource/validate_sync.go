@@ -55,6 +55,7 @@ func (s *Sync) Validate() []fault.Violation {
 	c.oneOf("drift.added", string(s.Drift.Added), false, string(DriftIgnore), string(DriftMap), string(DriftHold))
 	c.oneOf("drift.dropped", string(s.Drift.Dropped), false, string(DriftHold))
 	c.oneOf("drift.narrowed", string(s.Drift.Narrowed), false, string(DriftHold))
+	c.oneOf("on_delete", string(s.OnDelete), false, string(Withdraw), string(DeleteProfile))
 	c.guard(s.Guard)
 	if s.RejectLimit != (RejectLimit{}) {
 		c.percent("reject_limit.percent", s.RejectLimit.Percent)
@@ -171,6 +172,16 @@ func (s *Snapshot) Validate() []fault.Violation {
 		if s.DataModel.Kind == Events && len(s.DataModel.KeyColumns) == 0 {
 			m.add("key_columns", fmt.Sprintf("name the columns that tell events apart, or give sync %s mode incremental", s.Sync.ID), "is missing, and sync %s reads events in mode full", s.Sync.ID)
 		}
+	case Mirror:
+		if len(s.DataModel.KeyColumns) == 0 {
+			m.add("key_columns", fmt.Sprintf("name the columns that tell rows apart, or give sync %s another mode", s.Sync.ID), "is missing, and sync %s is a mirror: without keys nobody knows which row is gone", s.Sync.ID)
+		}
+	}
+	if why := refused(s.Sync.Mode, s.DataModel.Kind); why != "" {
+		c.add("mode", why, "is %s, which does not go with records of kind %s", s.Sync.Mode, s.DataModel.Kind)
+	}
+	if s.Sync.OnDelete == DeleteProfile && s.DataModel.Kind != Users {
+		c.add("on_delete", "use withdraw", "is delete_profile, and the data model's records are %s: only rows of users have a profile to delete", s.DataModel.Kind)
 	}
 	if s.Mapping == nil && s.DataModel.Kind == Events {
 		c.add("mapping", "name a mapping; only users are mapped by name", "is missing, and the data model's records are events")
@@ -186,14 +197,15 @@ func (s *Snapshot) Validate() []fault.Violation {
 
 // Notes answers what its owner should know of a valid sync: settings that its mode does not use.
 func (s *Snapshot) Notes() []string {
-	if s.Sync.Mode != Full {
-		return nil
-	}
 	var notes []string
 	unused := func(field string, given bool) {
 		if given {
-			notes = append(notes, field+" is not used in mode full")
+			notes = append(notes, field+" is not used in mode "+string(s.Sync.Mode))
 		}
+	}
+	unused("on_delete", s.Sync.OnDelete != "" && s.Sync.Mode != Mirror)
+	if !s.Sync.Mode.ReadsAll() {
+		return notes
 	}
 	unused("lookback", s.Sync.Lookback != 0)
 	unused("delay", s.Sync.Delay != 0)

@@ -30,6 +30,7 @@ type Store interface {
 	Close() error
 
 	Reader
+	Mirrors
 }
 
 // Outcome is what a Commit did.

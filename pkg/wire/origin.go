@@ -19,6 +19,8 @@ type header struct {
 	Batch        string    `json:"batch"`
 	Retried      []retried `json:"retried,omitempty"`
 	Full         bool      `json:"full,omitempty"`
+	Mirror       bool      `json:"mirror,omitempty"`
+	Sights       bool      `json:"sights,omitempty"`
 	Dry          bool      `json:"dry,omitempty"`
 	SnapshotTime int64     `json:"snapshot_time"`
 	PayloadCap   int64     `json:"payload_cap"`
@@ -38,7 +40,7 @@ type retried struct {
 func toHeader(o record.Origin) header {
 	h := header{
 		Workspace: string(o.Workspace), Sync: o.Sync.String(), SyncID: o.SyncID, SyncVersion: o.SyncVersion,
-		RunNo: o.RunNo, ReadRunNo: o.ReadRunNo, Batch: o.Batch.String(), Full: o.Full, Dry: o.Dry, SnapshotTime: o.SnapshotTime.UnixNano(),
+		RunNo: o.RunNo, ReadRunNo: o.ReadRunNo, Batch: o.Batch.String(), Full: o.Full, Mirror: o.Mirror, Sights: o.Sights, Dry: o.Dry, SnapshotTime: o.SnapshotTime.UnixNano(),
 		PayloadCap: o.PayloadCap, FirstRow: o.FirstRow, Rows: o.Rows, Last: o.Last, Model: o.Model, Provider: o.Provider,
 	}
 	for _, r := range o.Retried {
@@ -62,7 +64,7 @@ func origin(b []byte) (record.Origin, error) {
 	}
 	o := record.Origin{
 		Workspace: id.Workspace(h.Workspace), Sync: sync, SyncID: h.SyncID, SyncVersion: h.SyncVersion, RunNo: h.RunNo,
-		ReadRunNo: h.ReadRunNo, Batch: batch, Full: h.Full, Dry: h.Dry, SnapshotTime: time.Unix(0, h.SnapshotTime).UTC(), PayloadCap: h.PayloadCap,
+		ReadRunNo: h.ReadRunNo, Batch: batch, Full: h.Full, Mirror: h.Mirror, Sights: h.Sights, Dry: h.Dry, SnapshotTime: time.Unix(0, h.SnapshotTime).UTC(), PayloadCap: h.PayloadCap,
 		FirstRow: h.FirstRow, Rows: h.Rows, Last: h.Last, Model: h.Model, Provider: h.Provider,
 	}
 	for _, r := range h.Retried {

@@ -229,7 +229,8 @@ func (r *reader) sync(n *yaml.Node) (*resource.Sync, bool) {
 	s := &resource.Sync{}
 	r.object(n, "", append(r.head(&s.Meta),
 		text(r, "data_model", &s.DataModel), text(r, "mapping", &s.Mapping), text(r, "feed", &s.Feed),
-		word(r, "mode", &s.Mode, map[string]resource.Mode{"time_based": resource.Incremental, "append": resource.Incremental, "mirror_mode": "mirror"}),
+		word(r, "mode", &s.Mode, map[string]resource.Mode{"time_based": resource.Incremental, "append": resource.Incremental, "mirror_mode": resource.Mirror}),
+		word(r, "on_delete", &s.OnDelete, nil),
 		field{name: "schedule", read: func(n *yaml.Node, path string) { r.schedule(n, path, &s.Schedule) }},
 		instant(r, "from", &s.From), instant(r, "until", &s.Until),
 		duration(r, "lookback", &s.Lookback), duration(r, "delay", &s.Delay),

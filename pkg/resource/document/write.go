@@ -309,6 +309,7 @@ func (w *writer) sync(s *resource.Sync) {
 	w.text("mapping", s.Mapping)
 	w.text("feed", s.Feed)
 	w.text("mode", string(s.Mode))
+	w.text("on_delete", string(s.OnDelete))
 	w.object("schedule", true, func(w *writer) {
 		sc := s.Schedule
 		w.text("every", sc.Every)

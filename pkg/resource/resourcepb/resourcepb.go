@@ -23,6 +23,7 @@ const (
 	prefixRecordKind   = "RECORD_KIND_"
 	prefixIteratorType = "ITERATOR_TYPE_"
 	prefixMode         = "MODE_"
+	prefixOnDelete     = "ON_DELETE_"
 	prefixState        = "SYNC_STATE_"
 	prefixStatus       = "SYNC_STATUS_"
 )
@@ -255,7 +256,8 @@ func ToSync(s resource.Sync) *configv1.Sync {
 		Meta: toMeta(s.Meta), DataModel: s.DataModel, Mapping: s.Mapping, Feed: s.Feed, Mode: ToMode(s.Mode), Schedule: ToSchedule(s.Schedule),
 		From: toTime(s.From), Until: toTime(s.Until), Lookback: resource.FormatDuration(s.Lookback), Delay: resource.FormatDuration(s.Delay),
 		State: ToState(s.State), TriggerLimit: s.TriggerLimit, Guard: toGuard(s.Guard), Drift: toDrift(s.Drift), RejectLimit: toRejectLimit(s.RejectLimit),
-		Status: ToStatus(s.Status), StatusReason: s.Reason, StatusNextStep: s.NextStep, Version: s.Version,
+		OnDelete: configv1.OnDelete(enum(configv1.OnDelete_value, prefixOnDelete, string(s.OnDelete))),
+		Status:   ToStatus(s.Status), StatusReason: s.Reason, StatusNextStep: s.NextStep, Version: s.Version,
 	}
 }
 
@@ -266,7 +268,8 @@ func OfSync(s *configv1.Sync) resource.Sync {
 		Schedule: OfSchedule(s.GetSchedule()), From: ofTime(s.GetFrom()), Until: ofTime(s.GetUntil()),
 		Lookback: ofDuration(s.GetLookback()), Delay: ofDuration(s.GetDelay()), State: OfState(s.GetState()), TriggerLimit: s.GetTriggerLimit(),
 		Guard: ofGuard(s.GetGuard()), Drift: ofDrift(s.GetDrift()), RejectLimit: ofRejectLimit(s.GetRejectLimit()),
-		Status: OfStatus(s.GetStatus()), Reason: s.GetStatusReason(), NextStep: s.GetStatusNextStep(), Version: s.GetVersion(),
+		OnDelete: resource.OnDelete(word(s.GetOnDelete().String(), prefixOnDelete)),
+		Status:   OfStatus(s.GetStatus()), Reason: s.GetStatusReason(), NextStep: s.GetStatusNextStep(), Version: s.GetVersion(),
 	}
 }
 

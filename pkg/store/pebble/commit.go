@@ -19,7 +19,7 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 	if err := s.usable(ctx); err != nil {
 		return store.Outcome{}, err
 	}
-	since, ok := e.Seen.(seen)
+	saw, ok := e.Seen.(seen)
 	if !ok {
 		return store.Outcome{}, fault.New(fault.Internal, fault.ReasonInternal, "store: commit: the effects were decided on no state of this store")
 	}
@@ -32,7 +32,7 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 	if err := w.all(); err != nil {
 		return store.Outcome{}, err
 	}
-	out, err := s.enter(ctx, uint64(since), &w)
+	out, err := s.enter(ctx, saw, &w)
 	if err != nil || out.Fenced {
 		return out, err
 	}
@@ -49,7 +49,7 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 
 // enter lets a batch into the database, unless it has been there, is fenced, or is overtaken. It does not wait for the
 // disk.
-func (s *Store) enter(ctx context.Context, since uint64, w *writing) (store.Outcome, error) {
+func (s *Store) enter(ctx context.Context, saw seen, w *writing) (store.Outcome, error) {
 	r := w.e.Result
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,9 +73,11 @@ func (s *Store) enter(ctx context.Context, since uint64, w *writing) (store.Outc
 	if err := s.overlaps(ctx, r); err != nil {
 		return store.Outcome{}, err
 	}
-	if s.fenceSeq > since || s.recent.clashes(since, &w.touched) {
-		return store.Outcome{}, fault.New(fault.Conflict, fault.ReasonCommitConflict,
-			"store: commit: what was looked up has changed since; look and decide again")
+	if s.fenceSeq > saw.seq || s.recent.clashes(saw.seq, &w.touched) {
+		return store.Outcome{}, changed()
+	}
+	if err := w.still(saw); err != nil {
+		return store.Outcome{}, err
 	}
 	s.filter.addAll(w.touched.slots)
 	killpoint.Reach("pebble.commit.before")
@@ -84,6 +86,9 @@ func (s *Store) enter(ctx context.Context, since uint64, w *writing) (store.Outc
 	}
 	w.touched.seq = s.seq.Load() + 1
 	s.recent.add(w.touched)
+	if w.takes() { // whoever has looked before must look again
+		s.fenceSeq = w.touched.seq
+	}
 	s.seq.Store(w.touched.seq)
 	return store.Outcome{Result: r}, nil
 }
@@ -141,7 +146,7 @@ func sizeOf(e profile.Effects) int {
 	for i := range e.Rejects {
 		n += 2*len(e.Rejects[i].KeyValues) + 512
 	}
-	return n + len(e.Kept) + len(e.EventsGone)*(eventKeyLen+4)
+	return n + keyTail*len(e.Sighted) + len(e.Kept) + len(e.EventsGone)*(eventKeyLen+4)
 }
 
 // writing fills a Pebble batch with effects, each kind in the order of its keys.
@@ -163,7 +168,7 @@ func (w *writing) all() (err error) {
 		return err
 	}
 	w.touched = newTouched(len(w.e.Entries) + len(w.e.Identities) + int(w.e.NewProfiles))
-	for _, step := range []func() error{w.entries, w.identities, w.contributions, w.events, w.rejects, w.key} {
+	for _, step := range []func() error{w.entries, w.gone, w.identities, w.contributions, w.events, w.rejects, w.sighted, w.key} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -215,7 +220,7 @@ func (w *writing) identities() error {
 		if err != nil {
 			return err
 		}
-		if err := w.identitiesOf(typ, identityPrefix(nil, w.scope, n)); err != nil {
+		if err := w.identitiesOf(typ, identityPrefix(w.scope, n)); err != nil {
 			return err
 		}
 	}
@@ -294,6 +299,9 @@ func (w *writing) events() error {
 	}
 	return nil
 }
+
+// sighted keeps the keys of the batch's rows.
+func (w *writing) sighted() error { return sights(w.b, w.sync, w.e.Keys.Origin, w.e.Sighted) }
 
 // key puts the batch key with its whole result.
 func (w *writing) key() error {

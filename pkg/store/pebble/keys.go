@@ -19,6 +19,7 @@ const (
 	kindMeta       = 'm' // name → value
 	kindProfile    = 'p' // scope, profile → document
 	kindRow        = 'r' // sync, row key → entry
+	kindSight      = 's' // sync, run_no, first byte, part, epoch, seq, fragment → tails of the keys of rows that were read
 	kindReject     = 'x' // run, part, epoch, seq, fragment, row → reject
 )
 
@@ -29,8 +30,8 @@ func rowKey(dst []byte, sync uint32, k id.Row) []byte {
 
 const rowKeyLen = 1 + 4 + 16
 
-func identityPrefix(dst []byte, scope, typ uint32) []byte {
-	dst = binary.BigEndian.AppendUint32(append(dst, kindIdentity), scope)
+func identityPrefix(scope, typ uint32) []byte {
+	dst := binary.BigEndian.AppendUint32([]byte{kindIdentity}, scope)
 	return binary.BigEndian.AppendUint16(dst, uint16(typ)) //nolint:gosec // the dictionary gives no more
 }
 

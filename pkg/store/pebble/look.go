@@ -13,18 +13,21 @@ import (
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/identity"
 	"millrace.dev/pkg/profile"
-	"millrace.dev/pkg/row"
 )
 
 // seen is profile.State.Seen: the number of the last commit that a Look is sure to have met.
-type seen uint64
+type seen struct {
+	seq  uint64
+	docs map[id.Profile]uint64 // hashes of the documents that it met
+}
 
 // Look answers the state that the keys of a batch meet.
 func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error) {
 	if err := s.usable(ctx); err != nil {
 		return profile.State{}, err
 	}
-	st := profile.State{Seen: seen(s.seq.Load())}
+	seq := s.seq.Load()
+	st := profile.State{Seen: seen{seq: seq}}
 	applied, err := s.result(k.Origin.Batch)
 	if err != nil {
 		return profile.State{}, err
@@ -56,8 +59,8 @@ func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error)
 	for c := range st.Profiles {
 		st.Profiles[c] = all[c*n : (c+1)*n : (c+1)*n]
 	}
-	l := looking{Store: s, ctx: ctx, k: k, st: &st, hs: make([]uint64, n)}
-	for _, step := range []func() error{l.rows, l.identities, l.fresh} {
+	l := looking{Store: s, ctx: ctx, k: k, st: &st, hs: make([]uint64, n), seq0: seq}
+	for _, step := range []func() error{l.rows, l.identities, l.fresh, l.documents} {
 		if err := step(); err != nil {
 			return profile.State{}, unavailableOr(ctx, "look", err)
 		}
@@ -83,6 +86,7 @@ type looking struct {
 	hs   []uint64 // by position; 0: not to be looked up
 	ord  order
 	key  []byte
+	seq0 uint64 // of the last commit before it began
 }
 
 const checkEvery = 4096
@@ -107,7 +111,6 @@ func (l *looking) rows() error {
 	if err != nil {
 		return err
 	}
-	hashes := values16(l.k.RecordHashes)
 	for n, w := range l.ord.todo {
 		if n%checkEvery == 0 && l.ctx.Err() != nil {
 			break
@@ -124,7 +127,7 @@ func (l *looking) rows() error {
 		if l.st.Entries[i], ok = readEntry(v); !ok {
 			return errors.Join(damaged("an entry of the row index"), it.Close())
 		}
-		if e := &l.st.Entries[i]; !e.Tombstone && e.RecordHash == row.FromBytes(hashes[16*i:]) {
+		if l.k.Settled(i, l.st.Entries[i]) {
 			if l.skip == nil {
 				l.skip = make([]bool, l.k.Len())
 			}
@@ -196,7 +199,7 @@ func (l *looking) column(c int, col profile.IdentityColumn, scope, typ uint32) e
 	if err != nil {
 		return err
 	}
-	prefix := identityPrefix(nil, scope, typ)
+	prefix := identityPrefix(scope, typ)
 	found := l.st.Profiles[c]
 	for n, w := range l.ord.todo {
 		if n%checkEvery == 0 && l.ctx.Err() != nil {

@@ -32,9 +32,19 @@ func (f *folding) MergeNewer(value []byte) error {
 func (f *folding) MergeOlder(value []byte) error { return f.MergeNewer(value) }
 
 // Finish leaves a single operand as it is.
-func (f *folding) Finish(bool) ([]byte, io.Closer, error) {
-	if !f.more {
-		return f.buf, nil, nil
+func (f *folding) Finish(base bool) ([]byte, io.Closer, error) {
+	v, _, closer, err := f.DeletableFinish(base)
+	return v, closer, err
+}
+
+// DeletableFinish takes away what is withdrawn once all operands are there; a profile with nothing left goes.
+func (f *folding) DeletableFinish(base bool) (value []byte, gone bool, closer io.Closer, err error) {
+	switch {
+	case base && profile.Withdraws(f.buf):
+		v := profile.Settle(f.buf)
+		return v, v == nil, nil, nil
+	case f.more:
+		return profile.Fold(f.buf), false, nil, nil
 	}
-	return profile.Fold(f.buf), nil, nil
+	return f.buf, false, nil, nil
 }

@@ -69,7 +69,7 @@ func (s *Store) Resolve(ctx context.Context, sc profile.Scope, typ, value string
 	if !known || !typed {
 		return 0, nil
 	}
-	v, err := s.get(append(identityPrefix(nil, scope, n), value...))
+	v, err := s.get(append(identityPrefix(scope, n), value...))
 	if err != nil || v == nil {
 		return 0, err
 	}

@@ -45,7 +45,7 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 			return err
 		}
 		w := writing{ctx: ctx, c: c, e: e, saw: saw, sync: sync, scope: scope}
-		for _, step := range []func() error{w.entries, w.identities, w.profiles, w.events, w.rejects} {
+		for _, step := range []func() error{w.pass, w.entries, w.gone, w.identities, w.profiles, w.events, w.rejects, w.sighted} {
 			if err := step(); err != nil {
 				return err
 			}
@@ -230,7 +230,7 @@ func (w writing) merge(keys, docs *elements) error {
 	keys, docs = newElements(len(long), 8), newElements(len(long), foldAbove)
 	for _, x := range long {
 		keys.int8(int64(x.Profile))
-		docs.bytes(profile.Fold(x.Doc))
+		docs.bytes(folded(x.Doc))
 	}
 	// The rows are locked by the statement before; their order does not matter any more.
 	_, err = exec(w.ctx, w.c, `INSERT INTO millrace_store.profiles AS p (scope, profile, doc)

@@ -11,7 +11,6 @@ import (
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/identity"
 	"millrace.dev/pkg/profile"
-	"millrace.dev/pkg/row"
 )
 
 // seen is what Commit checks against: which revision of each entry Look met, which ids it gave to new profiles, and which
@@ -23,6 +22,8 @@ type seen struct {
 	fresh []id.Profile // ascending
 
 	fences map[profile.RunPart]uint32
+	taken  int64                 // of the scope; -1: there was no scope
+	docs   map[id.Profile]uint64 // hashes of the documents that Look met
 }
 
 // Look answers the state that the keys of a batch meet, in three rounds of set-wise queries: row index and fences;
@@ -38,7 +39,7 @@ func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error)
 	}
 	l := newLooking(k)
 	err = s.with(ctx, "look", func(c *pgconn.PgConn) error {
-		if err := round(ctx, c, l.batch(), fencesOf(k.Origin, l.state.Fences), l.entries(sync)); err != nil {
+		if err := round(ctx, c, taken(scope, &l.seen.taken), l.batch(), fencesOf(k.Origin, l.state.Fences), l.entries(sync)); err != nil {
 			return err
 		}
 		if l.bad {
@@ -52,7 +53,10 @@ func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error)
 		if err := l.findBound(ctx, c, scope); err != nil {
 			return err
 		}
-		return l.findFresh(ctx, c, scope)
+		if err := l.findFresh(ctx, c, scope); err != nil {
+			return err
+		}
+		return l.findDocuments(ctx, c, scope)
 	})
 	if err != nil {
 		return profile.State{}, err
@@ -80,7 +84,7 @@ type place struct {
 
 func newLooking(k profile.Keys) *looking {
 	n := k.Len()
-	l := &looking{k: k, n: n, seen: &seen{keys: k, revs: make([]int32, n)}}
+	l := &looking{k: k, n: n, seen: &seen{keys: k, revs: make([]int32, n), taken: -1}}
 	l.state.Entries = make([]profile.Entry, n)
 	l.state.Fresh = make([]id.Profile, n)
 	l.state.Fences = map[profile.RunPart]uint32{}
@@ -94,8 +98,7 @@ func newLooking(k profile.Keys) *looking {
 
 // settled says whether the row index alone decides on position i.
 func (l *looking) settled(i int) bool {
-	return l.seen.revs[i] != 0 && l.k.RecordHashes != nil &&
-		row.FromBytes(l.k.RecordHashes.Value(i)) == l.state.Entries[i].RecordHash
+	return l.seen.revs[i] != 0 && l.k.RecordHashes != nil && l.k.Settled(i, l.state.Entries[i])
 }
 
 // findBound finds the profiles that the identities of unsettled positions are bound to.

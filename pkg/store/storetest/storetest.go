@@ -62,6 +62,10 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 		{"conflict over an identity", "", conflictIdentity},
 		{"no conflict without a meeting", "", noConflict},
 		{"eight committers", "", eightCommitters},
+		{"a mirror takes rows away", "", withdrawn},
+		{"a mirror takes events away", "", withdrawnEvents},
+		{"keys that a mirror run lacks", "", absentKeys},
+		{"conflict over what is taken away", "", takingAway},
 		{"everything", "", everything},
 		{"a page token that is none", "", badToken},
 		{"ended context", "", endedContext},
@@ -76,6 +80,7 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 		})
 	}
 	t.Run("any split, order and repetition", func(t *testing.T) { metamorphic(t, open) })
+	t.Run("a mirror is equal to its table", func(t *testing.T) { mirrored(t, open) })
 }
 
 // harness is a store with the loop that ingestion runs over it.

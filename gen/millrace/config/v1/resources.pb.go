@@ -283,6 +283,8 @@ const (
 	Mode_MODE_UNSPECIFIED Mode = 0
 	Mode_MODE_INCREMENTAL Mode = 1
 	Mode_MODE_FULL        Mode = 2
+	// Everything, each run; rows that are gone are deleted, after a complete read of one snapshot.
+	Mode_MODE_MIRROR Mode = 3
 )
 
 // Enum value maps for Mode.
@@ -291,11 +293,13 @@ var (
 		0: "MODE_UNSPECIFIED",
 		1: "MODE_INCREMENTAL",
 		2: "MODE_FULL",
+		3: "MODE_MIRROR",
 	}
 	Mode_value = map[string]int32{
 		"MODE_UNSPECIFIED": 0,
 		"MODE_INCREMENTAL": 1,
 		"MODE_FULL":        2,
+		"MODE_MIRROR":      3,
 	}
 )
 
@@ -324,6 +328,60 @@ func (x Mode) Number() protoreflect.EnumNumber {
 // Deprecated: Use Mode.Descriptor instead.
 func (Mode) EnumDescriptor() ([]byte, []int) {
 	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{5}
+}
+
+// OnDelete is what a row that a mirror does not find any more takes with it.
+type OnDelete int32
+
+const (
+	// withdraw.
+	OnDelete_ON_DELETE_UNSPECIFIED OnDelete = 0
+	// What the row brought: earlier values of other syncs stand again, identities go that nobody else brought. A profile with
+	// nothing left is deleted.
+	OnDelete_ON_DELETE_WITHDRAW OnDelete = 1
+	// The profile of the row, whoever else brought something to it.
+	OnDelete_ON_DELETE_DELETE_PROFILE OnDelete = 2
+)
+
+// Enum value maps for OnDelete.
+var (
+	OnDelete_name = map[int32]string{
+		0: "ON_DELETE_UNSPECIFIED",
+		1: "ON_DELETE_WITHDRAW",
+		2: "ON_DELETE_DELETE_PROFILE",
+	}
+	OnDelete_value = map[string]int32{
+		"ON_DELETE_UNSPECIFIED":    0,
+		"ON_DELETE_WITHDRAW":       1,
+		"ON_DELETE_DELETE_PROFILE": 2,
+	}
+)
+
+func (x OnDelete) Enum() *OnDelete {
+	p := new(OnDelete)
+	*p = x
+	return p
+}
+
+func (x OnDelete) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OnDelete) Descriptor() protoreflect.EnumDescriptor {
+	return file_millrace_config_v1_resources_proto_enumTypes[6].Descriptor()
+}
+
+func (OnDelete) Type() protoreflect.EnumType {
+	return &file_millrace_config_v1_resources_proto_enumTypes[6]
+}
+
+func (x OnDelete) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OnDelete.Descriptor instead.
+func (OnDelete) EnumDescriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 type SyncState int32
@@ -362,11 +420,11 @@ func (x SyncState) String() string {
 }
 
 func (SyncState) Descriptor() protoreflect.EnumDescriptor {
-	return file_millrace_config_v1_resources_proto_enumTypes[6].Descriptor()
+	return file_millrace_config_v1_resources_proto_enumTypes[7].Descriptor()
 }
 
 func (SyncState) Type() protoreflect.EnumType {
-	return &file_millrace_config_v1_resources_proto_enumTypes[6]
+	return &file_millrace_config_v1_resources_proto_enumTypes[7]
 }
 
 func (x SyncState) Number() protoreflect.EnumNumber {
@@ -375,7 +433,7 @@ func (x SyncState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SyncState.Descriptor instead.
 func (SyncState) EnumDescriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 type SyncStatus int32
@@ -417,11 +475,11 @@ func (x SyncStatus) String() string {
 }
 
 func (SyncStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_millrace_config_v1_resources_proto_enumTypes[7].Descriptor()
+	return file_millrace_config_v1_resources_proto_enumTypes[8].Descriptor()
 }
 
 func (SyncStatus) Type() protoreflect.EnumType {
-	return &file_millrace_config_v1_resources_proto_enumTypes[7]
+	return &file_millrace_config_v1_resources_proto_enumTypes[8]
 }
 
 func (x SyncStatus) Number() protoreflect.EnumNumber {
@@ -430,7 +488,7 @@ func (x SyncStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SyncStatus.Descriptor instead.
 func (SyncStatus) EnumDescriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 type GuardAction int32
@@ -466,11 +524,11 @@ func (x GuardAction) String() string {
 }
 
 func (GuardAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_millrace_config_v1_resources_proto_enumTypes[8].Descriptor()
+	return file_millrace_config_v1_resources_proto_enumTypes[9].Descriptor()
 }
 
 func (GuardAction) Type() protoreflect.EnumType {
-	return &file_millrace_config_v1_resources_proto_enumTypes[8]
+	return &file_millrace_config_v1_resources_proto_enumTypes[9]
 }
 
 func (x GuardAction) Number() protoreflect.EnumNumber {
@@ -479,7 +537,7 @@ func (x GuardAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GuardAction.Descriptor instead.
 func (GuardAction) EnumDescriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 type DriftPolicy int32
@@ -518,11 +576,11 @@ func (x DriftPolicy) String() string {
 }
 
 func (DriftPolicy) Descriptor() protoreflect.EnumDescriptor {
-	return file_millrace_config_v1_resources_proto_enumTypes[9].Descriptor()
+	return file_millrace_config_v1_resources_proto_enumTypes[10].Descriptor()
 }
 
 func (DriftPolicy) Type() protoreflect.EnumType {
-	return &file_millrace_config_v1_resources_proto_enumTypes[9]
+	return &file_millrace_config_v1_resources_proto_enumTypes[10]
 }
 
 func (x DriftPolicy) Number() protoreflect.EnumNumber {
@@ -531,7 +589,7 @@ func (x DriftPolicy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DriftPolicy.Descriptor instead.
 func (DriftPolicy) EnumDescriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 // Meta is what every resource carries.
@@ -1913,10 +1971,12 @@ type Sync struct {
 	StatusReason   string     `protobuf:"bytes,14,opt,name=status_reason,json=statusReason,proto3" json:"status_reason,omitempty"`
 	StatusNextStep string     `protobuf:"bytes,15,opt,name=status_next_step,json=statusNextStep,proto3" json:"status_next_step,omitempty"`
 	// Grows with every change of the sync or of what it is made of.
-	Version       int64        `protobuf:"varint,16,opt,name=version,proto3" json:"version,omitempty"`
-	Guard         *Guard       `protobuf:"bytes,17,opt,name=guard,proto3" json:"guard,omitempty"`
-	Drift         *Drift       `protobuf:"bytes,18,opt,name=drift,proto3" json:"drift,omitempty"`
-	RejectLimit   *RejectLimit `protobuf:"bytes,19,opt,name=reject_limit,json=rejectLimit,proto3" json:"reject_limit,omitempty"`
+	Version     int64        `protobuf:"varint,16,opt,name=version,proto3" json:"version,omitempty"`
+	Guard       *Guard       `protobuf:"bytes,17,opt,name=guard,proto3" json:"guard,omitempty"`
+	Drift       *Drift       `protobuf:"bytes,18,opt,name=drift,proto3" json:"drift,omitempty"`
+	RejectLimit *RejectLimit `protobuf:"bytes,19,opt,name=reject_limit,json=rejectLimit,proto3" json:"reject_limit,omitempty"`
+	// Of mode mirror.
+	OnDelete      OnDelete `protobuf:"varint,20,opt,name=on_delete,json=onDelete,proto3,enum=millrace.config.v1.OnDelete" json:"on_delete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2082,6 +2142,13 @@ func (x *Sync) GetRejectLimit() *RejectLimit {
 		return x.RejectLimit
 	}
 	return nil
+}
+
+func (x *Sync) GetOnDelete() OnDelete {
+	if x != nil {
+		return x.OnDelete
+	}
+	return OnDelete_ON_DELETE_UNSPECIFIED
 }
 
 // Guard bounds what a run may do before it is held, or its owner is told. A guarded run first makes a dry pass: the same
@@ -2590,7 +2657,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05After\x12\x14\n" +
 	"\x05syncs\x18\x01 \x03(\tR\x05syncs\"\n" +
 	"\n" +
-	"\bOnDemand\"\x9e\x06\n" +
+	"\bOnDemand\"\xd9\x06\n" +
 	"\x04Sync\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12\x1d\n" +
 	"\n" +
@@ -2612,7 +2679,8 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\aversion\x18\x10 \x01(\x03R\aversion\x12/\n" +
 	"\x05guard\x18\x11 \x01(\v2\x19.millrace.config.v1.GuardR\x05guard\x12/\n" +
 	"\x05drift\x18\x12 \x01(\v2\x19.millrace.config.v1.DriftR\x05drift\x12B\n" +
-	"\freject_limit\x18\x13 \x01(\v2\x1f.millrace.config.v1.RejectLimitR\vrejectLimit\"\xa2\x02\n" +
+	"\freject_limit\x18\x13 \x01(\v2\x1f.millrace.config.v1.RejectLimitR\vrejectLimit\x129\n" +
+	"\ton_delete\x18\x14 \x01(\x0e2\x1c.millrace.config.v1.OnDeleteR\bonDelete\"\xa2\x02\n" +
 	"\x05Guard\x128\n" +
 	"\adeletes\x18\x01 \x01(\v2\x1e.millrace.config.v1.GuardLimitR\adeletes\x128\n" +
 	"\aupdates\x18\x02 \x01(\v2\x1e.millrace.config.v1.GuardLimitR\aupdates\x124\n" +
@@ -2667,11 +2735,16 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"NullPolicy\x12\x1b\n" +
 	"\x17NULL_POLICY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NULL_POLICY_SKIP\x10\x01\x12\x14\n" +
-	"\x10NULL_POLICY_READ\x10\x02*A\n" +
+	"\x10NULL_POLICY_READ\x10\x02*R\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10MODE_INCREMENTAL\x10\x01\x12\r\n" +
-	"\tMODE_FULL\x10\x02*k\n" +
+	"\tMODE_FULL\x10\x02\x12\x0f\n" +
+	"\vMODE_MIRROR\x10\x03*[\n" +
+	"\bOnDelete\x12\x19\n" +
+	"\x15ON_DELETE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12ON_DELETE_WITHDRAW\x10\x01\x12\x1c\n" +
+	"\x18ON_DELETE_DELETE_PROFILE\x10\x02*k\n" +
 	"\tSyncState\x12\x1a\n" +
 	"\x16SYNC_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SYNC_STATE_DRAFT\x10\x01\x12\x15\n" +
@@ -2707,7 +2780,7 @@ func file_millrace_config_v1_resources_proto_rawDescGZIP() []byte {
 	return file_millrace_config_v1_resources_proto_rawDescData
 }
 
-var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
 var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(Environment)(0),              // 0: millrace.config.v1.Environment
@@ -2716,94 +2789,96 @@ var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(IteratorType)(0),             // 3: millrace.config.v1.IteratorType
 	(NullPolicy)(0),               // 4: millrace.config.v1.NullPolicy
 	(Mode)(0),                     // 5: millrace.config.v1.Mode
-	(SyncState)(0),                // 6: millrace.config.v1.SyncState
-	(SyncStatus)(0),               // 7: millrace.config.v1.SyncStatus
-	(GuardAction)(0),              // 8: millrace.config.v1.GuardAction
-	(DriftPolicy)(0),              // 9: millrace.config.v1.DriftPolicy
-	(*Meta)(nil),                  // 10: millrace.config.v1.Meta
-	(*Secret)(nil),                // 11: millrace.config.v1.Secret
-	(*Connection)(nil),            // 12: millrace.config.v1.Connection
-	(*DuckDB)(nil),                // 13: millrace.config.v1.DuckDB
-	(*Postgres)(nil),              // 14: millrace.config.v1.Postgres
-	(*Feed)(nil),                  // 15: millrace.config.v1.Feed
-	(*Iterator)(nil),              // 16: millrace.config.v1.Iterator
-	(*DataModel)(nil),             // 17: millrace.config.v1.DataModel
-	(*Rule)(nil),                  // 18: millrace.config.v1.Rule
-	(*EventsMapping)(nil),         // 19: millrace.config.v1.EventsMapping
-	(*Mapping)(nil),               // 20: millrace.config.v1.Mapping
-	(*Schedule)(nil),              // 21: millrace.config.v1.Schedule
-	(*Every)(nil),                 // 22: millrace.config.v1.Every
-	(*Cron)(nil),                  // 23: millrace.config.v1.Cron
-	(*After)(nil),                 // 24: millrace.config.v1.After
-	(*OnDemand)(nil),              // 25: millrace.config.v1.OnDemand
-	(*Sync)(nil),                  // 26: millrace.config.v1.Sync
-	(*Guard)(nil),                 // 27: millrace.config.v1.Guard
-	(*GuardLimit)(nil),            // 28: millrace.config.v1.GuardLimit
-	(*GuardRows)(nil),             // 29: millrace.config.v1.GuardRows
-	(*Drift)(nil),                 // 30: millrace.config.v1.Drift
-	(*RejectLimit)(nil),           // 31: millrace.config.v1.RejectLimit
-	(*SyncSnapshot)(nil),          // 32: millrace.config.v1.SyncSnapshot
-	nil,                           // 33: millrace.config.v1.Meta.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 35: google.protobuf.Value
+	(OnDelete)(0),                 // 6: millrace.config.v1.OnDelete
+	(SyncState)(0),                // 7: millrace.config.v1.SyncState
+	(SyncStatus)(0),               // 8: millrace.config.v1.SyncStatus
+	(GuardAction)(0),              // 9: millrace.config.v1.GuardAction
+	(DriftPolicy)(0),              // 10: millrace.config.v1.DriftPolicy
+	(*Meta)(nil),                  // 11: millrace.config.v1.Meta
+	(*Secret)(nil),                // 12: millrace.config.v1.Secret
+	(*Connection)(nil),            // 13: millrace.config.v1.Connection
+	(*DuckDB)(nil),                // 14: millrace.config.v1.DuckDB
+	(*Postgres)(nil),              // 15: millrace.config.v1.Postgres
+	(*Feed)(nil),                  // 16: millrace.config.v1.Feed
+	(*Iterator)(nil),              // 17: millrace.config.v1.Iterator
+	(*DataModel)(nil),             // 18: millrace.config.v1.DataModel
+	(*Rule)(nil),                  // 19: millrace.config.v1.Rule
+	(*EventsMapping)(nil),         // 20: millrace.config.v1.EventsMapping
+	(*Mapping)(nil),               // 21: millrace.config.v1.Mapping
+	(*Schedule)(nil),              // 22: millrace.config.v1.Schedule
+	(*Every)(nil),                 // 23: millrace.config.v1.Every
+	(*Cron)(nil),                  // 24: millrace.config.v1.Cron
+	(*After)(nil),                 // 25: millrace.config.v1.After
+	(*OnDemand)(nil),              // 26: millrace.config.v1.OnDemand
+	(*Sync)(nil),                  // 27: millrace.config.v1.Sync
+	(*Guard)(nil),                 // 28: millrace.config.v1.Guard
+	(*GuardLimit)(nil),            // 29: millrace.config.v1.GuardLimit
+	(*GuardRows)(nil),             // 30: millrace.config.v1.GuardRows
+	(*Drift)(nil),                 // 31: millrace.config.v1.Drift
+	(*RejectLimit)(nil),           // 32: millrace.config.v1.RejectLimit
+	(*SyncSnapshot)(nil),          // 33: millrace.config.v1.SyncSnapshot
+	nil,                           // 34: millrace.config.v1.Meta.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 36: google.protobuf.Value
 }
 var file_millrace_config_v1_resources_proto_depIdxs = []int32{
-	33, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
-	34, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
-	34, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
-	10, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
-	13, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
-	14, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
-	11, // 6: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
-	11, // 7: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
-	10, // 8: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
+	34, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
+	35, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
+	35, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
+	11, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
+	14, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
+	15, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
+	12, // 6: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
+	12, // 7: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
+	11, // 8: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
 	0,  // 9: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
 	1,  // 10: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
 	3,  // 11: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
 	4,  // 12: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
-	10, // 13: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
+	11, // 13: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
 	2,  // 14: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
-	16, // 15: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
-	35, // 16: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
-	18, // 17: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
-	35, // 18: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
-	10, // 19: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
-	18, // 20: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
-	19, // 21: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
-	22, // 22: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
-	23, // 23: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
-	34, // 24: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
-	24, // 25: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
-	25, // 26: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
-	34, // 27: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
-	10, // 28: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
+	17, // 15: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
+	36, // 16: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
+	19, // 17: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
+	36, // 18: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
+	11, // 19: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
+	19, // 20: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
+	20, // 21: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
+	23, // 22: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
+	24, // 23: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
+	35, // 24: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
+	25, // 25: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
+	26, // 26: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
+	35, // 27: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
+	11, // 28: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
 	5,  // 29: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
-	21, // 30: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
-	34, // 31: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
-	34, // 32: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
-	6,  // 33: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
-	7,  // 34: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
-	27, // 35: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
-	30, // 36: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
-	31, // 37: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
-	28, // 38: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
-	28, // 39: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
-	28, // 40: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
-	29, // 41: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
-	8,  // 42: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
-	9,  // 43: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
-	9,  // 44: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
-	9,  // 45: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
-	26, // 46: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
-	12, // 47: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
-	17, // 48: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
-	20, // 49: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
-	15, // 50: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
-	51, // [51:51] is the sub-list for method output_type
-	51, // [51:51] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	22, // 30: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
+	35, // 31: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
+	35, // 32: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
+	7,  // 33: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
+	8,  // 34: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
+	28, // 35: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
+	31, // 36: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
+	32, // 37: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
+	6,  // 38: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
+	29, // 39: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
+	29, // 40: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
+	29, // 41: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
+	30, // 42: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
+	9,  // 43: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
+	10, // 44: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
+	10, // 45: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
+	10, // 46: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
+	27, // 47: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
+	13, // 48: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
+	18, // 49: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
+	21, // 50: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
+	16, // 51: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_resources_proto_init() }
@@ -2836,7 +2911,7 @@ func file_millrace_config_v1_resources_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_config_v1_resources_proto_rawDesc), len(file_millrace_config_v1_resources_proto_rawDesc)),
-			NumEnums:      10,
+			NumEnums:      11,
 			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -1420,6 +1420,128 @@ func (x *ReadRejectedRowsResponse) GetRows() []byte {
 	return nil
 }
 
+type ReadAbsentKeysRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	SyncUid   string                 `protobuf:"bytes,2,opt,name=sync_uid,json=syncUid,proto3" json:"sync_uid,omitempty"`
+	RunNo     int64                  `protobuf:"varint,3,opt,name=run_no,json=runNo,proto3" json:"run_no,omitempty"`
+	// The ordinals of the runs that it retries.
+	Retried       []int64         `protobuf:"varint,4,rep,packed,name=retried,proto3" json:"retried,omitempty"`
+	Absent        *v11.AbsentKeys `protobuf:"bytes,5,opt,name=absent,proto3" json:"absent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadAbsentKeysRequest) Reset() {
+	*x = ReadAbsentKeysRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadAbsentKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadAbsentKeysRequest) ProtoMessage() {}
+
+func (x *ReadAbsentKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadAbsentKeysRequest.ProtoReflect.Descriptor instead.
+func (*ReadAbsentKeysRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReadAbsentKeysRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *ReadAbsentKeysRequest) GetSyncUid() string {
+	if x != nil {
+		return x.SyncUid
+	}
+	return ""
+}
+
+func (x *ReadAbsentKeysRequest) GetRunNo() int64 {
+	if x != nil {
+		return x.RunNo
+	}
+	return 0
+}
+
+func (x *ReadAbsentKeysRequest) GetRetried() []int64 {
+	if x != nil {
+		return x.Retried
+	}
+	return nil
+}
+
+func (x *ReadAbsentKeysRequest) GetAbsent() *v11.AbsentKeys {
+	if x != nil {
+		return x.Absent
+	}
+	return nil
+}
+
+type ReadAbsentKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes each, in ascending order over all answers; at most 16,384.
+	Keys          []byte `protobuf:"bytes,1,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadAbsentKeysResponse) Reset() {
+	*x = ReadAbsentKeysResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadAbsentKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadAbsentKeysResponse) ProtoMessage() {}
+
+func (x *ReadAbsentKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadAbsentKeysResponse.ProtoReflect.Descriptor instead.
+func (*ReadAbsentKeysResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReadAbsentKeysResponse) GetKeys() []byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 type ReplayRejectsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
@@ -1430,7 +1552,7 @@ type ReplayRejectsRequest struct {
 
 func (x *ReplayRejectsRequest) Reset() {
 	*x = ReplayRejectsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1564,7 @@ func (x *ReplayRejectsRequest) String() string {
 func (*ReplayRejectsRequest) ProtoMessage() {}
 
 func (x *ReplayRejectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1577,7 @@ func (x *ReplayRejectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRejectsRequest.ProtoReflect.Descriptor instead.
 func (*ReplayRejectsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{21}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReplayRejectsRequest) GetWorkspace() string {
@@ -1481,7 +1603,7 @@ type ReplayRejectsResponse struct {
 
 func (x *ReplayRejectsResponse) Reset() {
 	*x = ReplayRejectsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1615,7 @@ func (x *ReplayRejectsResponse) String() string {
 func (*ReplayRejectsResponse) ProtoMessage() {}
 
 func (x *ReplayRejectsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1628,7 @@ func (x *ReplayRejectsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRejectsResponse.ProtoReflect.Descriptor instead.
 func (*ReplayRejectsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{22}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReplayRejectsResponse) GetRun() *v11.Run {
@@ -1528,7 +1650,7 @@ type PreviewRecordsRequest struct {
 
 func (x *PreviewRecordsRequest) Reset() {
 	*x = PreviewRecordsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1662,7 @@ func (x *PreviewRecordsRequest) String() string {
 func (*PreviewRecordsRequest) ProtoMessage() {}
 
 func (x *PreviewRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1675,7 @@ func (x *PreviewRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsRequest.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{23}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PreviewRecordsRequest) GetWorkspace() string {
@@ -1587,7 +1709,7 @@ type PreviewedRecord struct {
 
 func (x *PreviewedRecord) Reset() {
 	*x = PreviewedRecord{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1721,7 @@ func (x *PreviewedRecord) String() string {
 func (*PreviewedRecord) ProtoMessage() {}
 
 func (x *PreviewedRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1734,7 @@ func (x *PreviewedRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewedRecord.ProtoReflect.Descriptor instead.
 func (*PreviewedRecord) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{24}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PreviewedRecord) GetEffect() string {
@@ -1638,7 +1760,7 @@ type PreviewRecordsResponse struct {
 
 func (x *PreviewRecordsResponse) Reset() {
 	*x = PreviewRecordsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1772,7 @@ func (x *PreviewRecordsResponse) String() string {
 func (*PreviewRecordsResponse) ProtoMessage() {}
 
 func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1785,7 @@ func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsResponse.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{25}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PreviewRecordsResponse) GetRecords() []*PreviewedRecord {
@@ -1683,7 +1805,7 @@ type GetStoreDigestRequest struct {
 
 func (x *GetStoreDigestRequest) Reset() {
 	*x = GetStoreDigestRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1817,7 @@ func (x *GetStoreDigestRequest) String() string {
 func (*GetStoreDigestRequest) ProtoMessage() {}
 
 func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1830,7 @@ func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestRequest.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{26}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetStoreDigestRequest) GetWorkspace() string {
@@ -1730,7 +1852,7 @@ type GetStoreDigestResponse struct {
 
 func (x *GetStoreDigestResponse) Reset() {
 	*x = GetStoreDigestResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1742,7 +1864,7 @@ func (x *GetStoreDigestResponse) String() string {
 func (*GetStoreDigestResponse) ProtoMessage() {}
 
 func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1755,7 +1877,7 @@ func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestResponse.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{27}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetStoreDigestResponse) GetDigest() string {
@@ -1797,7 +1919,7 @@ type FenceRequest struct {
 
 func (x *FenceRequest) Reset() {
 	*x = FenceRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +1931,7 @@ func (x *FenceRequest) String() string {
 func (*FenceRequest) ProtoMessage() {}
 
 func (x *FenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +1944,7 @@ func (x *FenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceRequest.ProtoReflect.Descriptor instead.
 func (*FenceRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{28}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FenceRequest) GetRun() string {
@@ -1856,7 +1978,7 @@ type FenceResponse struct {
 
 func (x *FenceResponse) Reset() {
 	*x = FenceResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +1990,7 @@ func (x *FenceResponse) String() string {
 func (*FenceResponse) ProtoMessage() {}
 
 func (x *FenceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +2003,7 @@ func (x *FenceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceResponse.ProtoReflect.Descriptor instead.
 func (*FenceResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{29}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FenceResponse) GetApplied() []*v11.IngestResult {
@@ -2011,7 +2133,15 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\".\n" +
 	"\x18ReadRejectedRowsResponse\x12\x12\n" +
-	"\x04rows\x18\x01 \x01(\fR\x04rows\"F\n" +
+	"\x04rows\x18\x01 \x01(\fR\x04rows\"\xbc\x01\n" +
+	"\x15ReadAbsentKeysRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x19\n" +
+	"\bsync_uid\x18\x02 \x01(\tR\asyncUid\x12\x15\n" +
+	"\x06run_no\x18\x03 \x01(\x03R\x05runNo\x12\x18\n" +
+	"\aretried\x18\x04 \x03(\x03R\aretried\x129\n" +
+	"\x06absent\x18\x05 \x01(\v2!.millrace.scheduler.v1.AbsentKeysR\x06absent\",\n" +
+	"\x16ReadAbsentKeysResponse\x12\x12\n" +
+	"\x04keys\x18\x01 \x01(\fR\x04keys\"F\n" +
 	"\x14ReplayRejectsRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\"E\n" +
@@ -2040,7 +2170,8 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"N\n" +
 	"\rFenceResponse\x12=\n" +
-	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\xa2\t\n" +
+	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\x93\n" +
+	"\n" +
 	"\x10IngestionService\x12a\n" +
 	"\n" +
 	"GetProfile\x12(.millrace.ingestion.v1.GetProfileRequest\x1a).millrace.ingestion.v1.GetProfileResponse\x12g\n" +
@@ -2050,7 +2181,8 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"ListEvents\x12(.millrace.ingestion.v1.ListEventsRequest\x1a).millrace.ingestion.v1.ListEventsResponse\x12d\n" +
 	"\vListRejects\x12).millrace.ingestion.v1.ListRejectsRequest\x1a*.millrace.ingestion.v1.ListRejectsResponse\x12l\n" +
 	"\rExportRejects\x12+.millrace.ingestion.v1.ExportRejectsRequest\x1a,.millrace.ingestion.v1.ExportRejectsResponse0\x01\x12u\n" +
-	"\x10ReadRejectedRows\x12..millrace.ingestion.v1.ReadRejectedRowsRequest\x1a/.millrace.ingestion.v1.ReadRejectedRowsResponse0\x01\x12j\n" +
+	"\x10ReadRejectedRows\x12..millrace.ingestion.v1.ReadRejectedRowsRequest\x1a/.millrace.ingestion.v1.ReadRejectedRowsResponse0\x01\x12o\n" +
+	"\x0eReadAbsentKeys\x12,.millrace.ingestion.v1.ReadAbsentKeysRequest\x1a-.millrace.ingestion.v1.ReadAbsentKeysResponse0\x01\x12j\n" +
 	"\rReplayRejects\x12+.millrace.ingestion.v1.ReplayRejectsRequest\x1a,.millrace.ingestion.v1.ReplayRejectsResponse\x12m\n" +
 	"\x0ePreviewRecords\x12,.millrace.ingestion.v1.PreviewRecordsRequest\x1a-.millrace.ingestion.v1.PreviewRecordsResponse\x12m\n" +
 	"\x0eGetStoreDigest\x12,.millrace.ingestion.v1.GetStoreDigestRequest\x1a-.millrace.ingestion.v1.GetStoreDigestResponse\x12R\n" +
@@ -2069,7 +2201,7 @@ func file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP() []byte {
 	return file_millrace_ingestion_v1_ingestion_proto_rawDescData
 }
 
-var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*Identity)(nil),                  // 0: millrace.ingestion.v1.Identity
 	(*Provenance)(nil),                // 1: millrace.ingestion.v1.Provenance
@@ -2092,82 +2224,88 @@ var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*ExportedReject)(nil),            // 18: millrace.ingestion.v1.ExportedReject
 	(*ReadRejectedRowsRequest)(nil),   // 19: millrace.ingestion.v1.ReadRejectedRowsRequest
 	(*ReadRejectedRowsResponse)(nil),  // 20: millrace.ingestion.v1.ReadRejectedRowsResponse
-	(*ReplayRejectsRequest)(nil),      // 21: millrace.ingestion.v1.ReplayRejectsRequest
-	(*ReplayRejectsResponse)(nil),     // 22: millrace.ingestion.v1.ReplayRejectsResponse
-	(*PreviewRecordsRequest)(nil),     // 23: millrace.ingestion.v1.PreviewRecordsRequest
-	(*PreviewedRecord)(nil),           // 24: millrace.ingestion.v1.PreviewedRecord
-	(*PreviewRecordsResponse)(nil),    // 25: millrace.ingestion.v1.PreviewRecordsResponse
-	(*GetStoreDigestRequest)(nil),     // 26: millrace.ingestion.v1.GetStoreDigestRequest
-	(*GetStoreDigestResponse)(nil),    // 27: millrace.ingestion.v1.GetStoreDigestResponse
-	(*FenceRequest)(nil),              // 28: millrace.ingestion.v1.FenceRequest
-	(*FenceResponse)(nil),             // 29: millrace.ingestion.v1.FenceResponse
-	nil,                               // 30: millrace.ingestion.v1.Profile.ProvenanceEntry
-	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
-	(v1.Environment)(0),               // 32: millrace.config.v1.Environment
-	(*structpb.Struct)(nil),           // 33: google.protobuf.Struct
-	(*v11.Run)(nil),                   // 34: millrace.scheduler.v1.Run
-	(*v1.SyncSnapshot)(nil),           // 35: millrace.config.v1.SyncSnapshot
-	(*v11.IngestResult)(nil),          // 36: millrace.scheduler.v1.IngestResult
+	(*ReadAbsentKeysRequest)(nil),     // 21: millrace.ingestion.v1.ReadAbsentKeysRequest
+	(*ReadAbsentKeysResponse)(nil),    // 22: millrace.ingestion.v1.ReadAbsentKeysResponse
+	(*ReplayRejectsRequest)(nil),      // 23: millrace.ingestion.v1.ReplayRejectsRequest
+	(*ReplayRejectsResponse)(nil),     // 24: millrace.ingestion.v1.ReplayRejectsResponse
+	(*PreviewRecordsRequest)(nil),     // 25: millrace.ingestion.v1.PreviewRecordsRequest
+	(*PreviewedRecord)(nil),           // 26: millrace.ingestion.v1.PreviewedRecord
+	(*PreviewRecordsResponse)(nil),    // 27: millrace.ingestion.v1.PreviewRecordsResponse
+	(*GetStoreDigestRequest)(nil),     // 28: millrace.ingestion.v1.GetStoreDigestRequest
+	(*GetStoreDigestResponse)(nil),    // 29: millrace.ingestion.v1.GetStoreDigestResponse
+	(*FenceRequest)(nil),              // 30: millrace.ingestion.v1.FenceRequest
+	(*FenceResponse)(nil),             // 31: millrace.ingestion.v1.FenceResponse
+	nil,                               // 32: millrace.ingestion.v1.Profile.ProvenanceEntry
+	(*timestamppb.Timestamp)(nil),     // 33: google.protobuf.Timestamp
+	(v1.Environment)(0),               // 34: millrace.config.v1.Environment
+	(*structpb.Struct)(nil),           // 35: google.protobuf.Struct
+	(*v11.AbsentKeys)(nil),            // 36: millrace.scheduler.v1.AbsentKeys
+	(*v11.Run)(nil),                   // 37: millrace.scheduler.v1.Run
+	(*v1.SyncSnapshot)(nil),           // 38: millrace.config.v1.SyncSnapshot
+	(*v11.IngestResult)(nil),          // 39: millrace.scheduler.v1.IngestResult
 }
 var file_millrace_ingestion_v1_ingestion_proto_depIdxs = []int32{
-	31, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
-	32, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
+	33, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
+	34, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
 	0,  // 2: millrace.ingestion.v1.Profile.identities:type_name -> millrace.ingestion.v1.Identity
-	33, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
-	30, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
-	31, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
-	31, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
-	32, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
+	35, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
+	32, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
+	33, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
+	33, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
+	34, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 8: millrace.ingestion.v1.GetProfileRequest.identity:type_name -> millrace.ingestion.v1.Identity
 	2,  // 9: millrace.ingestion.v1.GetProfileResponse.profile:type_name -> millrace.ingestion.v1.Profile
-	32, // 10: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
+	34, // 10: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
 	2,  // 11: millrace.ingestion.v1.ListProfilesResponse.profiles:type_name -> millrace.ingestion.v1.Profile
-	33, // 12: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
-	32, // 13: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	35, // 12: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
+	34, // 13: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 14: millrace.ingestion.v1.ListProfileEventsRequest.identity:type_name -> millrace.ingestion.v1.Identity
 	7,  // 15: millrace.ingestion.v1.ListProfileEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	32, // 16: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
-	31, // 17: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
-	31, // 18: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
+	34, // 16: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	33, // 17: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
+	33, // 18: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
 	7,  // 19: millrace.ingestion.v1.ListEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	31, // 20: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
+	33, // 20: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
 	12, // 21: millrace.ingestion.v1.ListRejectsResponse.rejects:type_name -> millrace.ingestion.v1.Reject
 	15, // 22: millrace.ingestion.v1.ListRejectsResponse.by_reason:type_name -> millrace.ingestion.v1.RejectCount
 	18, // 23: millrace.ingestion.v1.ExportRejectsResponse.rejects:type_name -> millrace.ingestion.v1.ExportedReject
 	12, // 24: millrace.ingestion.v1.ExportedReject.reject:type_name -> millrace.ingestion.v1.Reject
-	34, // 25: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
-	35, // 26: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
-	2,  // 27: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
-	24, // 28: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
-	36, // 29: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
-	1,  // 30: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
-	3,  // 31: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
-	5,  // 32: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
-	8,  // 33: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
-	10, // 34: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
-	13, // 35: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
-	16, // 36: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
-	19, // 37: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
-	21, // 38: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
-	23, // 39: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
-	26, // 40: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
-	28, // 41: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
-	4,  // 42: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
-	6,  // 43: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
-	9,  // 44: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
-	11, // 45: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
-	14, // 46: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
-	17, // 47: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
-	20, // 48: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
-	22, // 49: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
-	25, // 50: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
-	27, // 51: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
-	29, // 52: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
-	42, // [42:53] is the sub-list for method output_type
-	31, // [31:42] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	36, // 25: millrace.ingestion.v1.ReadAbsentKeysRequest.absent:type_name -> millrace.scheduler.v1.AbsentKeys
+	37, // 26: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
+	38, // 27: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
+	2,  // 28: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
+	26, // 29: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
+	39, // 30: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
+	1,  // 31: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
+	3,  // 32: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
+	5,  // 33: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
+	8,  // 34: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
+	10, // 35: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
+	13, // 36: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
+	16, // 37: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
+	19, // 38: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
+	21, // 39: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:input_type -> millrace.ingestion.v1.ReadAbsentKeysRequest
+	23, // 40: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
+	25, // 41: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
+	28, // 42: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
+	30, // 43: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
+	4,  // 44: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
+	6,  // 45: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
+	9,  // 46: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
+	11, // 47: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
+	14, // 48: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
+	17, // 49: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
+	20, // 50: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
+	22, // 51: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:output_type -> millrace.ingestion.v1.ReadAbsentKeysResponse
+	24, // 52: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
+	27, // 53: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
+	29, // 54: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
+	31, // 55: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
+	44, // [44:56] is the sub-list for method output_type
+	32, // [32:44] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_millrace_ingestion_v1_ingestion_proto_init() }
@@ -2181,7 +2319,7 @@ func file_millrace_ingestion_v1_ingestion_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_ingestion_v1_ingestion_proto_rawDesc), len(file_millrace_ingestion_v1_ingestion_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	IngestionService_ListRejects_FullMethodName       = "/millrace.ingestion.v1.IngestionService/ListRejects"
 	IngestionService_ExportRejects_FullMethodName     = "/millrace.ingestion.v1.IngestionService/ExportRejects"
 	IngestionService_ReadRejectedRows_FullMethodName  = "/millrace.ingestion.v1.IngestionService/ReadRejectedRows"
+	IngestionService_ReadAbsentKeys_FullMethodName    = "/millrace.ingestion.v1.IngestionService/ReadAbsentKeys"
 	IngestionService_ReplayRejects_FullMethodName     = "/millrace.ingestion.v1.IngestionService/ReplayRejects"
 	IngestionService_PreviewRecords_FullMethodName    = "/millrace.ingestion.v1.IngestionService/PreviewRecords"
 	IngestionService_GetStoreDigest_FullMethodName    = "/millrace.ingestion.v1.IngestionService/GetStoreDigest"
@@ -51,6 +52,10 @@ type IngestionServiceClient interface {
 	ExportRejects(ctx context.Context, in *ExportRejectsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportRejectsResponse], error)
 	// For the extractor of a replay: the rows of a run's rejects as they were read, in the order of batches.
 	ReadRejectedRows(ctx context.Context, in *ReadRejectedRowsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadRejectedRowsResponse], error)
+	// For the extractor of a mirror run: the keys of rows that the sync's row index knows and that none of the run's parts
+	// has read, each once, those of its own and of retried runs that are deleted already included. FAILED_PRECONDITION
+	// ACCOUNT_UNBALANCED where the keys at hand are not those of all rows that the parts read.
+	ReadAbsentKeys(ctx context.Context, in *ReadAbsentKeysRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadAbsentKeysResponse], error)
 	// Starts a run in the history lane of the sync that takes the rejected rows of a run through the current mapping.
 	// Idempotent by run while that replay is open.
 	ReplayRejects(ctx context.Context, in *ReplayRejectsRequest, opts ...grpc.CallOption) (*ReplayRejectsResponse, error)
@@ -158,6 +163,25 @@ func (c *ingestionServiceClient) ReadRejectedRows(ctx context.Context, in *ReadR
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type IngestionService_ReadRejectedRowsClient = grpc.ServerStreamingClient[ReadRejectedRowsResponse]
 
+func (c *ingestionServiceClient) ReadAbsentKeys(ctx context.Context, in *ReadAbsentKeysRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadAbsentKeysResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &IngestionService_ServiceDesc.Streams[2], IngestionService_ReadAbsentKeys_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadAbsentKeysRequest, ReadAbsentKeysResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IngestionService_ReadAbsentKeysClient = grpc.ServerStreamingClient[ReadAbsentKeysResponse]
+
 func (c *ingestionServiceClient) ReplayRejects(ctx context.Context, in *ReplayRejectsRequest, opts ...grpc.CallOption) (*ReplayRejectsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReplayRejectsResponse)
@@ -217,6 +241,10 @@ type IngestionServiceServer interface {
 	ExportRejects(*ExportRejectsRequest, grpc.ServerStreamingServer[ExportRejectsResponse]) error
 	// For the extractor of a replay: the rows of a run's rejects as they were read, in the order of batches.
 	ReadRejectedRows(*ReadRejectedRowsRequest, grpc.ServerStreamingServer[ReadRejectedRowsResponse]) error
+	// For the extractor of a mirror run: the keys of rows that the sync's row index knows and that none of the run's parts
+	// has read, each once, those of its own and of retried runs that are deleted already included. FAILED_PRECONDITION
+	// ACCOUNT_UNBALANCED where the keys at hand are not those of all rows that the parts read.
+	ReadAbsentKeys(*ReadAbsentKeysRequest, grpc.ServerStreamingServer[ReadAbsentKeysResponse]) error
 	// Starts a run in the history lane of the sync that takes the rejected rows of a run through the current mapping.
 	// Idempotent by run while that replay is open.
 	ReplayRejects(context.Context, *ReplayRejectsRequest) (*ReplayRejectsResponse, error)
@@ -256,6 +284,9 @@ func (UnimplementedIngestionServiceServer) ExportRejects(*ExportRejectsRequest, 
 }
 func (UnimplementedIngestionServiceServer) ReadRejectedRows(*ReadRejectedRowsRequest, grpc.ServerStreamingServer[ReadRejectedRowsResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReadRejectedRows not implemented")
+}
+func (UnimplementedIngestionServiceServer) ReadAbsentKeys(*ReadAbsentKeysRequest, grpc.ServerStreamingServer[ReadAbsentKeysResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadAbsentKeys not implemented")
 }
 func (UnimplementedIngestionServiceServer) ReplayRejects(context.Context, *ReplayRejectsRequest) (*ReplayRejectsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReplayRejects not implemented")
@@ -402,6 +433,17 @@ func _IngestionService_ReadRejectedRows_Handler(srv interface{}, stream grpc.Ser
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type IngestionService_ReadRejectedRowsServer = grpc.ServerStreamingServer[ReadRejectedRowsResponse]
 
+func _IngestionService_ReadAbsentKeys_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadAbsentKeysRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(IngestionServiceServer).ReadAbsentKeys(m, &grpc.GenericServerStream[ReadAbsentKeysRequest, ReadAbsentKeysResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IngestionService_ReadAbsentKeysServer = grpc.ServerStreamingServer[ReadAbsentKeysResponse]
+
 func _IngestionService_ReplayRejects_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReplayRejectsRequest)
 	if err := dec(in); err != nil {
@@ -527,6 +569,11 @@ var IngestionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ReadRejectedRows",
 			Handler:       _IngestionService_ReadRejectedRows_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReadAbsentKeys",
+			Handler:       _IngestionService_ReadAbsentKeys_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -593,7 +593,11 @@ type PartLease struct {
 	// The run whose rejects are read instead of the warehouse.
 	ReplayOf string `protobuf:"bytes,22,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
 	// How long the part stays the worker's after its last heartbeat; it beats at a fifth of that.
-	Life          *durationpb.Duration `protobuf:"bytes,23,opt,name=life,proto3" json:"life,omitempty"`
+	Life *durationpb.Duration `protobuf:"bytes,23,opt,name=life,proto3" json:"life,omitempty"`
+	// The last part of a mirror run: rows that the platform knows and the read lacked, in place of the warehouse's.
+	Absent *AbsentKeys `protobuf:"bytes,24,opt,name=absent,proto3" json:"absent,omitempty"`
+	// Keys of the part's rows are kept, so that the run can list those that it lacks.
+	Sights        bool `protobuf:"varint,25,opt,name=sights,proto3" json:"sights,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -782,6 +786,136 @@ func (x *PartLease) GetLife() *durationpb.Duration {
 	return nil
 }
 
+func (x *PartLease) GetAbsent() *AbsentKeys {
+	if x != nil {
+		return x.Absent
+	}
+	return nil
+}
+
+func (x *PartLease) GetSights() bool {
+	if x != nil {
+		return x.Sights
+	}
+	return false
+}
+
+// AbsentKeys says against what the keys are judged that a mirror run did not read.
+type AbsentKeys struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The attempts that read the parts of the run.
+	Parts []*ReadPart `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
+	// How many rows they read; where fewer keys are at hand nothing is listed.
+	Rows          int64 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbsentKeys) Reset() {
+	*x = AbsentKeys{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbsentKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbsentKeys) ProtoMessage() {}
+
+func (x *AbsentKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbsentKeys.ProtoReflect.Descriptor instead.
+func (*AbsentKeys) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AbsentKeys) GetParts() []*ReadPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *AbsentKeys) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+// ReadPart is an attempt that read a part to its end: of the run itself, or of one that it retries.
+type ReadPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RunNo         int64                  `protobuf:"varint,1,opt,name=run_no,json=runNo,proto3" json:"run_no,omitempty"`
+	Part          uint32                 `protobuf:"varint,2,opt,name=part,proto3" json:"part,omitempty"`
+	Epoch         uint32                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadPart) Reset() {
+	*x = ReadPart{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadPart) ProtoMessage() {}
+
+func (x *ReadPart) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadPart.ProtoReflect.Descriptor instead.
+func (*ReadPart) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReadPart) GetRunNo() int64 {
+	if x != nil {
+		return x.RunNo
+	}
+	return 0
+}
+
+func (x *ReadPart) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *ReadPart) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 // RetriedRun is a run whose recorded effects count for the one that retries it, but for the parts that were adopted
 // whole.
 type RetriedRun struct {
@@ -796,7 +930,7 @@ type RetriedRun struct {
 
 func (x *RetriedRun) Reset() {
 	*x = RetriedRun{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +942,7 @@ func (x *RetriedRun) String() string {
 func (*RetriedRun) ProtoMessage() {}
 
 func (x *RetriedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +955,7 @@ func (x *RetriedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetriedRun.ProtoReflect.Descriptor instead.
 func (*RetriedRun) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{6}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RetriedRun) GetRun() string {
@@ -856,7 +990,7 @@ type LeasePartRequest struct {
 
 func (x *LeasePartRequest) Reset() {
 	*x = LeasePartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +1002,7 @@ func (x *LeasePartRequest) String() string {
 func (*LeasePartRequest) ProtoMessage() {}
 
 func (x *LeasePartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1015,7 @@ func (x *LeasePartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasePartRequest.ProtoReflect.Descriptor instead.
 func (*LeasePartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{7}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LeasePartRequest) GetWorker() string {
@@ -908,7 +1042,7 @@ type LeasePartResponse struct {
 
 func (x *LeasePartResponse) Reset() {
 	*x = LeasePartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1054,7 @@ func (x *LeasePartResponse) String() string {
 func (*LeasePartResponse) ProtoMessage() {}
 
 func (x *LeasePartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1067,7 @@ func (x *LeasePartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasePartResponse.ProtoReflect.Descriptor instead.
 func (*LeasePartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{8}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LeasePartResponse) GetLease() *PartLease {
@@ -956,7 +1090,7 @@ type HeartbeatPartRequest struct {
 
 func (x *HeartbeatPartRequest) Reset() {
 	*x = HeartbeatPartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1102,7 @@ func (x *HeartbeatPartRequest) String() string {
 func (*HeartbeatPartRequest) ProtoMessage() {}
 
 func (x *HeartbeatPartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1115,7 @@ func (x *HeartbeatPartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatPartRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatPartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{9}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HeartbeatPartRequest) GetRun() string {
@@ -1029,7 +1163,7 @@ type HeartbeatPartResponse struct {
 
 func (x *HeartbeatPartResponse) Reset() {
 	*x = HeartbeatPartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1175,7 @@ func (x *HeartbeatPartResponse) String() string {
 func (*HeartbeatPartResponse) ProtoMessage() {}
 
 func (x *HeartbeatPartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1188,7 @@ func (x *HeartbeatPartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatPartResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatPartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{10}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeartbeatPartResponse) GetCancel() bool {
@@ -1075,7 +1209,7 @@ type ReportPlanRequest struct {
 
 func (x *ReportPlanRequest) Reset() {
 	*x = ReportPlanRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1221,7 @@ func (x *ReportPlanRequest) String() string {
 func (*ReportPlanRequest) ProtoMessage() {}
 
 func (x *ReportPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1234,7 @@ func (x *ReportPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportPlanRequest.ProtoReflect.Descriptor instead.
 func (*ReportPlanRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{11}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReportPlanRequest) GetRun() string {
@@ -1132,7 +1266,7 @@ type ReportPlanResponse struct {
 
 func (x *ReportPlanResponse) Reset() {
 	*x = ReportPlanResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1278,7 @@ func (x *ReportPlanResponse) String() string {
 func (*ReportPlanResponse) ProtoMessage() {}
 
 func (x *ReportPlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1291,7 @@ func (x *ReportPlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportPlanResponse.ProtoReflect.Descriptor instead.
 func (*ReportPlanResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{12}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{14}
 }
 
 type ReportExtractedRequest struct {
@@ -1176,7 +1310,7 @@ type ReportExtractedRequest struct {
 
 func (x *ReportExtractedRequest) Reset() {
 	*x = ReportExtractedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1322,7 @@ func (x *ReportExtractedRequest) String() string {
 func (*ReportExtractedRequest) ProtoMessage() {}
 
 func (x *ReportExtractedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1335,7 @@ func (x *ReportExtractedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportExtractedRequest.ProtoReflect.Descriptor instead.
 func (*ReportExtractedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{13}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReportExtractedRequest) GetBatch() *BatchRef {
@@ -1254,7 +1388,7 @@ type ReportExtractedResponse struct {
 
 func (x *ReportExtractedResponse) Reset() {
 	*x = ReportExtractedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1400,7 @@ func (x *ReportExtractedResponse) String() string {
 func (*ReportExtractedResponse) ProtoMessage() {}
 
 func (x *ReportExtractedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1413,7 @@ func (x *ReportExtractedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportExtractedResponse.ProtoReflect.Descriptor instead.
 func (*ReportExtractedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{14}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{16}
 }
 
 // IngestResult is what a fragment became, as kept under its batch key.
@@ -1301,7 +1435,7 @@ type IngestResult struct {
 
 func (x *IngestResult) Reset() {
 	*x = IngestResult{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1447,7 @@ func (x *IngestResult) String() string {
 func (*IngestResult) ProtoMessage() {}
 
 func (x *IngestResult) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1460,7 @@ func (x *IngestResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestResult.ProtoReflect.Descriptor instead.
 func (*IngestResult) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{15}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *IngestResult) GetBatch() *BatchRef {
@@ -1387,7 +1521,7 @@ type ReportIngestedRequest struct {
 
 func (x *ReportIngestedRequest) Reset() {
 	*x = ReportIngestedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1533,7 @@ func (x *ReportIngestedRequest) String() string {
 func (*ReportIngestedRequest) ProtoMessage() {}
 
 func (x *ReportIngestedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1546,7 @@ func (x *ReportIngestedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportIngestedRequest.ProtoReflect.Descriptor instead.
 func (*ReportIngestedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{16}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReportIngestedRequest) GetResult() *IngestResult {
@@ -1430,7 +1564,7 @@ type ReportIngestedResponse struct {
 
 func (x *ReportIngestedResponse) Reset() {
 	*x = ReportIngestedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1576,7 @@ func (x *ReportIngestedResponse) String() string {
 func (*ReportIngestedResponse) ProtoMessage() {}
 
 func (x *ReportIngestedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1589,7 @@ func (x *ReportIngestedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportIngestedResponse.ProtoReflect.Descriptor instead.
 func (*ReportIngestedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{17}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{19}
 }
 
 type ReportQuarantinedRequest struct {
@@ -1468,7 +1602,7 @@ type ReportQuarantinedRequest struct {
 
 func (x *ReportQuarantinedRequest) Reset() {
 	*x = ReportQuarantinedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1480,7 +1614,7 @@ func (x *ReportQuarantinedRequest) String() string {
 func (*ReportQuarantinedRequest) ProtoMessage() {}
 
 func (x *ReportQuarantinedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1493,7 +1627,7 @@ func (x *ReportQuarantinedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportQuarantinedRequest.ProtoReflect.Descriptor instead.
 func (*ReportQuarantinedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{18}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReportQuarantinedRequest) GetBatch() *BatchRef {
@@ -1518,7 +1652,7 @@ type ReportQuarantinedResponse struct {
 
 func (x *ReportQuarantinedResponse) Reset() {
 	*x = ReportQuarantinedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1664,7 @@ func (x *ReportQuarantinedResponse) String() string {
 func (*ReportQuarantinedResponse) ProtoMessage() {}
 
 func (x *ReportQuarantinedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1677,7 @@ func (x *ReportQuarantinedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportQuarantinedResponse.ProtoReflect.Descriptor instead.
 func (*ReportQuarantinedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{19}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{21}
 }
 
 type CompletePartRequest struct {
@@ -1574,7 +1708,7 @@ type CompletePartRequest struct {
 
 func (x *CompletePartRequest) Reset() {
 	*x = CompletePartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[20]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1720,7 @@ func (x *CompletePartRequest) String() string {
 func (*CompletePartRequest) ProtoMessage() {}
 
 func (x *CompletePartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[20]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1733,7 @@ func (x *CompletePartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompletePartRequest.ProtoReflect.Descriptor instead.
 func (*CompletePartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{20}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CompletePartRequest) GetRun() string {
@@ -1694,7 +1828,7 @@ type CompletePartResponse struct {
 
 func (x *CompletePartResponse) Reset() {
 	*x = CompletePartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[21]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +1840,7 @@ func (x *CompletePartResponse) String() string {
 func (*CompletePartResponse) ProtoMessage() {}
 
 func (x *CompletePartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[21]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +1853,7 @@ func (x *CompletePartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompletePartResponse.ProtoReflect.Descriptor instead.
 func (*CompletePartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{21}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{23}
 }
 
 var File_millrace_scheduler_v1_account_proto protoreflect.FileDescriptor
@@ -1774,7 +1908,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"arrow_type\x18\x03 \x01(\tR\tarrowType\"z\n" +
 	"\x0eAcceptedSchema\x12+\n" +
 	"\x11model_fingerprint\x18\x01 \x01(\tR\x10modelFingerprint\x12;\n" +
-	"\acolumns\x18\x02 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"\xb8\x06\n" +
+	"\acolumns\x18\x02 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"\x8b\a\n" +
 	"\tPartLease\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x15\n" +
@@ -1800,7 +1934,17 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\baccepted\x18\x14 \x01(\v2%.millrace.scheduler.v1.AcceptedSchemaR\baccepted\x12%\n" +
 	"\x0edrift_approved\x18\x15 \x01(\bR\rdriftApproved\x12\x1b\n" +
 	"\treplay_of\x18\x16 \x01(\tR\breplayOf\x12-\n" +
-	"\x04life\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x04lifeJ\x04\b\f\x10\rR\bretry_of\"O\n" +
+	"\x04life\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x04life\x129\n" +
+	"\x06absent\x18\x18 \x01(\v2!.millrace.scheduler.v1.AbsentKeysR\x06absent\x12\x16\n" +
+	"\x06sights\x18\x19 \x01(\bR\x06sightsJ\x04\b\f\x10\rR\bretry_of\"W\n" +
+	"\n" +
+	"AbsentKeys\x125\n" +
+	"\x05parts\x18\x01 \x03(\v2\x1f.millrace.scheduler.v1.ReadPartR\x05parts\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x03R\x04rows\"K\n" +
+	"\bReadPart\x12\x15\n" +
+	"\x06run_no\x18\x01 \x01(\x03R\x05runNo\x12\x12\n" +
+	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"O\n" +
 	"\n" +
 	"RetriedRun\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x15\n" +
@@ -1895,7 +2039,7 @@ func file_millrace_scheduler_v1_account_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_scheduler_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_millrace_scheduler_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_millrace_scheduler_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_millrace_scheduler_v1_account_proto_goTypes = []any{
 	(FailureClass)(0),                 // 0: millrace.scheduler.v1.FailureClass
 	(*BatchRef)(nil),                  // 1: millrace.scheduler.v1.BatchRef
@@ -1904,78 +2048,82 @@ var file_millrace_scheduler_v1_account_proto_goTypes = []any{
 	(*PlanColumn)(nil),                // 4: millrace.scheduler.v1.PlanColumn
 	(*AcceptedSchema)(nil),            // 5: millrace.scheduler.v1.AcceptedSchema
 	(*PartLease)(nil),                 // 6: millrace.scheduler.v1.PartLease
-	(*RetriedRun)(nil),                // 7: millrace.scheduler.v1.RetriedRun
-	(*LeasePartRequest)(nil),          // 8: millrace.scheduler.v1.LeasePartRequest
-	(*LeasePartResponse)(nil),         // 9: millrace.scheduler.v1.LeasePartResponse
-	(*HeartbeatPartRequest)(nil),      // 10: millrace.scheduler.v1.HeartbeatPartRequest
-	(*HeartbeatPartResponse)(nil),     // 11: millrace.scheduler.v1.HeartbeatPartResponse
-	(*ReportPlanRequest)(nil),         // 12: millrace.scheduler.v1.ReportPlanRequest
-	(*ReportPlanResponse)(nil),        // 13: millrace.scheduler.v1.ReportPlanResponse
-	(*ReportExtractedRequest)(nil),    // 14: millrace.scheduler.v1.ReportExtractedRequest
-	(*ReportExtractedResponse)(nil),   // 15: millrace.scheduler.v1.ReportExtractedResponse
-	(*IngestResult)(nil),              // 16: millrace.scheduler.v1.IngestResult
-	(*ReportIngestedRequest)(nil),     // 17: millrace.scheduler.v1.ReportIngestedRequest
-	(*ReportIngestedResponse)(nil),    // 18: millrace.scheduler.v1.ReportIngestedResponse
-	(*ReportQuarantinedRequest)(nil),  // 19: millrace.scheduler.v1.ReportQuarantinedRequest
-	(*ReportQuarantinedResponse)(nil), // 20: millrace.scheduler.v1.ReportQuarantinedResponse
-	(*CompletePartRequest)(nil),       // 21: millrace.scheduler.v1.CompletePartRequest
-	(*CompletePartResponse)(nil),      // 22: millrace.scheduler.v1.CompletePartResponse
-	nil,                               // 23: millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
-	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
-	(*ColumnChange)(nil),              // 25: millrace.scheduler.v1.ColumnChange
-	(Lane)(0),                         // 26: millrace.scheduler.v1.Lane
-	(*durationpb.Duration)(nil),       // 27: google.protobuf.Duration
-	(*Counts)(nil),                    // 28: millrace.scheduler.v1.Counts
-	(*EffectSample)(nil),              // 29: millrace.scheduler.v1.EffectSample
-	(*RunError)(nil),                  // 30: millrace.scheduler.v1.RunError
+	(*AbsentKeys)(nil),                // 7: millrace.scheduler.v1.AbsentKeys
+	(*ReadPart)(nil),                  // 8: millrace.scheduler.v1.ReadPart
+	(*RetriedRun)(nil),                // 9: millrace.scheduler.v1.RetriedRun
+	(*LeasePartRequest)(nil),          // 10: millrace.scheduler.v1.LeasePartRequest
+	(*LeasePartResponse)(nil),         // 11: millrace.scheduler.v1.LeasePartResponse
+	(*HeartbeatPartRequest)(nil),      // 12: millrace.scheduler.v1.HeartbeatPartRequest
+	(*HeartbeatPartResponse)(nil),     // 13: millrace.scheduler.v1.HeartbeatPartResponse
+	(*ReportPlanRequest)(nil),         // 14: millrace.scheduler.v1.ReportPlanRequest
+	(*ReportPlanResponse)(nil),        // 15: millrace.scheduler.v1.ReportPlanResponse
+	(*ReportExtractedRequest)(nil),    // 16: millrace.scheduler.v1.ReportExtractedRequest
+	(*ReportExtractedResponse)(nil),   // 17: millrace.scheduler.v1.ReportExtractedResponse
+	(*IngestResult)(nil),              // 18: millrace.scheduler.v1.IngestResult
+	(*ReportIngestedRequest)(nil),     // 19: millrace.scheduler.v1.ReportIngestedRequest
+	(*ReportIngestedResponse)(nil),    // 20: millrace.scheduler.v1.ReportIngestedResponse
+	(*ReportQuarantinedRequest)(nil),  // 21: millrace.scheduler.v1.ReportQuarantinedRequest
+	(*ReportQuarantinedResponse)(nil), // 22: millrace.scheduler.v1.ReportQuarantinedResponse
+	(*CompletePartRequest)(nil),       // 23: millrace.scheduler.v1.CompletePartRequest
+	(*CompletePartResponse)(nil),      // 24: millrace.scheduler.v1.CompletePartResponse
+	nil,                               // 25: millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
+	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
+	(*ColumnChange)(nil),              // 27: millrace.scheduler.v1.ColumnChange
+	(Lane)(0),                         // 28: millrace.scheduler.v1.Lane
+	(*durationpb.Duration)(nil),       // 29: google.protobuf.Duration
+	(*Counts)(nil),                    // 30: millrace.scheduler.v1.Counts
+	(*EffectSample)(nil),              // 31: millrace.scheduler.v1.EffectSample
+	(*RunError)(nil),                  // 32: millrace.scheduler.v1.RunError
 }
 var file_millrace_scheduler_v1_account_proto_depIdxs = []int32{
-	24, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
+	26, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
 	2,  // 1: millrace.scheduler.v1.RunPlan.parts:type_name -> millrace.scheduler.v1.PartRange
 	4,  // 2: millrace.scheduler.v1.RunPlan.columns:type_name -> millrace.scheduler.v1.PlanColumn
-	25, // 3: millrace.scheduler.v1.RunPlan.drift:type_name -> millrace.scheduler.v1.ColumnChange
+	27, // 3: millrace.scheduler.v1.RunPlan.drift:type_name -> millrace.scheduler.v1.ColumnChange
 	4,  // 4: millrace.scheduler.v1.AcceptedSchema.columns:type_name -> millrace.scheduler.v1.PlanColumn
 	3,  // 5: millrace.scheduler.v1.PartLease.plan:type_name -> millrace.scheduler.v1.RunPlan
 	2,  // 6: millrace.scheduler.v1.PartLease.range:type_name -> millrace.scheduler.v1.PartRange
-	26, // 7: millrace.scheduler.v1.PartLease.lane:type_name -> millrace.scheduler.v1.Lane
-	7,  // 8: millrace.scheduler.v1.PartLease.retried:type_name -> millrace.scheduler.v1.RetriedRun
-	24, // 9: millrace.scheduler.v1.PartLease.from:type_name -> google.protobuf.Timestamp
-	24, // 10: millrace.scheduler.v1.PartLease.until:type_name -> google.protobuf.Timestamp
+	28, // 7: millrace.scheduler.v1.PartLease.lane:type_name -> millrace.scheduler.v1.Lane
+	9,  // 8: millrace.scheduler.v1.PartLease.retried:type_name -> millrace.scheduler.v1.RetriedRun
+	26, // 9: millrace.scheduler.v1.PartLease.from:type_name -> google.protobuf.Timestamp
+	26, // 10: millrace.scheduler.v1.PartLease.until:type_name -> google.protobuf.Timestamp
 	5,  // 11: millrace.scheduler.v1.PartLease.accepted:type_name -> millrace.scheduler.v1.AcceptedSchema
-	27, // 12: millrace.scheduler.v1.PartLease.life:type_name -> google.protobuf.Duration
-	27, // 13: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
-	6,  // 14: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
-	3,  // 15: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
-	1,  // 16: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	23, // 17: millrace.scheduler.v1.ReportExtractedRequest.nulls:type_name -> millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
-	1,  // 18: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
-	28, // 19: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
-	29, // 20: millrace.scheduler.v1.IngestResult.samples:type_name -> millrace.scheduler.v1.EffectSample
-	16, // 21: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
-	1,  // 22: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	30, // 23: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
-	30, // 24: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
-	0,  // 25: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
-	27, // 26: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
-	8,  // 27: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
-	10, // 28: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
-	12, // 29: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
-	14, // 30: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
-	17, // 31: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
-	19, // 32: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
-	21, // 33: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
-	9,  // 34: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
-	11, // 35: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
-	13, // 36: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
-	15, // 37: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
-	18, // 38: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
-	20, // 39: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
-	22, // 40: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
-	34, // [34:41] is the sub-list for method output_type
-	27, // [27:34] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	29, // 12: millrace.scheduler.v1.PartLease.life:type_name -> google.protobuf.Duration
+	7,  // 13: millrace.scheduler.v1.PartLease.absent:type_name -> millrace.scheduler.v1.AbsentKeys
+	8,  // 14: millrace.scheduler.v1.AbsentKeys.parts:type_name -> millrace.scheduler.v1.ReadPart
+	29, // 15: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
+	6,  // 16: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
+	3,  // 17: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
+	1,  // 18: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	25, // 19: millrace.scheduler.v1.ReportExtractedRequest.nulls:type_name -> millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
+	1,  // 20: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
+	30, // 21: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
+	31, // 22: millrace.scheduler.v1.IngestResult.samples:type_name -> millrace.scheduler.v1.EffectSample
+	18, // 23: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
+	1,  // 24: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	32, // 25: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
+	32, // 26: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
+	0,  // 27: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
+	29, // 28: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
+	10, // 29: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
+	12, // 30: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
+	14, // 31: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
+	16, // 32: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
+	19, // 33: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
+	21, // 34: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
+	23, // 35: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
+	11, // 36: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
+	13, // 37: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
+	15, // 38: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
+	17, // 39: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
+	20, // 40: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
+	22, // 41: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
+	24, // 42: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
+	36, // [36:43] is the sub-list for method output_type
+	29, // [29:36] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_millrace_scheduler_v1_account_proto_init() }
@@ -1991,7 +2139,7 @@ func file_millrace_scheduler_v1_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_scheduler_v1_account_proto_rawDesc), len(file_millrace_scheduler_v1_account_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
