@@ -18,6 +18,8 @@ type Reshaping struct {
 	// Links say which profiles are merged into which. From then on nothing is bound to a merged profile and nothing merged
 	// into its document: a commit that was decided before answers Conflict.
 	Links []Link
+	// Inside are profiles that were merged already when they were looked up: what is withdrawn from them goes to them.
+	Inside []id.Profile
 	// Merges to put into the log, by their id.
 	Merges []Merge
 }
@@ -190,6 +192,7 @@ func Undo(s Scope, x Standing, now time.Time) Undoing {
 	u := Undoing{Scope: s, Reshaping: Reshaping{
 		Guards: []Guard{{survivor, x.Into.Shape}, {merged, x.From.Shape}},
 		Links:  []Link{{Profile: merged}},
+		Inside: x.Path[:len(x.Path)-1],
 		Merges: []Merge{m},
 	}}
 	if m.Profile != survivor {

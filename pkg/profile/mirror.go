@@ -100,6 +100,9 @@ func (d *decider) takeAway(key id.Row, old Entry, p id.Profile, v Version) {
 		w = Withdrawal{From: d.from, Row: key}
 		w.From.HasTime, w.From.Version = true, v
 	}
+	if SurvivorOf(d.st.Docs[p]) != 0 {
+		d.eff.Inside = append(d.eff.Inside, p)
+	}
 	d.scratch = AppendWithdrawal(d.scratch[:0], w)
 	d.eff.Contributions = append(d.eff.Contributions, ContributionWrite{p, d.docs.add(d.scratch)})
 	d.affect(p, false)

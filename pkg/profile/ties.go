@@ -239,6 +239,7 @@ func Shape(doc []byte) uint64 {
 		return xxh3.Hash(doc)
 	}
 	d.open()
+	d.open()
 	b := binary.AppendVarint(nil, d.first)
 	for _, i := range d.held() {
 		b = appendText(appendText(b, i.Type), i.Value)

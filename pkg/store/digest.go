@@ -18,10 +18,10 @@ type Totals struct {
 }
 
 // Digest answers the order-free digest of what r keeps: identities with their profiles, profiles, attribute values with
-// their row times, and events by key with type and data. Runs, batches and ingest times are not in it. Equal digests, equal
+// their row times, and events by key with type and data. What is merged counts as its survivor's. Runs, batches and ingest times are not in it. Equal digests, equal
 // content. An empty workspace stands for all of them.
 func Digest(ctx context.Context, r Reader, w id.Workspace) (row.Hash, Totals, error) {
-	var d digest
+	d := digest{ctx: ctx, r: r, merged: map[scoped]id.Profile{}}
 	for item, err := range r.Everything(ctx) {
 		if err != nil {
 			return row.Hash{}, Totals{}, fmt.Errorf("walk the store: %w", err)
@@ -38,6 +38,10 @@ func Digest(ctx context.Context, r Reader, w id.Workspace) (row.Hash, Totals, er
 
 // digest is a Digest under way.
 type digest struct {
+	ctx    context.Context //nolint:containedctx // lives as long as one call of Digest
+	r      Reader
+	merged map[scoped]id.Profile // merged profiles → what they are merged into
+
 	sum    row.Hash
 	totals Totals
 	buf    []byte
@@ -52,6 +56,10 @@ func (d *digest) add(i Item) error {
 		d.text(i.Identity.Value)
 		d.end()
 	case i.Profile != nil:
+		if to := profile.SurvivorOf(i.Profile.Doc); to != 0 {
+			d.merged[scoped{i.Scope, i.Profile.Profile}] = to
+			return nil
+		}
 		d.totals.Profiles++
 		d.begin('p', i.Scope, i.Profile.Profile)
 		d.end()
@@ -64,7 +72,15 @@ func (d *digest) add(i Item) error {
 }
 
 func (d *digest) attributes(s profile.Scope, p *ProfileDoc) error {
-	doc, err := profile.Decode(p.Doc)
+	whole := p.Doc
+	if len(profile.MembersOf(p.Doc)) > 0 {
+		f, err := Whole(d.ctx, d.r, s, p.Profile)
+		if err != nil {
+			return err
+		}
+		whole = f.Doc()
+	}
+	doc, err := profile.Decode(whole)
 	if err != nil {
 		return fmt.Errorf("profile %s: %w", p.Profile, err)
 	}
@@ -85,13 +101,31 @@ func (d *digest) event(s profile.Scope, e *EventDoc) error {
 	if err != nil {
 		return fmt.Errorf("event %x: %w", e.Key.ID[:], err)
 	}
-	d.begin('e', s, e.Key.Profile)
+	d.begin('e', s, d.survivor(s, e.Key.Profile))
 	d.number(e.Key.Time)
 	d.buf = append(d.buf, e.Key.ID[:]...)
 	d.text(doc.Type)
 	d.buf = doc.Data.AppendCanonical(d.buf)
 	d.end()
 	return nil
+}
+
+// scoped is a profile of a data set.
+type scoped struct {
+	profile.Scope
+	id.Profile
+}
+
+// survivor answers what a profile is by now.
+func (d *digest) survivor(s profile.Scope, p id.Profile) id.Profile {
+	for range maxFamily {
+		to, merged := d.merged[scoped{s, p}]
+		if !merged {
+			break
+		}
+		p = to
+	}
+	return p
 }
 
 func (d *digest) begin(kind byte, s profile.Scope, p id.Profile) {

@@ -20,6 +20,9 @@ type Store interface {
 	// the batch key is there already, or the batch is below its part's fence, nothing is written and Outcome says so.
 	// Conflict (COMMIT_CONFLICT) when something that Look saw has changed; then look and decide again.
 	Commit(ctx context.Context, e profile.Effects) (Outcome, error)
+	// Undo takes a merge back, all of it in one durable step. Conflict when what was looked up has changed; then look and
+	// decide again.
+	Undo(ctx context.Context, u profile.Undoing) error
 	// Fence raises the fence of a part to epoch (it never falls), durably, and answers the results of every fragment of
 	// that part that is applied, of any epoch.
 	Fence(ctx context.Context, p id.Part, epoch uint32) ([]profile.Result, error)
@@ -47,9 +50,16 @@ type Outcome struct {
 type Reader interface {
 	// Resolve answers the profile that an identity is bound to, 0 where it is bound to none.
 	Resolve(ctx context.Context, s profile.Scope, typ, value string) (id.Profile, error)
-	// Profile answers the document of a profile (see profile.Decode), nil where there is none.
+	// Profile answers the document of a profile (see profile.Decode), nil where there is none. It is the profile's own, also
+	// where others are merged into it or it is merged itself; Whole follows that.
 	Profile(ctx context.Context, s profile.Scope, p id.Profile) ([]byte, error)
-	// Profiles answers profiles in the order of their ids.
+	// Docs answers the documents of some profiles, each as Profile does.
+	Docs(ctx context.Context, s profile.Scope, ps []id.Profile) ([][]byte, error)
+	// Merges answers the entries of the log of merges that a profile is in, in the order of their ids.
+	Merges(ctx context.Context, s profile.Scope, p id.Profile, after string, limit int) ([]profile.Merge, string, error)
+	// Merge answers an entry of the log of merges, one of Kind 0 where there is none.
+	Merge(ctx context.Context, s profile.Scope, at profile.MergeID) (profile.Merge, error)
+	// Profiles answers profiles in the order of their ids, without those that are merged into others.
 	Profiles(ctx context.Context, s profile.Scope, after string, limit int) ([]ProfileDoc, string, error)
 	// ProfileEvents answers the events of a profile, newest first.
 	ProfileEvents(ctx context.Context, s profile.Scope, p id.Profile, after string, limit int) ([]EventDoc, string, error)
@@ -64,7 +74,7 @@ type Reader interface {
 	CountRejects(ctx context.Context, run id.Run, limit int) ([]RejectCount, error)
 	// Kept answers the rows that were kept of the rejects of a batch (profile.Effects.Kept), nil where there are none.
 	Kept(ctx context.Context, b id.Batch) ([]byte, error)
-	// Everything walks all that the store digest covers; see Digest.
+	// Everything walks all that the store digest covers: identities, then profiles, then events; see Digest.
 	Everything(ctx context.Context) iter.Seq2[Item, error]
 }
 

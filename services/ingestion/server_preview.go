@@ -13,6 +13,7 @@ import (
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/resource/resourcepb"
+	"millrace.dev/pkg/store"
 	"millrace.dev/pkg/wire"
 )
 
@@ -39,6 +40,9 @@ func (s *server) PreviewRecords(ctx context.Context, r *ingestionv1.PreviewRecor
 	keys := profile.KeysOf(b, o, scope, rules)
 	state, err := s.store.Look(ctx, keys)
 	if err != nil {
+		return nil, fmt.Errorf("look records up: %w", err)
+	}
+	if err := store.Consult(ctx, s.store, keys, &state, rules); err != nil {
 		return nil, fmt.Errorf("look records up: %w", err)
 	}
 	if state.Applied != nil || state.Fenced {

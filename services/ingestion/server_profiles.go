@@ -10,16 +10,17 @@ import (
 	"millrace.dev/pkg/identity"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/rpc"
+	"millrace.dev/pkg/store"
 )
 
 // GetProfile answers the profile of an identity or an mpid.
 func (s *server) GetProfile(ctx context.Context, r *ingestionv1.GetProfileRequest) (*ingestionv1.GetProfileResponse, error) {
 	scope := scopeOf(r)
-	p, doc, err := s.find(ctx, scope, r)
+	f, err := s.find(ctx, scope, r)
 	if err != nil {
 		return nil, err
 	}
-	out, err := toProfile(scope, p, doc)
+	out, err := toProfile(scope, f.Profile, f.Doc())
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +39,16 @@ func (s *server) ListProfiles(ctx context.Context, r *ingestionv1.ListProfilesRe
 		return nil, fmt.Errorf("list profiles: %w", err)
 	}
 	out := &ingestionv1.ListProfilesResponse{NextPageToken: page.Next(next)}
+	ids := make([]id.Profile, len(docs))
+	for i, d := range docs {
+		ids[i] = d.Profile
+	}
+	families, err := store.Families(ctx, s.store, scope, ids)
+	if err != nil {
+		return nil, fmt.Errorf("list profiles: %w", err)
+	}
 	for _, d := range docs {
-		p, err := toProfile(scope, d.Profile, d.Doc)
+		p, err := toProfile(scope, d.Profile, families[d.Profile].Doc())
 		if err != nil {
 			return nil, err
 		}
@@ -55,13 +64,13 @@ func (s *server) ListProfileEvents(ctx context.Context, r *ingestionv1.ListProfi
 	if err != nil {
 		return nil, err
 	}
-	p, _, err := s.find(ctx, scope, r)
+	f, err := s.find(ctx, scope, r)
 	if err != nil {
 		return nil, err
 	}
-	events, next, err := s.store.ProfileEvents(ctx, scope, p, page.After, page.Size)
+	events, next, err := f.Events(ctx, s.store, scope, page.After, page.Size)
 	if err != nil {
-		return nil, fmt.Errorf("list the events of profile %s: %w", p, err)
+		return nil, fmt.Errorf("list the events of profile %s: %w", f.Profile, err)
 	}
 	out := &ingestionv1.ListProfileEventsResponse{NextPageToken: page.Next(next)}
 	if out.Events, err = toEvents(events); err != nil {
@@ -76,23 +85,23 @@ type named interface {
 	GetMpid() string
 }
 
-// find answers the profile that a request names, with its document. NotFound says whom nobody is known by; the value
+// find answers the profile that a request names, with all that is merged into it; of a merged one the survivor. NotFound says whom nobody is known by; the value
 // asked for is not repeated.
-func (s *server) find(ctx context.Context, scope profile.Scope, r named) (id.Profile, []byte, error) {
+func (s *server) find(ctx context.Context, scope profile.Scope, r named) (store.Family, error) {
 	p, by, err := s.resolve(ctx, scope, r)
 	if err != nil {
-		return 0, nil, err
+		return store.Family{}, err
 	}
 	if p != 0 {
-		doc, err := s.store.Profile(ctx, scope, p)
+		f, err := store.Whole(ctx, s.store, scope, p)
 		if err != nil {
-			return 0, nil, fmt.Errorf("read profile %s: %w", p, err)
+			return store.Family{}, fmt.Errorf("read profile %s: %w", p, err)
 		}
-		if doc != nil {
-			return p, doc, nil
+		if f.Doc() != nil {
+			return f, nil
 		}
 	}
-	return 0, nil, fault.New(fault.NotFound, fault.ReasonNotFound,
+	return store.Family{}, fault.New(fault.NotFound, fault.ReasonNotFound,
 		"no profile has this %s in the %s data of workspace %s; check the value and the environment", by, scope.Environment, scope.Workspace)
 }
 

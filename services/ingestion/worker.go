@@ -99,7 +99,11 @@ func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, sco
 		case state.Fenced:
 			return brought{Outcome: store.Outcome{Fenced: true}}, nil
 		}
+		if err := store.Consult(ctx, w.store, keys, &state, rules); err != nil {
+			return brought{}, fmt.Errorf("look batch %s up: %w", o.Batch, err)
+		}
 		effects := profile.Decide(b, keys, state, rules)
+		effects.Stamp(time.Now())
 		if o.Dry {
 			w.metrics.batches.WithLabelValues("dry").Inc()
 			return brought{store.Outcome{Result: effects.Result}, samplesOf(b, effects)}, nil

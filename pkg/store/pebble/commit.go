@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -73,10 +74,10 @@ func (s *Store) enter(ctx context.Context, saw seen, w *writing) (store.Outcome,
 	if err := s.overlaps(ctx, r); err != nil {
 		return store.Outcome{}, err
 	}
-	if s.fenceSeq > saw.seq || s.recent.clashes(saw.seq, &w.touched) {
+	if s.fenceSeq > saw.seq || s.recent.clashes(saw.seq, &w.touched, w.goesTo) {
 		return store.Outcome{}, changed()
 	}
-	if err := w.still(saw); err != nil {
+	if err := cmp.Or(w.still(saw), w.guarded()); err != nil {
 		return store.Outcome{}, err
 	}
 	s.filter.addAll(w.touched.slots)
@@ -168,7 +169,7 @@ func (w *writing) all() (err error) {
 		return err
 	}
 	w.touched = newTouched(len(w.e.Entries) + len(w.e.Identities) + int(w.e.NewProfiles))
-	for _, step := range []func() error{w.entries, w.gone, w.identities, w.contributions, w.events, w.rejects, w.sighted, w.key} {
+	for _, step := range []func() error{w.entries, w.gone, w.identities, w.contributions, w.reshaping, w.events, w.rejects, w.sighted, w.key} {
 		if err := step(); err != nil {
 			return err
 		}

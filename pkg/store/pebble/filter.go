@@ -146,10 +146,14 @@ func (s *Store) empty() (bool, error) {
 	return !some, nil
 }
 
-// scan adds all keys. Every profile is bound to an identity, so that profiles need no scan of their own. False: it did
-// not come to its end.
+// scan adds all keys. A profile is bound to an identity or is among those that lost theirs, so that profiles need no scan
+// of their own. False: it did not come to its end.
 func (s *Store) scan(ctx context.Context) bool {
-	return s.scanKind(ctx, kindRow, func(k, _ []byte) {
+	return s.scanKind(ctx, kindShaped, func(k, _ []byte) {
+		if len(k) == profileKeyLen {
+			s.filter.add(profileHash(binary.BigEndian.Uint32(k[1:]), id.Profile(binary.BigEndian.Uint64(k[5:]))))
+		}
+	}) && s.scanKind(ctx, kindRow, func(k, _ []byte) {
 		if len(k) == rowKeyLen {
 			s.filter.add(rowHash(binary.BigEndian.Uint32(k[1:]), k[5:]))
 		}

@@ -14,9 +14,12 @@ const (
 	kindDictionary = 'd' // what, name → number
 	kindEvent      = 'e' // scope, profile, time (descending), id → document
 	kindFence      = 'f' // run, part → epoch
+	kindMerge      = 'g' // scope, merge → entry of the log of merges
+	kindMergeOf    = 'h' // scope, profile, merge → nothing: the profile is in that entry
 	kindIdentity   = 'i' // scope, type, value → profile
 	kindKept       = 'k' // run, part, epoch, seq, fragment → kept rows of its rejects, sealed
 	kindMeta       = 'm' // name → value
+	kindShaped     = 'o' // scope, profile → nothing: no identity may be bound to that profile any more
 	kindProfile    = 'p' // scope, profile → document
 	kindRow        = 'r' // sync, row key → entry
 	kindSight      = 's' // sync, run_no, first byte, part, epoch, seq, fragment → tails of the keys of rows that were read

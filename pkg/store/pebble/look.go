@@ -228,7 +228,7 @@ func (l *looking) column(c int, col profile.IdentityColumn, scope, typ uint32) e
 	return cmp.Or(it.Close(), l.ctx.Err())
 }
 
-// mpids finds the profiles that are named by their ids.
+// mpids finds the profiles that are named by their ids, or what they were merged into.
 func (l *looking) mpids(c int, values *array.String, scope uint32) error {
 	it, err := l.iterator(kindProfile)
 	if err != nil {
@@ -242,8 +242,15 @@ func (l *looking) mpids(c int, values *array.String, scope uint32) error {
 		if err != nil {
 			continue // a value that names nobody
 		}
-		if l.key = profileKey(l.key[:0], scope, p); it.SeekPrefixGE(l.key) {
-			l.st.Profiles[c][i] = p
+		if l.key = profileKey(l.key[:0], scope, p); !it.SeekPrefixGE(l.key) {
+			continue
+		}
+		doc, err := it.ValueAndErr()
+		if err == nil {
+			l.st.Profiles[c][i], err = l.survivor(scope, p, doc)
+		}
+		if err != nil {
+			return errors.Join(err, it.Close())
 		}
 	}
 	return it.Close()

@@ -101,7 +101,7 @@ func (s *Store) Profiles(ctx context.Context, sc profile.Scope, after string, li
 		if len(k) != profileKeyLen {
 			return store.ProfileDoc{}, false, damaged("a profile")
 		}
-		return store.ProfileDoc{Profile: id.Profile(binary.BigEndian.Uint64(k[5:])), Doc: bytes.Clone(v)}, true, nil
+		return store.ProfileDoc{Profile: id.Profile(binary.BigEndian.Uint64(k[5:])), Doc: bytes.Clone(v)}, profile.SurvivorOf(v) == 0, nil
 	})
 }
 

@@ -1,5 +1,7 @@
 package pebble
 
+import "slices"
+
 // recent holds what the last commits have touched, to tell whether a batch that looked before them may still commit.
 // Guarded by Store.mu.
 type recent struct {
@@ -16,6 +18,8 @@ type touched struct {
 	seq   uint64
 	slots []uint64
 	n     int
+
+	merged []uint64 // profiles that were merged into others: nothing may go to them any more
 }
 
 func newTouched(n int) touched {
@@ -49,13 +53,17 @@ func (t *touched) has(h uint64) bool {
 	return false
 }
 
-// clashes says whether a commit behind `since` has touched something of t, or is forgotten.
-func (r *recent) clashes(since uint64, t *touched) bool {
+// clashes says whether a commit behind `since` has touched something of t, has merged a profile that something goes to, or
+// is forgotten.
+func (r *recent) clashes(since uint64, t *touched, goesTo func(profile uint64) bool) bool {
 	if since < r.gone {
 		return true
 	}
 	for i := len(r.commits) - 1; i >= 0 && r.commits[i].seq > since; i-- {
 		a, b := t, &r.commits[i]
+		if slices.ContainsFunc(b.merged, goesTo) {
+			return true
+		}
 		if a.n > b.n {
 			a, b = b, a
 		}

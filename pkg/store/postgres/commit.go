@@ -45,7 +45,7 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 			return err
 		}
 		w := writing{ctx: ctx, c: c, e: e, saw: saw, sync: sync, scope: scope}
-		for _, step := range []func() error{w.pass, w.entries, w.gone, w.identities, w.profiles, w.events, w.rejects, w.sighted} {
+		for _, step := range []func() error{w.pass, w.entries, w.gone, w.identities, w.profiles, w.merges, w.events, w.rejects, w.sighted} {
 			if err := step(); err != nil {
 				return err
 			}
@@ -150,7 +150,11 @@ func (s *seen) rev(r id.Row, at int) (rev int32, next int) {
 
 // identities binds identities; one that is bound meanwhile makes COPY fail on its key.
 func (w writing) identities() error {
-	put := w.e.Identities
+	put, bound := w.e.Identities, []profile.IdentityWrite(nil)
+	if i := slices.IndexFunc(put, isBound); i >= 0 {
+		put = slices.DeleteFunc(slices.Clone(put), isBound)
+		bound = slices.DeleteFunc(slices.Clone(w.e.Identities[i:]), func(x profile.IdentityWrite) bool { return !isBound(x) })
+	}
 	keys := make([][16]byte, len(put))
 	var buf []byte
 	for i, x := range put {
@@ -166,11 +170,22 @@ func (w writing) identities() error {
 		rows.text(x.Type)
 		rows.text(x.Value)
 	}
-	return rows.send(w.ctx, w.c, "millrace_store.identities (key, profile, scope, type, value)")
+	if err := rows.send(w.ctx, w.c, "millrace_store.identities (key, profile, scope, type, value)"); err != nil {
+		return err
+	}
+	return w.rebinds(bound)
 }
+
+func isBound(x profile.IdentityWrite) bool { return x.From != 0 }
 
 // profiles merges contributions: profiles that Look gave an id to are new, others get theirs behind what they have.
 func (w writing) profiles() error {
+	if err := w.guards(); err != nil {
+		return err
+	}
+	if err := w.link(false); err != nil {
+		return err
+	}
 	put := w.e.Contributions
 	order := rank(len(put), func(i int) uint64 { return uint64(put[i].Profile) })
 	fresh := newCopied(3, len(put), 400)
@@ -205,25 +220,41 @@ func (w writing) profiles() error {
 	if err := fresh.send(w.ctx, w.c, "millrace_store.profiles (scope, profile, doc)"); err != nil {
 		return err
 	}
-	return w.merge(keys, docs)
+	if err := w.merge(keys, docs); err != nil {
+		return err
+	}
+	return w.link(true)
 }
 
-// merge appends docs to profiles and folds those that have grown long.
+// merge appends docs to profiles and folds those that have grown long. A profile that is merged into another takes none.
 func (w writing) merge(keys, docs *elements) error {
 	if keys.n == 0 {
 		return nil
 	}
+	inside := newElements(len(w.e.Inside), 8)
+	for _, p := range w.e.Inside {
+		inside.int8(int64(p))
+	}
 	var long []store.ProfileDoc
+	taken := int64(0)
 	_, err := exec(w.ctx, w.c, `WITH merged AS (
 			INSERT INTO millrace_store.profiles AS p (scope, profile, doc)
 			SELECT $1, u.p, u.d FROM unnest($2::bigint[], $3::bytea[]) AS u(p, d)
-			ON CONFLICT (scope, profile) DO UPDATE SET doc = p.doc || EXCLUDED.doc
+			ON CONFLICT (scope, profile) DO UPDATE SET doc = p.doc || EXCLUDED.doc WHERE p.survivor IS NULL OR p.profile = ANY($5::bigint[])
 			RETURNING p.profile, p.folded, p.doc)
-		SELECT profile, doc FROM merged WHERE octet_length(doc) > $4 + 3 * folded`,
+		SELECT profile, doc FROM merged WHERE octet_length(doc) > $4 + 3 * folded
+		UNION ALL SELECT count(*), NULL FROM merged`,
 		func(v [][]byte) {
+			if v[1] == nil {
+				taken = getInt8(v[0])
+				return
+			}
 			long = append(long, store.ProfileDoc{Profile: id.Profile(getInt8(v[0])), Doc: bytes.Clone(v[1])})
 		},
-		int4(w.scope), keys.int8s(), docs.byteas(), int4(foldAbove))
+		int4(w.scope), keys.int8s(), docs.byteas(), int4(foldAbove), inside.int8s())
+	if err == nil && taken != int64(keys.n) {
+		return changed("commit", nil)
+	}
 	if err != nil || len(long) == 0 {
 		return err
 	}

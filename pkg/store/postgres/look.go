@@ -128,10 +128,17 @@ func (l *looking) findBound(ctx context.Context, c *pgconn.PgConn, scope int32) 
 	if err := round(ctx, c, l.bound(), probe(scope, mpids, there)); err != nil {
 		return err
 	}
+	now := make(map[id.Profile]id.Profile, len(there))
+	for p := range there {
+		now[p] = p
+	}
+	if err := survivors(ctx, c, scope, now); err != nil {
+		return err
+	}
 	col := slices.IndexFunc(l.k.Identities, func(x profile.IdentityColumn) bool { return x.Type == identity.MPID })
 	for _, x := range mpids {
 		if there[x.profile] {
-			l.state.Profiles[col][x.row] = x.profile
+			l.state.Profiles[col][x.row] = now[x.profile]
 		}
 	}
 	return nil

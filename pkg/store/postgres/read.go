@@ -57,7 +57,7 @@ func (s *Store) Profiles(ctx context.Context, sc profile.Scope, after string, li
 		}
 	}
 	rows, err := s.pool.Query(ctx, `SELECT profile, doc FROM millrace_store.profiles
-		WHERE scope = $1 AND profile > $2 ORDER BY profile LIMIT $3`, scope, from, limit)
+		WHERE scope = $1 AND profile > $2 AND survivor IS NULL ORDER BY profile LIMIT $3`, scope, from, limit)
 	out, err := collect(ctx, rows, err, func(r pgx.CollectableRow) (store.ProfileDoc, error) {
 		var p int64
 		var d store.ProfileDoc

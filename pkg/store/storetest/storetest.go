@@ -66,6 +66,13 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 		{"a mirror takes events away", "", withdrawnEvents},
 		{"keys that a mirror run lacks", "", absentKeys},
 		{"conflict over what is taken away", "", takingAway},
+		{"merge", "", merge},
+		{"a merge is undone", "", undo},
+		{"a merge within one batch", "", mergeInBatch},
+		{"conflict over a profile that is merged", "", conflictMerge},
+		{"conflict over an undone merge", "", conflictUndo},
+		{"an identity goes to another profile", "", steal},
+		{"eight mergers", "", eightMergers},
 		{"everything", "", everything},
 		{"a page token that is none", "", badToken},
 		{"ended context", "", endedContext},
@@ -79,6 +86,7 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 			c.run(t, open(t))
 		})
 	}
+	t.Run("shared identities", func(t *testing.T) { sharedStories(t, open) })
 	t.Run("any split, order and repetition", func(t *testing.T) { metamorphic(t, open) })
 	t.Run("a mirror is equal to its table", func(t *testing.T) { mirrored(t, open) })
 }
@@ -161,6 +169,7 @@ func (h *harness) look(b batch) profile.Effects {
 	st, err := h.Look(h.ctx, k)
 	require.NoError(h.t, err)
 	require.False(h.t, st.Fenced)
+	require.NoError(h.t, store.Consult(h.ctx, h, k, &st, h.rules))
 	return profile.Decide(b.Batch, k, st, h.rules)
 }
 
@@ -176,6 +185,9 @@ func (h *harness) ingest(b batch) (store.Outcome, error) {
 			return store.Outcome{Fenced: true}, nil
 		case st.Applied != nil:
 			return store.Outcome{Repeated: true, Result: *st.Applied}, nil
+		}
+		if err := store.Consult(h.ctx, h, k, &st, h.rules); err != nil {
+			return store.Outcome{}, err
 		}
 		out, err := h.Commit(h.ctx, profile.Decide(b.Batch, k, st, h.rules))
 		if err != nil && fault.ClassOf(err) == fault.Conflict {
@@ -208,10 +220,10 @@ func (h *harness) profileOf(customer string) profile.Profile {
 	h.t.Helper()
 	p := h.resolve("customer_id", customer)
 	require.NotZero(h.t, p, "customer %s has no profile", customer)
-	doc, err := h.Profile(h.ctx, h.scope, p)
+	f, err := store.Whole(h.ctx, h, h.scope, p)
 	require.NoError(h.t, err)
-	require.NotNil(h.t, doc)
-	d, err := profile.Decode(doc)
+	require.NotNil(h.t, f.Doc())
+	d, err := profile.Decode(f.Doc())
 	require.NoError(h.t, err)
 	return d
 }
