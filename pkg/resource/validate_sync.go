@@ -41,7 +41,7 @@ func (s *Sync) Validate() []fault.Violation {
 	c.reference("data_model", s.DataModel, true)
 	c.reference("mapping", s.Mapping, false)
 	c.reference("feed", s.Feed, false)
-	c.oneOf("mode", string(s.Mode), true, string(Incremental), string(Full))
+	c.oneOf("mode", string(s.Mode), true, string(Incremental), string(Full), string(Mirror))
 	c.schedule(s.ID, s.Schedule)
 	if !s.Until.IsZero() && !s.Until.After(s.From) {
 		c.add("until", "let it lie after from", "is not after from")

@@ -41,11 +41,7 @@ func EncodeRows(o record.Origin, b row.Batch) ([]byte, error) {
 
 // EncodeRecords answers the envelope of records, with the rejects, filtered and kept rows of their batch.
 func EncodeRecords(o record.Origin, b record.Batch) ([]byte, error) {
-	kind := byte(kindUsers)
-	if b.Kind == record.Events {
-		kind = kindEvents
-	}
-	return encode(kind, o, b.Record, rejectsRecord(b.Rejects), filteredRecord(b.Filtered), keptRecord(b.Kept))
+	return encode(kindOf(b.Kind), o, b.Record, rejectsRecord(b.Rejects), filteredRecord(b.Filtered), keptRecord(b.Kept))
 }
 
 // DecodeRows reads what EncodeRows wrote, taking at most max bytes of memory for its data. Invalid
@@ -79,15 +75,21 @@ func DecodeRecords(data []byte, max int64) (o record.Origin, b record.Batch, err
 	if err != nil {
 		return o, b, err
 	}
-	if kind != kindUsers && kind != kindEvents || len(sections) != maxSections {
-		return o, b, bad("is not a batch of records")
+	b.Kind = record.Users
+	if kind&^kindAbsent == kindEvents {
+		b.Kind = record.Events
+	}
+	switch {
+	case kind&^kindAbsent != kindOf(b.Kind):
+		return o, record.Batch{}, bad("is not a batch of records")
+	case kind&kindAbsent != 0:
+		o, b.Absent, err = decodeAbsent(sections, max)
+		return o, b, err
+	case len(sections) != maxSections:
+		return o, record.Batch{}, bad("is not a batch of records")
 	}
 	if o, err = origin(sections[0]); err != nil {
 		return o, b, err
-	}
-	b.Kind = record.Users
-	if kind == kindEvents {
-		b.Kind = record.Events
 	}
 	if b.Record, err = decode(sections[1], max); err != nil {
 		return o, record.Batch{}, err
@@ -105,6 +107,14 @@ func DecodeRecords(data []byte, max int64) (o record.Origin, b record.Batch, err
 		return o, record.Batch{}, err
 	}
 	return o, b, nil
+}
+
+// kindOf answers how an envelope names what its records are.
+func kindOf(k record.Kind) byte {
+	if k == record.Events {
+		return kindEvents
+	}
+	return kindUsers
 }
 
 // PeekOrigin reads only where an envelope comes from, for reports about batches that cannot be decoded. The checksum

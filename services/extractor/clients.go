@@ -15,6 +15,7 @@ import (
 	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/record/recordpb"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/resource/resourcepb"
@@ -137,6 +138,40 @@ func (p *peers) rejected(ctx context.Context, l *lease) iter.Seq2[[]byte, error]
 				yield(nil, fault.FromStatus(err))
 				return
 			case !yield(m.GetRows(), nil):
+				return
+			}
+		}
+	}
+}
+
+// absent answers the keys that a mirror run lacks, some at a time.
+func (p *peers) absent(ctx context.Context, l *lease) iter.Seq2[[]id.Row, error] {
+	return func(yield func([]id.Row, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		req := &ingestionv1.ReadAbsentKeysRequest{Workspace: string(l.workspace), SyncUid: l.uid.String(), RunNo: l.runNo, Absent: l.absent}
+		for _, r := range l.retried {
+			req.Retried = append(req.Retried, r.RunNo)
+		}
+		stream, err := p.ingestion.ReadAbsentKeys(ctx, req)
+		if err != nil {
+			yield(nil, fault.FromStatus(err))
+			return
+		}
+		for {
+			m, err := stream.Recv()
+			switch {
+			case errors.Is(err, io.EOF):
+				return
+			case err != nil:
+				yield(nil, fault.FromStatus(err))
+				return
+			}
+			keys := make([]id.Row, 0, len(m.GetKeys())/16)
+			for b := m.GetKeys(); len(b) >= 16; b = b[16:] {
+				keys = append(keys, id.Row(b[:16]))
+			}
+			if !yield(keys, nil) {
 				return
 			}
 		}

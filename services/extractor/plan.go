@@ -89,7 +89,7 @@ func (s *Service) planOf(ctx context.Context, l *lease, snap resource.Snapshot, 
 	}
 	p := plan{
 		Plan: got, fingerprint: fingerprint(described), payloadCap: s.bus.PayloadCap(),
-		keys: q.Model.KeyColumns, program: program.Version(), complete: q.Full,
+		keys: q.Model.KeyColumns, program: program.Version(), complete: q.Full && !l.isBackfill(),
 		model: modelOf(snap), columns: columnsOf(schema), ignored: drift.Leaves(j.verdicts), verdicts: j.verdicts,
 	}
 	if !q.Full {
@@ -107,7 +107,7 @@ func queryOf(l *lease, snap resource.Snapshot) source.Query {
 		Model: snap.DataModel,
 		Label: fmt.Sprintf("millrace:%s/%s/%s", l.workspace, l.sync, l.run),
 		From:  snap.Sync.From, Until: snap.Sync.Until, Lookback: snap.Sync.Lookback, Delay: snap.Sync.Delay,
-		Full: snap.Sync.Mode == resource.Full,
+		Full: snap.Sync.Mode.ReadsAll(),
 	}
 	switch {
 	case l.isBackfill():
@@ -135,7 +135,7 @@ func (s *Service) describe(ctx context.Context, src source.Source, q source.Quer
 // axisOf answers the axis of the sync's iterator, and false where it has none. Incremental needs one; full takes one that
 // fits.
 func axisOf(snap resource.Snapshot, schema *arrow.Schema) (window.Axis, bool, error) {
-	full := snap.Sync.Mode == resource.Full
+	full := snap.Sync.Mode.ReadsAll()
 	if snap.DataModel.Iterator.Column == "" {
 		if full {
 			return window.Axis{}, false, nil
@@ -155,7 +155,7 @@ func cutBy(snap resource.Snapshot, schema *arrow.Schema, keys []string) resource
 	if _, ok, err := axisOf(snap, schema); ok && err == nil {
 		return snap.DataModel.Iterator
 	}
-	if snap.Sync.Mode != resource.Full || len(keys) != 1 {
+	if !snap.Sync.Mode.ReadsAll() || len(keys) != 1 {
 		return resource.Iterator{}
 	}
 	for _, typ := range []resource.IteratorType{resource.IteratorInteger, resource.IteratorDecimal, resource.IteratorTimestamp, resource.IteratorDate} {

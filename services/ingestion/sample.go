@@ -33,6 +33,9 @@ func samplesOf(b record.Batch, e profile.Effects) []sample {
 	for _, w := range e.Entries {
 		effects[w.Row] = w.Entry.Effect
 	}
+	if b.Absent != nil {
+		return out // whose key values nobody keeps
+	}
 	texts := b.Record.Column(record.PosKeyValues).(*array.String) //nolint:forcetypeassert // the form of a batch is checked by wire
 	for i := range e.Keys.Len() {
 		if effect, ok := effects[id.Row(e.Keys.Rows.Value(i))]; ok && effect != profile.Unchanged && effect != profile.NoEffect {

@@ -64,7 +64,7 @@ func asNextRun(o *record.Origin, s resource.Snapshot) error {
 		return fault.Of(fault.ReasonInvalidArgument, []fault.Violation{{Field: "snapshot.sync.meta.uid", Message: err.Error()}})
 	}
 	o.Sync, o.SyncID, o.SyncVersion = uid, s.Sync.ID, s.Version
-	o.Full = s.Sync.Mode == resource.Full
+	o.Full, o.Mirror = s.Sync.Mode.ReadsAll(), s.Sync.Mode == resource.Mirror
 	o.RunNo, o.SnapshotTime = math.MaxInt64, time.Now()
 	return nil
 }

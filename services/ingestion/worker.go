@@ -70,6 +70,7 @@ func (s *Service) termsOf(o record.Origin, snapshot resource.Snapshot) (profile.
 		scope.Environment = resource.Prod
 	}
 	rules := s.rules
+	rules.OnDelete = snapshot.Sync.OnDelete
 	if rules.Protection = snapshot.Feed.Protection; rules.Protection == "" {
 		rules.Protection = resource.CreateAndUpdate
 	}
@@ -105,6 +106,11 @@ func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, sco
 		effects := profile.Decide(b, keys, state, rules)
 		effects.Stamp(time.Now())
 		if o.Dry {
+			if o.Sights {
+				if err := w.store.Sight(ctx, o, effects.Sighted); err != nil {
+					return brought{}, fmt.Errorf("keep the keys of batch %s: %w", o.Batch, err)
+				}
+			}
 			w.metrics.batches.WithLabelValues("dry").Inc()
 			return brought{store.Outcome{Result: effects.Result}, samplesOf(b, effects)}, nil
 		}

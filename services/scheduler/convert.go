@@ -194,7 +194,13 @@ func toLease(g grant) (*schedulerv1.PartLease, error) {
 		out.Accepted, out.DriftApproved = toAccepted(g.Accepted), r.approved(fault.ReasonSchemaDrift)
 		return out, nil
 	}
-	out.Dry = r.Facts.Dry
+	out.Dry = r.Facts.Dry || p.Facts.Rehearsal
+	if p.Facts.Absent {
+		out.Absent = &schedulerv1.AbsentKeys{Rows: g.Read.Rows}
+		for _, x := range g.Read.Parts {
+			out.Absent.Parts = append(out.Absent.Parts, &schedulerv1.ReadPart{RunNo: x.RunNo, Part: x.Part, Epoch: x.Epoch})
+		}
+	}
 	out.Plan, out.Range = &schedulerv1.RunPlan{}, &schedulerv1.PartRange{}
 	if err := protojson.Unmarshal([]byte(r.Plan.Text), out.Plan); err != nil {
 		return nil, damaged("plan", err)

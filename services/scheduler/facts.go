@@ -31,10 +31,13 @@ type planFacts struct {
 
 // partFacts is what else is kept of a part.
 type partFacts struct {
-	Snapshot  string           `json:"snapshot,omitempty"`  // that it was read under
-	Probe     bool             `json:"probe,omitempty"`     // its lease is to show whether the warehouse answers; nothing has come yet
-	Throttled int64            `json:"throttled,omitempty"` // how often in a row the warehouse has asked to wait
-	Nulls     map[string]int64 `json:"nulls,omitempty"`     // of each column, in a dry pass
+	Snapshot  string           `json:"snapshot,omitempty"`   // that it was read under
+	Probe     bool             `json:"probe,omitempty"`      // its lease is to show whether the warehouse answers; nothing has come yet
+	Throttled int64            `json:"throttled,omitempty"`  // how often in a row the warehouse has asked to wait
+	Nulls     map[string]int64 `json:"nulls,omitempty"`      // of each column, in a dry pass
+	Absent    bool             `json:"absent,omitempty"`     // it has the rows that a mirror run lacks
+	Rehearsal bool             `json:"rehearsal,omitempty"`  // and the store answers without writing
+	ReadEpoch uint32           `json:"read_epoch,omitempty"` // of an adopted part: the epoch that read it
 }
 
 // syncFacts is what else goes on from run to run of a sync.

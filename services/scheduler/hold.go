@@ -19,10 +19,21 @@ import (
 type terms struct {
 	Guard       resource.Guard       `json:"guard,omitzero"`
 	RejectLimit resource.RejectLimit `json:"reject_limit,omitzero"`
+	Mirror      bool                 `json:"mirror,omitempty"`
+	// Rehearse says that nothing but deletes is guarded, and that by default: they are rehearsed by themselves, in place of a
+	// dry pass of the whole run.
+	Rehearse bool `json:"rehearse,omitempty"`
 }
 
+// dry says whether a run begins with a dry pass.
+func (t terms) dry() bool { return !t.Guard.IsZero() && !t.Rehearse }
+
 func termsOf(s resource.Snapshot) terms {
-	return terms{Guard: guard.Of(s.Sync.Guard, s.Sync.Mode, s.DataModel.Kind), RejectLimit: s.Sync.RejectLimit}
+	mirror := s.Sync.Mode == resource.Mirror
+	return terms{
+		Guard: guard.Of(s.Sync.Guard, s.Sync.Mode, s.DataModel.Kind), RejectLimit: s.Sync.RejectLimit,
+		Mirror: mirror, Rehearse: mirror && s.Sync.Guard.IsZero(),
+	}
 }
 
 // hold is why a run is held, and what each way out of it would do.
@@ -196,6 +207,12 @@ func (s *Service) write(ctx context.Context, tx *sqldb.Tx, now time.Time, r runR
 	}
 	for _, p := range have {
 		if p.Part == 0 || p.State == run.Replaced {
+			continue
+		}
+		if p.Facts.Absent {
+			if err := replace(ctx, tx, p); err != nil {
+				return r, err
+			}
 			continue
 		}
 		if p.State, err = run.NextPart(p.State, run.Rewind); err != nil {

@@ -32,8 +32,13 @@ func (s *Service) atEnd(ctx context.Context, tx *sqldb.Tx, now time.Time, r runR
 		return false, s.hold(ctx, tx, now, r, run.Breached, hold{
 			Reason:  fault.ReasonEmptyRead.Word(),
 			Message: fmt.Sprintf("a complete read found no row, and %d rows of the sync are known", y.Facts.IndexRows),
-			Approve: "takes it that there are no rows and closes the run",
+			Approve: onEmpty(r),
 		})
+	}
+	if r.mirrors() {
+		if done, err := s.lacks(ctx, tx, now, r, parts, t, y); !done || err != nil {
+			return false, err
+		}
 	}
 	if !r.Facts.Dry {
 		return true, nil
@@ -56,6 +61,14 @@ func (s *Service) atEnd(ctx context.Context, tx *sqldb.Tx, now time.Time, r runR
 	}
 	_, err = s.write(ctx, tx, now, r)
 	return false, err
+}
+
+// onEmpty says what it means that there are no rows.
+func onEmpty(r runRow) string {
+	if r.mirrors() {
+		return "takes it that there are no rows and deletes those that are known"
+	}
+	return "takes it that there are no rows and closes the run"
 }
 
 // factsOf answers what a guard is judged by.
@@ -115,7 +128,7 @@ func (s *Service) atReport(ctx context.Context, tx *sqldb.Tx, now time.Time, run
 	if err != nil || r.State != run.Running || r.Closing != "" {
 		return false, err
 	}
-	if r.Facts.Dry {
+	if r.Facts.Dry || runID.Facts.Rehearsal {
 		if more, fresh := sampled(r.Facts.Samples, samples); fresh {
 			r.Facts.Samples = more
 			return false, updateRun(ctx, tx, r)
@@ -133,7 +146,7 @@ func (s *Service) atReport(ctx context.Context, tx *sqldb.Tx, now time.Time, run
 	if h, ok := rejectHold(r, t, false); ok {
 		return true, s.hold(ctx, tx, now, r, run.Breached, h)
 	}
-	if !guarded || r.approved(fault.ReasonGuardBreached) || r.Facts.Terms.Guard.OnBreach == resource.GuardNotify {
+	if !guarded || r.approved(fault.ReasonGuardBreached) || r.approved(fault.ReasonEmptyRead) || r.Facts.Terms.Guard.OnBreach == resource.GuardNotify {
 		return false, nil
 	}
 	y, err := getSync(ctx, tx, r.SyncUID)

@@ -249,7 +249,7 @@ func (k *keeper) fence(ctx context.Context, p partRow) error {
 			return err
 		}
 		switch {
-		case r.Facts.Dry: // nothing of it is in the store
+		case r.Facts.Dry, have.Facts.Rehearsal: // nothing of it is in the store
 		case have.State != run.Complete:
 			err = k.foldAll(ctx, tx, now, &have, applied)
 		case have.Part > 0 && rowsOf(applied, have.Epoch) != have.Account.Ingested:
@@ -340,6 +340,7 @@ func (k *keeper) closeAll(ctx context.Context) (int, error) {
 		if err != nil {
 			return n, fmt.Errorf("run %s: %w", r.ID, err)
 		}
+		k.work.ring() // where it goes on with other parts
 		if done {
 			killpoint.Reach("scheduler.close.after")
 			n++

@@ -25,6 +25,7 @@ type grant struct {
 	Retried  []record.RetriedRun
 	Life     time.Duration  // without a heartbeat
 	Accepted acceptedSchema // what drift is judged against; of part 0
+	Read     readRows       // what the run has read; of the part that has what it lacks
 }
 
 // ready chooses the part to lease next: fenced and not backing off, planning first, then of the run that has the fewest
@@ -155,6 +156,13 @@ func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker s
 	g := grant{Run: r, Part: p, Life: s.settings.Lease}
 	if g.Retried, err = retriedBy(ctx, tx, r); err != nil {
 		return grant{}, false, err
+	}
+	if p.Facts.Absent {
+		have, err := partsOf(ctx, tx, r.ID)
+		if err != nil {
+			return grant{}, false, err
+		}
+		g.Read = readRowsOf(r, have)
 	}
 	y, err := getSync(ctx, tx, r.SyncUID)
 	g.Accepted = y.Facts.Accepted

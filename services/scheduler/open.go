@@ -53,7 +53,7 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 	if t.isBackfill() {
 		r.Lane, r.Reason, r.Facts.From, r.Facts.Until = history, backfill, t.From, t.Until
 	}
-	r.Facts.Dry = !r.Facts.Terms.Guard.IsZero()
+	r.Facts.Dry = r.Facts.Terms.dry()
 	if have, ok, err := s.standing(ctx, s.db, r, t); ok || err != nil {
 		return have, err
 	}
@@ -263,7 +263,7 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 		if err := s.mayRetry(ctx, tx, old); err != nil {
 			return err
 		}
-		r.Facts.Dry = !r.Facts.Terms.Guard.IsZero() && !adopts(old, same)
+		r.Facts.Dry = r.Facts.Terms.dry() && !adopts(old, same)
 		if out, err = s.create(ctx, tx, r, time.Time{}); err != nil {
 			return err
 		}
@@ -328,7 +328,7 @@ func (s *Service) adopt(ctx context.Context, tx *sqldb.Tx, r, old runRow) (runRo
 	}
 	for _, p := range have {
 		switch {
-		case p.State == run.Replaced:
+		case p.State == run.Replaced, p.Facts.Absent: // what is lacking is listed anew
 			continue
 		case p.Part == 0:
 			planner := partRow{Run: r.ID, State: run.Complete, Slice: p.Slice, Progress: r.CreateTime}
@@ -355,7 +355,7 @@ func adopted(p partRow, r runRow) partRow {
 		out.State, out.Account, out.Facts = run.Complete, p.Account, p.Facts
 		out.ReadBatches, out.ReadRows, out.Settled = p.ReadBatches, p.ReadRows, p.Settled
 		if out.Origin = p.Origin; out.Origin == "" {
-			out.Origin = p.Run.String()
+			out.Origin, out.Facts.ReadEpoch = p.Run.String(), p.ReadEpoch
 		}
 	}
 	return out

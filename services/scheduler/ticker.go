@@ -159,7 +159,7 @@ func (s *Service) takeTick(ctx context.Context, y scheduledSync, due time.Time) 
 			return err
 		}
 		r.SyncVersion, r.Facts.Terms = snap.Version, termsOf(snap)
-		r.Facts.Dry = !r.Facts.Terms.Guard.IsZero()
+		r.Facts.Dry = r.Facts.Terms.dry()
 	}
 	r.Traceparent = s.spans.begin(ctx, r)
 	var out runRow

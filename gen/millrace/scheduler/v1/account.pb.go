@@ -595,9 +595,7 @@ type PartLease struct {
 	// How long the part stays the worker's after its last heartbeat; it beats at a fifth of that.
 	Life *durationpb.Duration `protobuf:"bytes,23,opt,name=life,proto3" json:"life,omitempty"`
 	// The last part of a mirror run: rows that the platform knows and the read lacked, in place of the warehouse's.
-	Absent *AbsentKeys `protobuf:"bytes,24,opt,name=absent,proto3" json:"absent,omitempty"`
-	// Keys of the part's rows are kept, so that the run can list those that it lacks.
-	Sights        bool `protobuf:"varint,25,opt,name=sights,proto3" json:"sights,omitempty"`
+	Absent        *AbsentKeys `protobuf:"bytes,24,opt,name=absent,proto3" json:"absent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -791,13 +789,6 @@ func (x *PartLease) GetAbsent() *AbsentKeys {
 		return x.Absent
 	}
 	return nil
-}
-
-func (x *PartLease) GetSights() bool {
-	if x != nil {
-		return x.Sights
-	}
-	return false
 }
 
 // AbsentKeys says against what the keys are judged that a mirror run did not read.
@@ -1908,7 +1899,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"arrow_type\x18\x03 \x01(\tR\tarrowType\"z\n" +
 	"\x0eAcceptedSchema\x12+\n" +
 	"\x11model_fingerprint\x18\x01 \x01(\tR\x10modelFingerprint\x12;\n" +
-	"\acolumns\x18\x02 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"\x8b\a\n" +
+	"\acolumns\x18\x02 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"\xf3\x06\n" +
 	"\tPartLease\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x15\n" +
@@ -1935,8 +1926,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x0edrift_approved\x18\x15 \x01(\bR\rdriftApproved\x12\x1b\n" +
 	"\treplay_of\x18\x16 \x01(\tR\breplayOf\x12-\n" +
 	"\x04life\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x04life\x129\n" +
-	"\x06absent\x18\x18 \x01(\v2!.millrace.scheduler.v1.AbsentKeysR\x06absent\x12\x16\n" +
-	"\x06sights\x18\x19 \x01(\bR\x06sightsJ\x04\b\f\x10\rR\bretry_of\"W\n" +
+	"\x06absent\x18\x18 \x01(\v2!.millrace.scheduler.v1.AbsentKeysR\x06absentJ\x04\b\f\x10\rR\bretry_of\"W\n" +
 	"\n" +
 	"AbsentKeys\x125\n" +
 	"\x05parts\x18\x01 \x03(\v2\x1f.millrace.scheduler.v1.ReadPartR\x05parts\x12\x12\n" +

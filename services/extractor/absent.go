@@ -1,0 +1,67 @@
+package extractor
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"millrace.dev/pkg/bus"
+	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/resource"
+	"millrace.dev/pkg/wire"
+)
+
+// keyBytes is more than a key takes in an envelope.
+const keyBytes = 48
+
+// absent passes on the keys of rows that the run's parts have not read, straight to ingestion: there is nothing to map.
+// They are counted as rows of the part and have no digest.
+func (s *Service) absent(soft, ctx context.Context, l *lease, snap resource.Snapshot, far *progress) ending { //nolint:revive // soft comes first, as in Run
+	p := s.partOf(l, snap, far)
+	p.publisher, p.origin.Sights = s.bus.Publisher(bus.Records, s.settings.Window), false
+	kind := record.Users
+	if snap.DataModel.Kind == resource.Events {
+		kind = record.Events
+	}
+	sending, sendCtx := errgroup.WithContext(ctx)
+	sending.SetLimit(s.settings.Window)
+	var err error
+	for keys, failed := range s.peers.absent(sendCtx, l) {
+		if err = failed; err != nil {
+			break
+		}
+		if soft.Err() != nil {
+			err = errStopping
+			break
+		}
+		for some := range slices.Chunk(keys, int(max(1, l.plan.payloadCap/keyBytes))) {
+			x, encoded := p.keys(kind, some)
+			if err = encoded; err != nil {
+				break
+			}
+			sending.Go(func() error { return p.pass(sendCtx, x, time.Now()) })
+		}
+	}
+	if sent := sending.Wait(); sent != nil {
+		return ending{err: sent}
+	}
+	switch {
+	case err == errStopping: //nolint:errorlint // as it is
+		return ending{released: true}
+	case err != nil:
+		return ending{err: err}
+	}
+	return ending{batches: p.seq.Load(), rows: p.rowsSent.Load(), snapshot: l.plan.Snapshot}
+}
+
+// keys answers a batch of keys.
+func (p *part) keys(kind record.Kind, keys []id.Row) (piece, error) {
+	o := p.origin
+	o.Batch = id.Batch{Run: p.lease.run, Part: p.lease.part, Epoch: p.lease.epoch, Seq: p.next()}
+	o.Rows = int64(len(keys))
+	body, err := wire.EncodeAbsent(o, kind, keys)
+	return piece{batch: o.Batch, rows: o.Rows, body: body}, err //nolint:wrapcheck // classified by wire
+}
