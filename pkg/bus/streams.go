@@ -182,7 +182,12 @@ type Stats struct {
 	MaxBytes   int64
 	Pending    int64 // not delivered yet
 	AckPending int64 // in some worker's hand, or waiting to be delivered again
+	// Oldest is when the oldest message was published, by the broker's clock; zero where there is none.
+	Oldest time.Time
 }
+
+// UnderWay says whether any message is to be worked on.
+func (s Stats) UnderWay() bool { return s.Pending+s.AckPending > 0 }
 
 // Unaccounted answers the messages that are neither pending nor in hand. On a stream with a consumer at rest it is 0.
 func (s Stats) Unaccounted() int64 { return s.Messages - s.Pending - s.AckPending }
@@ -199,6 +204,9 @@ func (b *Bus) Stats(ctx context.Context, s Stream) (Stats, error) {
 	out := Stats{
 		Messages: int64(info.State.Msgs), Bytes: int64(info.State.Bytes), MaxBytes: info.Config.MaxBytes, //nolint:gosec // counts fit
 		Pending: int64(info.State.Msgs), //nolint:gosec // counts fit
+	}
+	if out.Messages > 0 {
+		out.Oldest = info.State.FirstTime
 	}
 	consumers := stream.ListConsumers(ctx)
 	first := true

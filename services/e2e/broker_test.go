@@ -40,6 +40,7 @@ func (p *plant) moves(t *testing.T, id string) {
 
 // TestF15ABrokerThatHangsDelaysARun stops the broker for ten seconds in the middle of publishes.
 func TestF15ABrokerThatHangsDelaysARun(t *testing.T) {
+	t.Parallel()
 	n := testenv.NATSServer(t)
 	p := newPlant(t, site{nats: n.URL})
 	id := p.begin(t, newWarehouse(t, faultRows))
@@ -128,6 +129,7 @@ func filled(t *testing.T, p *plant, n *testenv.NATS, w warehouse, batches uint64
 // TestF17AWipedOrOldStoreDelaysARun takes the broker's store away while it holds published batches, and gives it back as
 // it was before.
 func TestF17AWipedOrOldStoreDelaysARun(t *testing.T) {
+	t.Parallel()
 	t.Run("wiped", func(t *testing.T) {
 		n := testenv.NATSServer(t)
 		p := newPlant(t, site{nats: n.URL})
@@ -166,6 +168,7 @@ func TestF17AWipedOrOldStoreDelaysARun(t *testing.T) {
 // TestF18AFullDiskOfTheBrokerPausesARun fills the file system of the broker's store, gives the space back and restarts the
 // broker, which takes nothing before.
 func TestF18AFullDiskOfTheBrokerPausesARun(t *testing.T) {
+	t.Parallel()
 	root := newTmpfs(t, "24m")
 	n := testenv.NATSServer(t, testenv.NATSStore(filepath.Join(root, "store")))
 	p := newPlant(t, site{nats: n.URL})
@@ -216,6 +219,7 @@ func fill(t *testing.T, dir string) string {
 
 // TestF19AFullStreamPausesARun stops the mapper until ROWS has reached its MaxBytes.
 func TestF19AFullStreamPausesARun(t *testing.T) {
+	t.Parallel()
 	n := testenv.NATSServer(t)
 	p := newPlant(t, site{nats: n.URL, more: map[string][]string{"": {"--nats-max-bytes", "262144"}}})
 	id := filled(t, p, n, newWarehouse(t, faultRows), 10)
@@ -279,6 +283,7 @@ func TestF20RefusedPublishesAreTriedAgainUnderTheirIDs(t *testing.T) {
 
 // TestF22ADamagedStoreDelaysARun flips bits in the broker's files, and cuts them, while it is down and holds published batches.
 func TestF22ADamagedStoreDelaysARun(t *testing.T) {
+	t.Parallel()
 	damages := map[string]func(t *testing.T, file string){"bits flipped": flip, "files cut": cut}
 	kinds := map[string]func(name string) bool{
 		"messages":  func(name string) bool { return strings.HasSuffix(name, ".blk") },

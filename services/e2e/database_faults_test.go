@@ -62,6 +62,7 @@ func (b base) again(t *testing.T, between func()) {
 
 // TestF29PostgresDiesOrLacksTheLastCommits kills PostgreSQL, loses its answers, and restores it from an older copy.
 func TestF29PostgresDiesOrLacksTheLastCommits(t *testing.T) {
+	t.Parallel()
 	w := newWarehouse(t, marketRows)
 	documents := w.documents("customers", asIs)
 
@@ -142,6 +143,7 @@ func (m mesh) profiles(t *testing.T) int64 {
 // TestF30PostgresRefuses makes PostgreSQL refuse in the middle of runs: no space, no writes, no connections, deadlocks,
 // serialization failures. Runs wait and end whole.
 func TestF30PostgresRefuses(t *testing.T) {
+	t.Parallel()
 	w := newWarehouse(t, marketRows)
 	documents := w.documents("customers", asIs)
 	b := newBase(t)

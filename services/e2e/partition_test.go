@@ -72,6 +72,7 @@ func (w *wired) through(t *testing.T, fault func(id string)) {
 // TestF23PartitionsHeal cuts the extractor off from the broker, ingestion off from its store, the scheduler off from its
 // database, everything off from all of them, and one of three brokers off from the others.
 func TestF23PartitionsHeal(t *testing.T) {
+	t.Parallel()
 	w := newWired(t)
 	cut := func(addr string) func(string) {
 		return func(id string) {
@@ -94,6 +95,7 @@ func TestF23PartitionsHeal(t *testing.T) {
 
 // TestF23AMinorityOfTheBrokerIsLeft cuts one of three brokers off, to which the extractor is connected.
 func TestF23AMinorityOfTheBrokerIsLeft(t *testing.T) {
+	t.Parallel()
 	l := newLink(t)
 	servers := testenv.NATSCluster(t, 3, func(i int) testenv.NATSOption {
 		if i == 2 {
@@ -115,6 +117,7 @@ func TestF23AMinorityOfTheBrokerIsLeft(t *testing.T) {
 // TestF24LostAcksHaveOneEffect loses what the broker answers the extractor, not what it sends, until its publishes have
 // been made again.
 func TestF24LostAcksHaveOneEffect(t *testing.T) {
+	t.Parallel()
 	w := newWired(t)
 	w.through(t, func(string) {
 		w.drop(w.rows, true, false, "")
@@ -127,6 +130,7 @@ func TestF24LostAcksHaveOneEffect(t *testing.T) {
 // TestF27AnMTUBlackHoleEndsInTimeouts loses every packet above 600 bytes between the extractor and the broker, and between
 // ingestion and its store, without a word of ICMP: connections stand and nothing of size passes.
 func TestF27AnMTUBlackHoleEndsInTimeouts(t *testing.T) {
+	t.Parallel()
 	w := newWired(t)
 	w.through(t, func(id string) {
 		w.drop(w.rows, true, true, "ip length > 600")

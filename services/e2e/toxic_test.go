@@ -45,6 +45,7 @@ func (p proxy) cure(ctx context.Context) { p.Toxics.ResetToxics(ctx) }
 // TestF25ASlowNetworkOnlyMakesARunSlow puts 200 ms and jitter, and then 1 Mbit/s, between the processes and the broker, and
 // the same delay in front of the scheduler.
 func TestF25ASlowNetworkOnlyMakesARunSlow(t *testing.T) {
+	t.Parallel()
 	for name, bad := range map[string]struct {
 		rows, batch      int
 		kind, attributes string

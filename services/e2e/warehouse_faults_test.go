@@ -47,6 +47,7 @@ func tries(parts []*schedulerv1.Part) int32 {
 // TestF34TheWarehousesConnectionDrops cuts the connection in the middle of the result, and has the server hang up. The
 // part is read again, and nothing is doubled.
 func TestF34TheWarehousesConnectionDrops(t *testing.T) {
+	t.Parallel()
 	m := startOne(t, databases{})
 	s := newMarket(t, marketRows)
 	want := calm(t, m, s.documents(t, "customers", "first"))
@@ -78,6 +79,7 @@ func TestF34TheWarehousesConnectionDrops(t *testing.T) {
 // TestF35TheWarehouseRefuses makes the warehouse end statements, have no connection left, be away and lock Millrace out.
 // The run waits or fails by class, and goes on where it stopped.
 func TestF35TheWarehouseRefuses(t *testing.T) {
+	t.Parallel()
 	m := startOne(t, databases{})
 	s := newMarket(t, marketRows)
 	want := calm(t, m, s.documents(t, "customers", "first"))

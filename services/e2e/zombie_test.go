@@ -14,6 +14,7 @@ import (
 // TestF14AZombieExtractorChangesNothing stops an extractor in the middle of a part until its lease is over and another has
 // read the part, then lets it go on: what it still publishes and reports has no effect.
 func TestF14AZombieExtractorChangesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWarehouse(t, faultRows)
 	s := site{nats: testenv.NATSServer(t).URL}
 	p := newPlant(t, s)

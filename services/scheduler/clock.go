@@ -76,7 +76,7 @@ func (k *keeper) mend(ctx context.Context, r reading) error {
 	}
 	if r.step != 0 {
 		k.log.WarnContext(ctx, "the control database's clock has jumped; leases begin anew", "by", r.step.Round(time.Millisecond))
-		k.idleSince = time.Time{}
+		k.flow.forget()
 	}
 	now, ends := sqldb.Micros(r.now), sqldb.Micros(r.now.Add(k.settings.Lease))
 	past := now // leases that end before are those of the old clock

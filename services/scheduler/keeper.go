@@ -34,11 +34,11 @@ type streams interface {
 // finds lost batches and tells config of sync statuses. It is used by one goroutine.
 type keeper struct {
 	*Service
-	idleSince time.Time       // since when the streams were seen empty; zero: they hold messages, or nobody knows
-	pruned    time.Time       // by the steady clock
-	troubled  map[string]bool // steps that failed in the last round, so that an outage is told once
-	clock     clock
-	unmended  reading // a jump of the clock that stored instants do not fit yet
+	flow     flow
+	pruned   time.Time       // by the steady clock
+	troubled map[string]bool // steps that failed in the last round, so that an outage is told once
+	clock    clock
+	unmended reading // a jump of the clock that stored instants do not fit yet
 }
 
 func newKeeper(s *Service) *keeper {
@@ -118,75 +118,6 @@ func (k *keeper) reap(ctx context.Context, now time.Time) error {
 			k.log.WarnContext(ctx, "lease lost", "run", l.Run.String(), "part", l.Part, "epoch", l.Epoch, "worker", l.Worker)
 		}
 	}
-	k.changed.ring()
-	return nil
-}
-
-// findLost puts parts back that are read to their end and whose batches have not been accounted for in time.
-func (k *keeper) findLost(ctx context.Context, now time.Time) error {
-	open, err := parts(ctx, k.db, `WHERE state = 'extracted' AND run_id IN
-		(SELECT id FROM scheduler_runs WHERE is_open = 1 AND closing = '' AND state <> 'held') ORDER BY progress_time LIMIT 1000`)
-	if err != nil || len(open) == 0 {
-		k.idleSince = time.Time{}
-		return err
-	}
-	allowed := k.settings.LossLimit
-	if k.idle(ctx, now) {
-		allowed = k.settings.LossWindow
-	}
-	for _, p := range open {
-		if now.Sub(p.Progress) < allowed {
-			break // the others have moved since
-		}
-		if err := k.putBack(ctx, p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// idle says whether the streams have been seen without a message under way for the loss window. Rows are looked at
-// before records, so that a message that moves on between the two looks is seen.
-func (k *keeper) idle(ctx context.Context, now time.Time) bool {
-	if k.streams == nil {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
-	defer cancel()
-	for _, s := range []bus.Stream{bus.Rows, bus.Records} {
-		st, err := k.streams.Stats(ctx, s)
-		if err != nil || st.Pending+st.AckPending > 0 {
-			k.idleSince = time.Time{}
-			return false
-		}
-	}
-	if k.idleSince.IsZero() {
-		k.idleSince = now
-	}
-	return now.Sub(k.idleSince) >= k.settings.LossWindow
-}
-
-// putBack makes a part wait for a new lease because batches of it were lost. It is no try.
-func (k *keeper) putBack(ctx context.Context, l partRow) error {
-	lost := false
-	err := k.reports.do(ctx, func(ctx context.Context, tx *sqldb.Tx, _ time.Time) error {
-		lost = false
-		p, err := getPart(ctx, tx, l.Run, l.Part)
-		if err != nil || p.State != run.Extracted || p.Epoch != l.Epoch || p.Progress.After(l.Progress) {
-			return err
-		}
-		if p.State, err = run.NextPart(p.State, run.BatchesLost); err != nil {
-			return err
-		}
-		lost = true
-		return updatePart(ctx, tx, p)
-	})
-	if err != nil || !lost {
-		return err
-	}
-	k.metrics.lost.WithLabelValues("batch").Inc()
-	k.log.WarnContext(ctx, "published batches are not accounted for; the part is read again", "run", l.Run.String(), "part", l.Part,
-		"epoch", l.Epoch, "batches", l.ReadBatches, "settled", l.Settled)
 	k.changed.ring()
 	return nil
 }

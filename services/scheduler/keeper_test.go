@@ -27,7 +27,8 @@ func TestStreamsAreIdleOnceNothingWasUnderWayForTheWindow(t *testing.T) {
 	k := newKeeper(&Service{settings: Settings{LossWindow: 30 * time.Second}})
 	look := func(second int, s streams) bool {
 		k.streams = s
-		return k.idle(t.Context(), at(second))
+		k.flow.see(k.look(t.Context()), at(second), nil, 0)
+		return k.flow.idle(at(second), k.settings.LossWindow)
 	}
 	empty := still{held: map[bus.Stream]bus.Stats{bus.Rows: {}, bus.Records: {}}}
 	require.False(t, look(0, nil), "nobody knows")
@@ -41,6 +42,33 @@ func TestStreamsAreIdleOnceNothingWasUnderWayForTheWindow(t *testing.T) {
 	require.False(t, look(100, still{err: errors.New("no broker")}), "an outage is no idleness")
 	require.False(t, look(111, empty))
 	require.True(t, look(141, still{held: map[bus.Stream]bus.Stats{bus.Rows: {Messages: 3}}}), "messages that nobody will get are not under way")
+}
+
+// A part whose batches were published at second 100 is looked at for its queue.
+func TestBatchesWaitAsLongAsTheQueuesHoldWhatIsOlder(t *testing.T) {
+	at := func(second int) time.Time { return time.Unix(int64(second), 0) }
+	p := partRow{Part: 1, Epoch: 1, Progress: at(100)}
+	holds := func(oldest int) bus.Stats {
+		if oldest == 0 {
+			return bus.Stats{}
+		}
+		return bus.Stats{Messages: 5, Pending: 5, Oldest: at(oldest)}
+	}
+	var f flow
+	look := func(second, rows, records int) bool {
+		f.see(content{known: true, rows: holds(rows), records: holds(records)}, at(second), []partRow{p}, time.Second)
+		return f.waits(p)
+	}
+	require.True(t, look(1000, 40, 990), "rows from before the part's are still queued")
+	require.True(t, look(1010, 101, 1000), "the part's own may be among them")
+	require.True(t, look(1020, 110, 1019), "the mapper has passed them; they may be queued as records")
+	require.True(t, look(1030, 120, 1021))
+	require.False(t, look(1040, 130, 1030), "those are past as well")
+	require.False(t, look(1050, 0, 0), "nothing is queued")
+	p.Progress = at(1050)
+	require.True(t, look(1060, 140, 1050), "the part has moved: it all begins anew")
+	f.see(content{}, at(1070), []partRow{p}, time.Second)
+	require.False(t, f.waits(p), "nobody knows; only time tells")
 }
 
 func TestRunIDsOrderByTheirCreation(t *testing.T) {

@@ -74,7 +74,7 @@ func (s *Service) waitsForBatches(ctx context.Context, q sqldb.Querier, have []p
 		if n := len(missing) - 1; n > 0 {
 			what += fmt.Sprintf(", and %d more spans", n)
 		}
-		out = append(out, fmt.Sprintf("part %d: %s; it is read again where nothing comes for %s while the streams are empty, or for %s while they are not",
+		out = append(out, fmt.Sprintf("part %d: %s; it is read again where nothing comes for %s while the streams are empty, or for %s and what they held before has been worked on",
 			p.Part, what, s.settings.LossWindow, s.settings.LossLimit))
 	}
 	return out, nil

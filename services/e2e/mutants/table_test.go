@@ -92,12 +92,12 @@ func table() []mutant {
 		},
 		{
 			name: "decide-drops", breaks: "the last row of a batch is not decided on",
-			file: "pkg/profile/decide.go", edits: one("for i := range d.n {\n\t\td.row(i)", "for i := range max(d.n-1, 0) {\n\t\td.row(i)"),
+			file: "pkg/profile/decide.go", edits: one("for i := range d.n {\n\t\tif b.Absent", "for i := range max(d.n-1, 0) {\n\t\tif b.Absent"),
 			catch: "pkg/profile", test: "TestDigestIsOverAllRows", short: true,
 		},
 		{
 			name: "decide-repeats", breaks: "each row is decided on twice",
-			file: "pkg/profile/decide.go", edits: one("for i := range d.n {\n\t\td.row(i)\n", "for i := range d.n {\n\t\td.row(i)\n\t\td.row(i)\n"),
+			file: "pkg/profile/decide.go", edits: one("\t\t\td.row(i)\n", "\t\t\td.row(i)\n\t\t\td.row(i)\n"),
 			catch: "pkg/profile", test: "TestDigestIsOverAllRows",
 		},
 		{
