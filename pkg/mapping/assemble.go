@@ -14,10 +14,6 @@ func (p *Program) recordSchema() *arrow.Schema {
 	for i, at := range p.identities {
 		ids[i] = arrow.Field{Name: p.leaves[at].identity, Type: utf8Type(), Nullable: true}
 	}
-	body := record.ColumnAttributes
-	if p.kind == record.Events {
-		body = record.ColumnEvent
-	}
 	return arrow.NewSchema([]arrow.Field{
 		{Name: record.ColumnRow, Type: arrow.PrimitiveTypes.Int32},
 		{Name: record.ColumnKey, Type: hashType()},
@@ -27,7 +23,7 @@ func (p *Program) recordSchema() *arrow.Schema {
 		{Name: record.ColumnBelowLow, Type: boolType()},
 		{Name: record.ColumnKeyValues, Type: utf8Type()},
 		{Name: record.ColumnIdentities, Type: arrow.StructOf(ids...)},
-		{Name: body, Type: p.objectType(p.body)},
+		{Name: p.kind.Body(), Type: p.objectType(p.body)},
 	}, nil)
 }
 

@@ -163,9 +163,11 @@ func sealed(t require.TestingT, rec arrow.RecordBatch, keys []string) row.Batch 
 
 func readModel(t *testing.T, text string) resource.DataModel {
 	var m struct {
-		Kind     string
-		Keys     []string
-		Iterator struct {
+		Kind      string
+		Keys      []string
+		GroupType string `yaml:"group_type"`
+		StartTime string `yaml:"start_time"`
+		Iterator  struct {
 			Column, Type string
 			TimeZone     string `yaml:"time_zone"`
 		}
@@ -175,7 +177,7 @@ func readModel(t *testing.T, text string) resource.DataModel {
 		m.Kind = "users"
 	}
 	return resource.DataModel{
-		Kind: resource.RecordKind(m.Kind), KeyColumns: m.Keys,
+		Kind: resource.RecordKind(m.Kind), KeyColumns: m.Keys, GroupType: m.GroupType, StartTime: m.StartTime,
 		Iterator: resource.Iterator{Column: m.Iterator.Column, Type: resource.IteratorType(m.Iterator.Type), TimeZone: m.Iterator.TimeZone},
 	}
 }

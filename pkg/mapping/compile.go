@@ -22,6 +22,7 @@ type compiler struct {
 	limits  Limits
 	model   resource.DataModel
 	in      *arrow.Schema
+	kind    record.Kind
 	events  bool
 	zone    *time.Location
 	named   map[string]int // columns by name
@@ -41,7 +42,7 @@ type compiler struct {
 // Compile is Compile under these limits.
 func (l Limits) Compile(m *resource.Mapping, model resource.DataModel, in *arrow.Schema) (*Program, error) {
 	c := &compiler{
-		limits: l, model: model, in: in, events: model.Kind == resource.Events, zone: time.UTC,
+		limits: l, model: model, in: in, kind: KindOf(model.Kind), events: model.Kind == resource.Events, zone: time.UTC,
 		named: map[string]int{}, ignored: map[int]string{}, used: map[int]bool{},
 	}
 	c.checkColumns()
@@ -49,7 +50,7 @@ func (l Limits) Compile(m *resource.Mapping, model resource.DataModel, in *arrow
 	if len(c.faults) > 0 && len(c.in.Fields()) > l.Columns {
 		return nil, fault.Of(fault.ReasonMappingInvalid, c.faults)
 	}
-	c.root = &node{spec: catalogue(c.events)}
+	c.root = &node{spec: catalogueOf(c.kind, c.model.GroupType != "")}
 	if !c.collect(m) {
 		return nil, fault.Of(fault.ReasonMappingInvalid, c.faults)
 	}
@@ -59,6 +60,7 @@ func (l Limits) Compile(m *resource.Mapping, model resource.DataModel, in *arrow
 			c.place(a)
 		}
 	}
+	c.modelLeaves()
 	c.checkUnused()
 	c.checkLists(c.root, "")
 	c.checkRequired()
@@ -104,7 +106,7 @@ func (c *compiler) collect(m *resource.Mapping) bool {
 		c.byName()
 		return true
 	case m.Events != nil && !c.events:
-		c.fault("events", "is the short form for events, and the model's record kind is users", "map users by rules")
+		c.fault("events", "is the short form for events, and the model's record kind is "+string(c.model.Kind), "map by rules")
 	case m.Events != nil && len(m.Rules) > 0:
 		c.fault("events", "stands beside rules", "map by rules or by the short form, not both")
 	case m.Events != nil:
@@ -148,9 +150,14 @@ func (c *compiler) checkColumns() {
 // checkModel checks the model's own columns against the schema.
 func (c *compiler) checkModel() {
 	switch c.model.Kind {
-	case resource.Users, resource.Events:
+	case resource.Users, resource.Events, resource.Groups, resource.Lookup, resource.ProfileHistory:
 	default:
-		c.fault("record_kind", fmt.Sprintf("has the unknown word %q", c.model.Kind), "use users or events")
+		c.fault("record_kind", fmt.Sprintf("has the unknown word %q", c.model.Kind), "use users, events, groups, lookup or profile_history")
+	}
+	if c.model.StartTime != "" {
+		if at, ok := c.column(c.model.StartTime, "start_time"); ok {
+			c.used[at] = true
+		}
 	}
 	for i, k := range c.model.KeyColumns {
 		field := fmt.Sprintf("key_columns[%d]", i)
@@ -301,15 +308,12 @@ func (c *compiler) restGoes() string {
 	if c.events {
 		return `"events.custom_attributes.*"`
 	}
-	return `"user_attributes.*"`
+	return `"` + c.attributes() + `.*"`
 }
 
 // program assembles what was collected. It is of use only where there is no fault.
 func (c *compiler) program() *Program {
-	p := &Program{kind: record.Users, leaves: c.leaves}
-	if c.events {
-		p.kind = record.Events
-	}
+	p := &Program{kind: c.kind, leaves: c.leaves}
 	for _, f := range c.in.Fields() {
 		p.columns = append(p.columns, f.Name)
 	}
@@ -318,14 +322,7 @@ func (c *compiler) program() *Program {
 			p.identities = append(p.identities, i)
 		}
 	}
-	body := "user_attributes"
-	if c.events {
-		body = "events"
-	}
-	p.body = c.root.kid(body)
-	if p.body == nil {
-		p.body = &node{name: body, spec: c.root.spec.find(body)}
-	}
+	p.body = c.body()
 	p.keys = c.keyColumns()
 	p.checks, p.required = c.rowChecks()
 	p.eventRules = c.eventRules()
@@ -344,7 +341,7 @@ func (c *compiler) keyColumns() []int {
 			out = append(out, at)
 		}
 	}
-	if len(out) > 0 || c.events {
+	if len(out) > 0 || c.kind != record.Users {
 		return out
 	}
 	for _, t := range identity.DefaultPriority() {

@@ -24,7 +24,7 @@ func (p *Program) kept(c *call, values []arrow.Array) record.Kept {
 // doubtful answers what says whether a row's record may be refused: a user without an identity that is usable by the
 // default policy, a profile id aside, which may name nobody.
 func (p *Program) doubtful(values []arrow.Array) func(i int) bool {
-	if p.kind != record.Users {
+	if p.kind == record.Events || p.kind == record.Lookup {
 		return func(int) bool { return false }
 	}
 	var (

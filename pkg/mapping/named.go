@@ -12,13 +12,13 @@ import (
 // takes along with others. A column that is not in the schema counts as well. What is wrong with either is Compile's to say.
 func Named(m *resource.Mapping, model resource.DataModel, in *arrow.Schema) map[string]bool {
 	c := &compiler{
-		limits: DefaultLimits(), model: model, in: in, events: model.Kind == resource.Events, zone: time.UTC,
+		limits: DefaultLimits(), model: model, in: in, kind: KindOf(model.Kind), events: model.Kind == resource.Events, zone: time.UTC,
 		named: map[string]int{}, ignored: map[int]string{}, used: map[int]bool{},
 	}
 	c.checkColumns()
 	c.checkModel()
 	out := map[string]bool{}
-	for _, name := range append([]string{model.Iterator.Column}, model.KeyColumns...) {
+	for _, name := range append([]string{model.Iterator.Column, model.StartTime}, model.KeyColumns...) {
 		out[name] = true
 	}
 	switch {
@@ -28,7 +28,7 @@ func Named(m *resource.Mapping, model resource.DataModel, in *arrow.Schema) map[
 			out[name] = true
 		}
 	default:
-		c.root = &node{spec: catalogue(c.events)}
+		c.root = &node{spec: catalogueOf(c.kind, c.model.GroupType != "")}
 		c.flatten(m.Rules, "rules", nil)
 		c.markNamed()
 		for _, a := range c.assigned {

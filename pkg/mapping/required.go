@@ -56,6 +56,9 @@ func (n *node) at(names ...string) *node {
 // checkRequired reports what every record needs and no rule gives.
 func (c *compiler) checkRequired() {
 	if !c.events {
+		if !c.about() {
+			return
+		}
 		if len(leavesOf(c.root.kid("user_identities"))) == 0 {
 			c.fault("rules", "map no identity, so that no row is anybody's", "map a column to user_identities.customer_id, user_identities.email or another identity")
 		}
@@ -111,7 +114,7 @@ func (c *compiler) rowChecks() ([]check, requirements) {
 	c.walkWords(c.root, &checks)
 	r := requirements{typ: -1}
 	if !c.events {
-		r.always = []need{{name: "identity", leaves: leavesOf(c.root.kid("user_identities"))}}
+		r.always = c.kindNeeds()
 		return checks, r
 	}
 	typ := leavesOf(c.root.at("events", "event_type"))
@@ -147,6 +150,9 @@ func (c *compiler) walkWords(n *node, out *[]check) {
 
 // checkRows makes rejects of rows that lack what records need.
 func (p *Program) checkRows(c *call, values []arrow.Array) {
+	if p.wholeKey() {
+		p.checkWholeKeys(c)
+	}
 	for _, k := range p.checks {
 		c.cur = p.leaves[k.leaf]
 		s := values[k.leaf].(*array.String) //nolint:forcetypeassert // words are text
@@ -169,7 +175,9 @@ func (p *Program) checkRows(c *call, values []arrow.Array) {
 	}
 	p.checkTyped(c, values)
 	p.checkEvents(c, values)
-	p.checkKeys(c)
+	if !p.wholeKey() {
+		p.checkKeys(c)
+	}
 }
 
 func (p *Program) checkNeed(c *call, values []arrow.Array, n need) {

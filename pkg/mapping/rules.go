@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/resource"
 )
 
@@ -198,12 +199,16 @@ func (c *compiler) byName() {
 		case f.Name == c.model.Iterator.Column:
 			c.used[i] = true
 			continue
-		case identityByName(f.Name) != "":
+		case c.kind != record.Users && c.used[i] && !c.about():
+			continue // the key is the record's own
+		case c.about() && identityByName(f.Name) != "":
 			r.To = "user_identities." + identityByName(f.Name)
-		case slices.Contains(reservedAttributes(), strings.ToLower(f.Name)):
+		case c.about() && c.kind != record.Users && c.used[i]:
+			continue
+		case c.about() && slices.Contains(reservedAttributes(), strings.ToLower(f.Name)):
 			r.To = "user_attributes." + strings.ToLower(f.Name)
 		default:
-			r.To = "user_attributes.{{'" + strings.ReplaceAll(f.Name, "'", "''") + "'}}"
+			r.To = c.attributes() + ".{{'" + strings.ReplaceAll(f.Name, "'", "''") + "'}}"
 		}
 		c.assign(r, "by_name", nil)
 	}

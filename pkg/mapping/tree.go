@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/row"
 )
 
@@ -219,7 +220,7 @@ func dotted(segments []segment) string {
 func unknownField(s *spec, path string, segments []segment) mend {
 	name := segments[0].text()
 	switch {
-	case path == "" && (segments[0].name == "user_attributes" || segments[0].name == "events"):
+	case path == "" && slices.Contains([]string{"user_identities", "user_attributes", "events", record.ColumnGroup, record.ColumnLookup}, segments[0].name):
 		return mend{name + " are mapped by models of another record kind", "begin with " + s.names()}
 	case path == "" && len(segments) == 1:
 		return mend{name + " is no known object", "begin with " + s.names() + ", as in " + s.fields[len(s.fields)-1].name + "." + name}

@@ -67,8 +67,11 @@ type decider struct {
 	keyValues                  *array.String
 	typeNames                  [][]byte // of identity columns, as appendText writes them
 
-	attributes fields
-	event      eventColumns
+	attributes  fields
+	memberships []membership
+	joined      map[EventKey]bool // what join has written
+	event       eventColumns
+	table       Table
 
 	from      Provenance // less what rows have of their own
 	batchPart []byte     // of contributions and events, behind the kind
@@ -98,11 +101,12 @@ func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
 		readOnly:  r.Protection == resource.ReadOnly,
 		strategy:  r.Strategy,
 		explain:   r.Explain,
+		table:     r.Table,
 		profiles:  make([]id.Profile, len(k.Identities)),
 		idHashes:  make([]uint64, len(k.Identities)),
 		isMirror:  o.Mirror, deletesProfiles: onDelete(r),
 	}
-	d.eff = Effects{Keys: k, Seen: st.Seen, Result: Result{Batch: o.Batch, FirstRow: o.FirstRow, Rows: o.Rows, Last: o.Last}}
+	d.eff = Effects{Keys: k, EventScope: eventScope(k.Scope, b.Kind), Seen: st.Seen, Result: Result{Batch: o.Batch, FirstRow: o.FirstRow, Rows: o.Rows, Last: o.Last}}
 	if !o.SnapshotTime.IsZero() {
 		d.snapshot = o.SnapshotTime.UnixNano()
 	}
@@ -124,10 +128,10 @@ func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
 	d.keyValues = b.Record.Column(record.PosKeyValues).(*array.String)    //nolint:forcetypeassert // as above
 	if body, ok := b.Record.Column(record.PosBody).(*array.Struct); !ok { // no fields
 		d.attributes = nil
-	} else if b.Kind == record.Events {
-		d.event = eventColumnsOf(body)
+	} else if b.Kind.Single() {
+		d.event = d.singleColumnsOf(b.Kind, body)
 	} else {
-		d.attributes = fieldsOf(body)
+		d.attributes, d.memberships = fieldsOf(body), memberships(body, r.GroupTypes)
 	}
 	for _, c := range k.Identities {
 		d.typeNames = append(d.typeNames, appendText(nil, c.Type))
@@ -170,11 +174,11 @@ func (d *decider) row(i int) {
 	d.eff.Result.Digest = d.eff.Result.Digest.Add(v.RowHash)
 
 	old, at := d.entry(i, key)
-	known := old.Found && !old.Tombstone
+	known := d.has(old)
 	newer := !known || d.compare(v, old) > 0
 	same := known && d.k.Settled(i, old) || known && at >= 0 && hash == old.RecordHash
-	if same || !newer {
-		if !same && d.kind == record.Users && !d.usable(i) {
+	if !newer || same && !d.carries(old) {
+		if !same && !d.kind.Single() && !d.usable(i) {
 			d.refuse(i, key, v)
 			return
 		}
@@ -183,20 +187,16 @@ func (d *decider) row(i int) {
 	}
 
 	e := Entry{Found: true, RecordHash: hash, Version: v}
-	if d.kind == record.Events {
-		e.Profile, e.EventTime = d.resolveEvent(i), d.event.time(i, v.Time)
-		if e.Profile == 0 {
-			e.Flags |= FlagUnattributed
-		}
-	} else if !d.resolveUser(i, key, v, &e) {
+	if !d.place(i, key, v, &e) {
 		return
 	}
 	d.judge(&e, old, known, d.belowLow.Value(i))
 	at = d.put(key, e, at)
-	if d.kind == record.Events {
+	if d.kind.Single() {
 		d.writeEvent(i, key, e, old, known, at, hasTime, v)
 	} else {
 		d.contribute(i, key, e.Profile, hasTime, v, v.Time, d.attributes)
+		d.join(i, e.Profile, hasTime, v)
 	}
 	if d.isMirror && known {
 		d.replaced(key, e, old, v)
@@ -232,7 +232,7 @@ func (d *decider) put(key id.Row, e Entry, at int) int {
 		d.pending.grow(d.n)
 	}
 	d.eff.Entries = append(d.eff.Entries, EntryWrite{key, e})
-	if d.kind == record.Events {
+	if d.kind.Single() {
 		d.events = append(d.events, -1)
 	}
 	d.pending.add(binary.LittleEndian.Uint64(key[8:]), at)
@@ -281,6 +281,8 @@ func (d *decider) judge(e *Entry, old Entry, known, late bool) {
 		return
 	case known && d.own(old):
 		e.Effect, e.Flags = old.Effect, old.Flags
+	case known && e.RecordHash == old.RecordHash:
+		e.Effect = Unchanged
 	case known:
 		e.Effect = Updated
 	default:
@@ -446,7 +448,7 @@ func (d *decider) writeEvent(i int, key id.Row, e, old Entry, known bool, at int
 	} else {
 		d.events[at] = int32(len(d.eff.Events)) //nolint:gosec // positions of a batch are int32
 		d.eff.Events = append(d.eff.Events, w)
-		if known && (old.Profile != e.Profile || old.EventTime != e.EventTime) {
+		if known && d.kind != record.Lookup && (old.Profile != e.Profile || old.EventTime != e.EventTime) {
 			d.eff.EventsGone = append(d.eff.EventsGone, EventKey{old.Profile, old.EventTime, eid})
 		}
 	}

@@ -101,6 +101,9 @@ func Derive(s Scope, typ, value string, n int) id.Profile {
 	b = append(b, 0)
 	b = append(b, s.Environment...)
 	b = append(b, 0)
+	if s.Space != "" {
+		b = append(append(b, s.Space...), 0)
+	}
 	b = append(b, typ...)
 	b = append(b, 0)
 	b = append(b, value...)

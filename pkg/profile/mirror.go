@@ -69,7 +69,7 @@ func (d *decider) absent(i int) {
 			v = old.Version
 		}
 		d.takeAway(key, old, old.Profile, v)
-		if d.kind == record.Events {
+		if d.kind.Single() {
 			d.eff.EventsGone = append(d.eff.EventsGone, EventKey{old.Profile, old.EventTime, EventIDOf(d.k.Origin.Sync, key)})
 		} else if d.deletesProfiles && old.Profile != 0 {
 			d.affect(old.Profile, true)
@@ -94,7 +94,7 @@ func (d *decider) takeAway(key id.Row, old Entry, p id.Profile, v Version) {
 	}
 	w := Withdrawal{Sync: d.k.Origin.Sync, Last: d.runNo - 1}
 	if old.Flags&FlagMirror != 0 {
-		if d.kind == record.Events && !bears(d.st.Docs[p], d.k.Origin.Sync, key) {
+		if d.kind.Single() && !bears(d.st.Docs[p], d.k.Origin.Sync, key) {
 			return
 		}
 		w = Withdrawal{From: d.from, Row: key}

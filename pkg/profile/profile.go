@@ -19,6 +19,8 @@ import (
 type Scope struct {
 	Workspace   id.Workspace
 	Environment resource.Environment
+	// Space is what the scope is about: empty for people and their events, else as the Space functions name it.
+	Space string
 }
 
 // Keys is what must be looked up to decide on a batch.
@@ -134,6 +136,8 @@ type Effects struct {
 	Sighted []id.Row
 	// Contributions to merge blindly into profiles; several of one profile are possible.
 	Contributions []ContributionWrite
+	// EventScope is where Events and EventsGone are.
+	EventScope Scope
 	// Events to put, by their key, each at most once; and keys to remove, because their row moved elsewhere. Removals
 	// come first.
 	Events      []EventWrite
@@ -205,4 +209,8 @@ type Rules struct {
 	Explain bool
 	// OnDelete says what a row that a mirror does not find any more takes with it; empty: what it brought.
 	OnDelete resource.OnDelete
+	// GroupTypes are the types of groups; a user attribute of such a name holds ids of groups.
+	GroupTypes []string
+	// Table is of lookup rows.
+	Table Table
 }

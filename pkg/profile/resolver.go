@@ -5,7 +5,6 @@ import (
 
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/identity"
-	"millrace.dev/pkg/record"
 )
 
 // resolver is what a decider needs for rows that may belong to several profiles. It keeps what earlier rows of the batch
@@ -98,7 +97,7 @@ func (d *decider) born(i int, p id.Profile) {
 // seen answers when the row at i says that its profile was seen, 0 where it does not.
 func (d *decider) seen(i int) int64 {
 	v, _ := d.version(i)
-	if d.kind == record.Events {
+	if d.kind.Single() {
 		return seenOf(d.event.time(i, v.Time))
 	}
 	return v.Time

@@ -51,8 +51,11 @@ func AppendJSON(dst []byte, col arrow.Array, f arrow.Field, i int) []byte {
 }
 
 // AppendRecord appends the record at position i of b as a JSON object: user_identities with user_attributes or events
-// (an array of the one event), as the paths of a mapping have it.
+// (an array of the one event), as the paths of a mapping have it; of groups, lookup rows and history their columns.
 func AppendRecord(dst []byte, b Batch, i int) []byte {
+	if b.Kind != Users && b.Kind != Events {
+		return appendRecord(dst, b, i)
+	}
 	s := b.Record.Schema()
 	dst = append(dst, `{"user_identities":`...)
 	dst = AppendJSON(dst, b.Record.Column(PosIdentities), s.Field(PosIdentities), i)

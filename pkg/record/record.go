@@ -1,4 +1,4 @@
-// Package record holds what the platform ingests: columnar batches of users and events as the mapper made them, with
+// Package record holds what the platform ingests: columnar batches of users, events and the other kinds as the mapper made them, with
 // the rejects and the filtered rows of the same batch, and the counts of what became of rows.
 package record
 
@@ -9,15 +9,6 @@ import (
 
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/row"
-)
-
-// Kind is what a batch's records are.
-type Kind uint8
-
-// The kinds.
-const (
-	Users Kind = iota + 1
-	Events
 )
 
 // The columns of a batch of records, in this order. Body columns come last.
@@ -44,7 +35,7 @@ const (
 	PosBelowLow
 	PosKeyValues
 	PosIdentities
-	PosBody // user_attributes or event
+	PosBody // as Kind.Body names it
 	NumColumns
 )
 

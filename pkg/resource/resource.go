@@ -155,8 +155,11 @@ type RecordKind string
 
 // The record kinds.
 const (
-	Users  RecordKind = "users"
-	Events RecordKind = "events"
+	Users          RecordKind = "users"
+	Events         RecordKind = "events"
+	Groups         RecordKind = "groups"
+	Lookup         RecordKind = "lookup"
+	ProfileHistory RecordKind = "profile_history"
 )
 
 // IteratorType is the declared type of an iterator column.
@@ -187,6 +190,9 @@ type DataModel struct {
 	Table      string
 	KeyColumns []string
 	Iterator   Iterator
+	GroupType  string   // of groups and of their history: what kind of groups the rows are, such as company
+	StartTime  string   // of profile_history: the column that says from when on a row holds
+	Enrich     []string // of lookup: the fields of events whose values are keys of the table, such as data.custom_attributes.sku
 }
 
 // Mapping is rules from columns to fields, or Mixpanel's short form for events.

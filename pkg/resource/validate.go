@@ -223,7 +223,7 @@ func (m *DataModel) Validate() []fault.Violation {
 	c := newFaults(m)
 	c.meta(m.Meta)
 	c.reference("connection", m.Connection, true)
-	c.oneOf("record_kind", string(m.Kind), true, string(Users), string(Events))
+	c.oneOf("record_kind", string(m.Kind), true, string(Users), string(Events), string(Groups), string(Lookup), string(ProfileHistory))
 	switch {
 	case m.SQL == "" && m.Table == "":
 		c.add("sql", "write one SELECT in sql, or a table's name in table", "is missing")
@@ -239,6 +239,7 @@ func (m *DataModel) Validate() []fault.Violation {
 	}
 	m.validateKeys(c)
 	m.validateIterator(c)
+	m.validateKind(c)
 	return c.out
 }
 

@@ -165,7 +165,7 @@ func (s *Snapshot) Validate() []fault.Violation {
 	m := newFaults(&s.DataModel)
 	switch s.Sync.Mode {
 	case Incremental:
-		if s.DataModel.Iterator.Column == "" {
+		if s.DataModel.Iterator.Column == "" && (s.DataModel.Kind != Lookup && s.DataModel.Kind != ProfileHistory) {
 			m.add("iterator", fmt.Sprintf("add iterator: {column: …, type: …}, or give sync %s mode full", s.Sync.ID), "is missing, and sync %s is incremental", s.Sync.ID)
 		}
 	case Full:
@@ -184,10 +184,10 @@ func (s *Snapshot) Validate() []fault.Violation {
 		c.add("on_delete", "use withdraw", "is delete_profile, and the data model's records are %s: only rows of users have a profile to delete", s.DataModel.Kind)
 	}
 	if s.Mapping == nil && s.DataModel.Kind == Events {
-		c.add("mapping", "name a mapping; only users are mapped by name", "is missing, and the data model's records are events")
+		c.add("mapping", "name a mapping; events are not mapped by name", "is missing, and the data model's records are events")
 	}
-	if s.Mapping != nil && s.Mapping.Events != nil && s.DataModel.Kind == Users {
-		c.add("mapping", "use a mapping with rules", "mapping %s is for events, and the data model's records are users", s.Mapping.ID)
+	if s.Mapping != nil && s.Mapping.Events != nil && s.DataModel.Kind != Events {
+		c.add("mapping", "use a mapping with rules", "mapping %s is for events, and the data model's records are %s", s.Mapping.ID, s.DataModel.Kind)
 	}
 	if s.Sync.Drift.Added == DriftMap && s.Mapping != nil && !s.Mapping.takesRest() {
 		c.add("drift.added", "add {column: $unmapped, to: …} to the mapping, or use ignore or hold", "is map, and mapping %s has no rule for columns that it does not name", s.Mapping.ID)

@@ -35,6 +35,15 @@ func TestModesGoWithKinds(t *testing.T) {
 		{"events, incremental", resource.Incremental, resource.DataModel{Kind: resource.Events, Iterator: iterator}, rules, nil},
 		{"events, full, with key", resource.Full, resource.DataModel{Kind: resource.Events, KeyColumns: []string{"id"}}, rules, nil},
 		{"events, full, no key, no mapping", resource.Full, resource.DataModel{Kind: resource.Events}, nil, []string{"DataModel key_columns", "Sync mapping"}},
+		{"groups, incremental", resource.Incremental, resource.DataModel{Kind: resource.Groups, Iterator: iterator}, nil, nil},
+		{"groups, incremental, no iterator", resource.Incremental, resource.DataModel{Kind: resource.Groups}, nil, []string{"DataModel iterator"}},
+		{"groups, full", resource.Full, resource.DataModel{Kind: resource.Groups}, rules, nil},
+		{"lookup, incremental", resource.Incremental, resource.DataModel{Kind: resource.Lookup, Iterator: iterator}, nil, []string{"Sync mode"}},
+		{"lookup, full", resource.Full, resource.DataModel{Kind: resource.Lookup}, nil, nil},
+		{"lookup, mapping of events", resource.Full, resource.DataModel{Kind: resource.Lookup}, &resource.Mapping{Events: &resource.EventsMapping{}}, []string{"Sync mapping"}},
+		{"history, incremental", resource.Incremental, resource.DataModel{Kind: resource.ProfileHistory, Iterator: iterator}, nil, []string{"Sync mode"}},
+		{"history, full", resource.Full, resource.DataModel{Kind: resource.ProfileHistory}, nil, []string{"Sync mode"}},
+		{"history, mirror", resource.Mirror, resource.DataModel{Kind: resource.ProfileHistory, KeyColumns: []string{"id", "since"}}, nil, nil},
 		{"users, mapping of events", resource.Full, resource.DataModel{Kind: resource.Users}, &resource.Mapping{Events: &resource.EventsMapping{}}, []string{"Sync mapping"}},
 	}
 	for _, c := range cases {

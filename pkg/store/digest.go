@@ -26,7 +26,7 @@ func Digest(ctx context.Context, r Reader, w id.Workspace) (row.Hash, Totals, er
 		if err != nil {
 			return row.Hash{}, Totals{}, fmt.Errorf("walk the store: %w", err)
 		}
-		if w != "" && item.Scope.Workspace != w {
+		if w != "" && item.Scope.Workspace != w || item.Scope.IsIndex() {
 			continue
 		}
 		if err := d.add(item); err != nil {
@@ -132,6 +132,9 @@ func (d *digest) begin(kind byte, s profile.Scope, p id.Profile) {
 	d.buf = append(d.buf[:0], kind)
 	d.text(string(s.Workspace))
 	d.text(string(s.Environment))
+	if s.Space != "" {
+		d.text(s.Space)
+	}
 	d.buf = binary.BigEndian.AppendUint64(d.buf, uint64(p))
 }
 

@@ -29,6 +29,9 @@ type Store interface {
 	// Expire removes up to limit rejects that were committed before an instant, and the rows that were kept of them. It
 	// answers how many: fewer than limit where no such reject is left. Results of batches stay.
 	Expire(ctx context.Context, before time.Time, limit int) (int, error)
+	// Sweep removes up to limit events of a scope whose time, in milliseconds, is before an instant, durably. It answers
+	// how many: fewer than limit where no such event is left. Their entries of the row index stay.
+	Sweep(ctx context.Context, s profile.Scope, before int64, limit int) (int, error)
 	// Close frees what Open took. No other call may be under way. Calls after it answer Unavailable.
 	Close() error
 

@@ -26,8 +26,7 @@ const (
 	magic       = "MR"
 	version     = 2
 	kindRows    = 1
-	kindUsers   = 2
-	kindEvents  = 3
+	kindRecords = 1 // and the record.Kind more
 	headLength  = 12
 	maxSections = 5
 	// maxCapacity bounds the room that is made ahead; envelopes above it grow.
@@ -75,12 +74,9 @@ func DecodeRecords(data []byte, max int64) (o record.Origin, b record.Batch, err
 	if err != nil {
 		return o, b, err
 	}
-	b.Kind = record.Users
-	if kind&^kindAbsent == kindEvents {
-		b.Kind = record.Events
-	}
+	b.Kind = record.Kind(kind&^kindAbsent - kindRecords)
 	switch {
-	case kind&^kindAbsent != kindOf(b.Kind):
+	case !b.Kind.Valid():
 		return o, record.Batch{}, bad("is not a batch of records")
 	case kind&kindAbsent != 0:
 		o, b.Absent, err = decodeAbsent(sections, max)
@@ -111,10 +107,7 @@ func DecodeRecords(data []byte, max int64) (o record.Origin, b record.Batch, err
 
 // kindOf answers how an envelope names what its records are.
 func kindOf(k record.Kind) byte {
-	if k == record.Events {
-		return kindEvents
-	}
-	return kindUsers
+	return kindRecords + byte(k)
 }
 
 // PeekOrigin reads only where an envelope comes from, for reports about batches that cannot be decoded. The checksum

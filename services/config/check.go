@@ -162,7 +162,7 @@ func isOfQuery(err error) bool {
 
 // ofModel says whether a field that the mapper complains about is the data model's.
 func ofModel(field string) bool {
-	for _, prefix := range []string{"iterator", "key_columns", "record_kind", "columns", "sql", "table"} {
+	for _, prefix := range []string{"iterator", "key_columns", "record_kind", "group_type", "start_time", "columns", "sql", "table"} {
 		if field == prefix || strings.HasPrefix(field, prefix+".") || strings.HasPrefix(field, prefix+"[") {
 			return true
 		}

@@ -170,6 +170,13 @@ func toPreview(p previewed) (*configv1.PreviewSyncResponse, error) {
 			}
 			line.Profile = st
 		}
+		if group := records[0].GetGroup(); group != nil {
+			st, err := toStruct(group)
+			if err != nil {
+				return nil, err
+			}
+			line.Group = st
+		}
 		records = records[1:]
 	}
 	return out, nil

@@ -9,6 +9,7 @@ import (
 
 	"millrace.dev/pkg/bus"
 	"millrace.dev/pkg/id"
+	"millrace.dev/pkg/mapping"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/wire"
@@ -22,10 +23,7 @@ const keyBytes = 48
 func (s *Service) absent(soft, ctx context.Context, l *lease, snap resource.Snapshot, far *progress) ending { //nolint:revive // soft comes first, as in Run
 	p := s.partOf(l, snap, far)
 	p.publisher, p.origin.Sights = s.bus.Publisher(bus.Records, s.settings.Window), false
-	kind := record.Users
-	if snap.DataModel.Kind == resource.Events {
-		kind = record.Events
-	}
+	kind := mapping.KindOf(snap.DataModel.Kind)
 	sending, sendCtx := errgroup.WithContext(ctx)
 	sending.SetLimit(s.settings.Window)
 	var err error

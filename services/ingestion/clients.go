@@ -22,6 +22,10 @@ type peers struct {
 	account   schedulerv1.AccountServiceClient
 	scheduler schedulerv1.SchedulerServiceClient
 	snapshots *cache[snapshotKey, resource.Snapshot]
+
+	declarations declarations
+	tables       *cache[id.Run, profile.Table] // of runs that fill lookup tables
+	swept        *cache[id.Run, bool]          // runs that have swept their table
 }
 
 // snapshotKey names a snapshot for ever; its content never changes.
@@ -44,6 +48,8 @@ func newPeers(dial func(string) (grpc.ClientConnInterface, error), snapshots int
 		account:   schedulerv1.NewAccountServiceClient(scheduler),
 		scheduler: schedulerv1.NewSchedulerServiceClient(scheduler),
 		snapshots: newCache[snapshotKey, resource.Snapshot](snapshots),
+		tables:    newCache[id.Run, profile.Table](snapshots),
+		swept:     newCache[id.Run, bool](snapshots),
 	}, nil
 }
 

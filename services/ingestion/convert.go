@@ -45,10 +45,7 @@ func toProfile(s profile.Scope, p id.Profile, doc []byte) (*ingestionv1.Profile,
 	}
 	for _, a := range d.Attributes {
 		out.UserAttributes.Fields[a.Name] = toValue(a.Value)
-		out.Provenance[a.Name] = &ingestionv1.Provenance{
-			Sync: a.From.SyncID, Run: a.From.Batch.Run.String(), Batch: a.From.Batch.String(),
-			KeyValues: keyValues(a.From.KeyValues), RowTime: toTime(a.From.RowTime()),
-		}
+		out.Provenance[a.Name] = toProvenance(a.From)
 	}
 	return out, nil
 }

@@ -87,7 +87,7 @@ func (s *server) ListEvents(ctx context.Context, r *ingestionv1.ListEventsReques
 	if out.Events, err = toEvents(events); err != nil {
 		return nil, err
 	}
-	return out, nil
+	return out, s.enrich(ctx, scope, out.Events)
 }
 
 // workspaced is a request for data of one data set of a workspace.

@@ -36,7 +36,10 @@ func (s *server) PreviewRecords(ctx context.Context, r *ingestionv1.PreviewRecor
 	if err := asNextRun(&o, snapshot); err != nil {
 		return nil, err
 	}
-	scope, rules := s.termsOf(o, snapshot)
+	scope, rules, err := s.termsOf(ctx, o, snapshot)
+	if err != nil {
+		return nil, err
+	}
 	keys := profile.KeysOf(b, o, scope, rules)
 	state, err := s.store.Look(ctx, keys)
 	if err != nil {
@@ -49,7 +52,7 @@ func (s *server) PreviewRecords(ctx context.Context, r *ingestionv1.PreviewRecor
 		return nil, fault.New(fault.Precondition, fault.ReasonInvalidArgument,
 			"batch %s is no preview: a run has used it; preview under a run id of its own", o.Batch)
 	}
-	p := &preview{server: s, scope: scope, keys: keys, state: state, effects: profile.Decide(b, keys, state, rules)}
+	p := &preview{server: s, kind: b.Kind, scope: scope, keys: keys, state: state, effects: profile.Decide(b, keys, state, rules)}
 	return p.answer(ctx, b)
 }
 
@@ -72,6 +75,7 @@ func asNextRun(o *record.Origin, s resource.Snapshot) error {
 // preview is a PreviewRecords under way.
 type preview struct {
 	*server
+	kind    record.Kind
 	scope   profile.Scope
 	keys    profile.Keys
 	state   profile.State
@@ -93,14 +97,16 @@ func (p *preview) answer(ctx context.Context, b record.Batch) (*ingestionv1.Prev
 		key := id.Row(p.keys.Rows.Value(i))
 		effect, to := p.judge(i, entries[key], refused[key])
 		x := &ingestionv1.PreviewedRecord{Effect: effect}
-		if to != 0 {
+		if to != 0 && p.kind != record.Lookup {
 			if profiles[to] == nil {
 				var err error
 				if profiles[to], err = p.would(ctx, to); err != nil {
 					return nil, err
 				}
 			}
-			x.Profile = profiles[to]
+			if x.Profile = profiles[to]; p.kind == record.Groups {
+				x.Profile, x.Group = nil, toGroup(x.Profile)
+			}
 		}
 		out.Records = append(out.Records, x)
 	}

@@ -20,7 +20,7 @@ func (s *server) GetProfile(ctx context.Context, r *ingestionv1.GetProfileReques
 	if err != nil {
 		return nil, err
 	}
-	out, err := toProfile(scope, f.Profile, f.Doc())
+	out, err := s.asOf(ctx, scope, f, r.GetAsOf())
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (s *server) ListProfileEvents(ctx context.Context, r *ingestionv1.ListProfi
 	if out.Events, err = toEvents(events); err != nil {
 		return nil, err
 	}
-	return out, nil
+	return out, s.enrich(ctx, scope, out.Events)
 }
 
 // named is a request that names a profile.

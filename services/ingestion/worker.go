@@ -40,6 +40,9 @@ func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := w.sweep(ctx, o, scope, rules.Table.Current); err != nil {
+		return err
+	}
 	out, err := w.bring(ctx, o, b, scope, rules)
 	if err != nil {
 		return err
@@ -60,11 +63,10 @@ func (s *Service) terms(ctx context.Context, o record.Origin) (profile.Scope, pr
 	if err != nil {
 		return profile.Scope{}, profile.Rules{}, fmt.Errorf("get version %d of sync %s: %w", o.SyncVersion, o.SyncID, err)
 	}
-	scope, rules := s.termsOf(o, snapshot)
-	return scope, rules, nil
+	return s.termsOf(ctx, o, snapshot)
 }
 
-func (s *Service) termsOf(o record.Origin, snapshot resource.Snapshot) (profile.Scope, profile.Rules) {
+func (s *Service) termsOf(ctx context.Context, o record.Origin, snapshot resource.Snapshot) (profile.Scope, profile.Rules, error) {
 	scope := profile.Scope{Workspace: o.Workspace.Or(), Environment: snapshot.Feed.Environment}
 	if scope.Environment == "" {
 		scope.Environment = resource.Prod
@@ -74,7 +76,7 @@ func (s *Service) termsOf(o record.Origin, snapshot resource.Snapshot) (profile.
 	if rules.Protection = snapshot.Feed.Protection; rules.Protection == "" {
 		rules.Protection = resource.CreateAndUpdate
 	}
-	return scope, rules
+	return s.ofKind(ctx, o, snapshot.DataModel, snapshot.Sync.Mode, scope, rules)
 }
 
 // brought is what became of a batch, with samples where nothing was written.

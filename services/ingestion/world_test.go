@@ -68,6 +68,8 @@ type fakePeers struct {
 	quarantined []*schedulerv1.ReportQuarantinedRequest
 	triggered   []*schedulerv1.TriggerRunRequest
 	ended       *timestamppb.Timestamp // of every run
+	models      []*configv1.DataModel
+	succeeded   []*schedulerv1.Run // newest first
 	reported    chan *schedulerv1.IngestResult
 }
 
@@ -91,6 +93,33 @@ func (p *fakePeers) GetRun(_ context.Context, r *schedulerv1.GetRunRequest) (*sc
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return &schedulerv1.GetRunResponse{Run: &schedulerv1.Run{Id: r.GetId(), RunNo: 1, Sync: p.snapshot.GetSync().GetMeta().GetId(), EndTime: p.ended}}, nil
+}
+
+func (p *fakePeers) ListDataModels(context.Context, *configv1.ListDataModelsRequest) (*configv1.ListDataModelsResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &configv1.ListDataModelsResponse{DataModels: p.models}, nil
+}
+
+func (p *fakePeers) ListSyncs(context.Context, *configv1.ListSyncsRequest) (*configv1.ListSyncsResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &configv1.ListSyncsResponse{Syncs: []*configv1.Sync{p.snapshot.GetSync()}}, nil
+}
+
+func (p *fakePeers) ListRuns(_ context.Context, r *schedulerv1.ListRunsRequest) (*schedulerv1.ListRunsResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.GetFilter() != "state=succeeded" {
+		return &schedulerv1.ListRunsResponse{}, nil
+	}
+	return &schedulerv1.ListRunsResponse{Runs: p.succeeded}, nil
+}
+
+func (p *fakePeers) succeed(r *schedulerv1.Run) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.succeeded = append([]*schedulerv1.Run{r}, p.succeeded...)
 }
 
 func (p *fakePeers) TriggerRun(_ context.Context, r *schedulerv1.TriggerRunRequest) (*schedulerv1.TriggerRunResponse, error) {

@@ -3,6 +3,7 @@ package millrace
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -66,10 +67,14 @@ func eventList() list[*ingestionv1.Event] {
 		{"TYPE", (*ingestionv1.Event).GetEventType},
 		{"NAME", func(e *ingestionv1.Event) string { return dataField(e, "event_name").GetStringValue() }},
 		{"ATTRIBUTES", func(e *ingestionv1.Event) string {
+			var shown []string
 			if v := dataField(e, "custom_attributes"); v != nil {
-				return compact(v)
+				shown = append(shown, compact(v))
 			}
-			return ""
+			for _, model := range sortedKeys(e.GetLookups()) {
+				shown = append(shown, model+": "+compact(e.GetLookups()[model]))
+			}
+			return strings.Join(shown, " ")
 		}},
 		{"MPID", (*ingestionv1.Event).GetMpid},
 		{"ID", (*ingestionv1.Event).GetId},

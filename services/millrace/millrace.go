@@ -50,6 +50,8 @@ type commands struct {
 	Runs        runsCmd        `cmd:"" help:"Runs: list, get, watch, cancel, retry, batches, parts."`
 	Rejects     rejectsCmd     `cmd:"" help:"Rows that became no record: list."`
 	Profiles    profilesCmd    `cmd:"" help:"People: get, events, list."`
+	Groups      groupsCmd      `cmd:"" help:"Groups of people, such as companies: get, list, members."`
+	Lookups     lookupsCmd     `cmd:"" help:"Lookup tables: get."`
 	Events      eventsCmd      `cmd:"" help:"Events that a sync brought in: list."`
 	Store       storeCmd       `cmd:"" help:"The platform store: digest."`
 	Version     versionCmd     `cmd:"" help:"Say what this binary is."`

@@ -38,6 +38,9 @@ func (c *previewCmd) Run(ctx context.Context, s *session) error {
 			if row.GetProfile() != nil {
 				t.row("  profile", compact(row.GetProfile()))
 			}
+			if row.GetGroup() != nil {
+				t.row("  group", compact(row.GetGroup()))
+			}
 			for _, reject := range row.GetRejects() {
 				t.row("  reject", reject)
 			}

@@ -5,6 +5,9 @@ import (
 	"io"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	configv1 "millrace.dev/gen/millrace/config/v1"
 	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 )
@@ -45,10 +48,24 @@ func (a profileArg) parse() (*ingestionv1.Identity, string, error) {
 	return &ingestionv1.Identity{Type: kind, Value: value}, "", nil
 }
 
-type profilesGetCmd struct{ profileArg }
+type profilesGetCmd struct {
+	profileArg
+	asOfFlag
+}
+
+// asOfFlag asks what histories say of an instant.
+type asOfFlag struct {
+	AsOf string `help:"Show what profile histories say of this instant: RFC 3339, or a date." placeholder:"T"`
+}
+
+func (f asOfFlag) instant() (*timestamppb.Timestamp, error) { return parseInstant("--as-of", f.AsOf) }
 
 func (c *profilesGetCmd) Run(ctx context.Context, s *session) error {
 	identity, mpid, err := c.parse()
+	if err != nil {
+		return err
+	}
+	asOf, err := c.instant()
 	if err != nil {
 		return err
 	}
@@ -57,7 +74,7 @@ func (c *profilesGetCmd) Run(ctx context.Context, s *session) error {
 		return err
 	}
 	r, err := ic.GetProfile(ctx, &ingestionv1.GetProfileRequest{
-		Workspace: s.flags.Workspace, Environment: c.environment(), Identity: identity, Mpid: mpid,
+		Workspace: s.flags.Workspace, Environment: c.environment(), Identity: identity, Mpid: mpid, AsOf: asOf,
 	})
 	if err != nil {
 		return err //nolint:wrapcheck // classified by the service
@@ -83,14 +100,18 @@ func drawProfile(p *ingestionv1.Profile) func(io.Writer) error {
 		if err := t.flush(); err != nil {
 			return err
 		}
-		t = newTable(w, "ATTRIBUTE", "VALUE", "SYNC", "ROW", "ROW TIME", "RUN")
-		fields := p.GetUserAttributes().GetFields()
-		for _, name := range sortedKeys(fields) {
-			from := p.GetProvenance()[name]
-			t.row(name, cell(fields[name]), from.GetSync(), strings.Join(from.GetKeyValues(), ", "), instant(from.GetRowTime()), from.GetRun())
-		}
-		return t.flush()
+		return drawAttributes(w, p.GetUserAttributes(), p.GetProvenance())
 	}
+}
+
+// drawAttributes draws attributes, each with where its value came from.
+func drawAttributes(w io.Writer, attributes *structpb.Struct, provenance map[string]*ingestionv1.Provenance) error {
+	t := newTable(w, "ATTRIBUTE", "VALUE", "SYNC", "ROW", "ROW TIME", "RUN")
+	for _, name := range sortedKeys(attributes.GetFields()) {
+		from := provenance[name]
+		t.row(name, cell(attributes.GetFields()[name]), from.GetSync(), strings.Join(from.GetKeyValues(), ", "), instant(from.GetRowTime()), from.GetRun())
+	}
+	return t.flush()
 }
 
 type profilesListCmd struct {
@@ -98,12 +119,9 @@ type profilesListCmd struct {
 	limitFlag
 }
 
-func (c *profilesListCmd) Run(ctx context.Context, s *session) error {
-	ic, err := s.ingestion()
-	if err != nil {
-		return err
-	}
-	l := list[*ingestionv1.Profile]{"profiles", []column[*ingestionv1.Profile]{
+// profileList draws profiles a line each.
+func profileList() list[*ingestionv1.Profile] {
+	return list[*ingestionv1.Profile]{"profiles", []column[*ingestionv1.Profile]{
 		{"MPID", (*ingestionv1.Profile).GetMpid},
 		{"IDENTITIES", func(p *ingestionv1.Profile) string {
 			ids := make([]string, len(p.GetIdentities()))
@@ -114,7 +132,14 @@ func (c *profilesListCmd) Run(ctx context.Context, s *session) error {
 		}},
 		{"LAST SEEN", func(p *ingestionv1.Profile) string { return instant(p.GetLastSeen()) }},
 	}}
-	return show(ctx, s, l, c.limitFlag, func(ctx context.Context, size int32, token string) ([]*ingestionv1.Profile, string, error) {
+}
+
+func (c *profilesListCmd) Run(ctx context.Context, s *session) error {
+	ic, err := s.ingestion()
+	if err != nil {
+		return err
+	}
+	return show(ctx, s, profileList(), c.limitFlag, func(ctx context.Context, size int32, token string) ([]*ingestionv1.Profile, string, error) {
 		r, err := ic.ListProfiles(ctx, &ingestionv1.ListProfilesRequest{
 			Workspace: s.flags.Workspace, Environment: c.environment(), PageSize: size, PageToken: token,
 		})

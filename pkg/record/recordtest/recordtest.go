@@ -28,7 +28,8 @@ type Row struct {
 	Time       time.Time // zero: none
 	Late       bool
 	Identities map[string]string
-	Attributes map[string]any // of users
+	Attributes map[string]any // of all but events
+	Start      time.Time      // of history
 	EventType  string         // of events
 	Data       map[string]any // of events
 	Ignored    string         // enters the row hash and nothing else
@@ -66,17 +67,17 @@ func Batch(kind record.Kind, rows []Row, o Options) record.Batch {
 		h, rh := r.hash().Bytes(), r.recordHash().Bytes()
 		keys, hashes, recordHashes = append(keys, k[:]...), append(hashes, h[:]...), append(recordHashes, rh[:]...)
 		bodies[i] = r.Attributes
-		if kind == record.Events {
+		switch kind {
+		case record.Events:
 			bodies[i] = map[string]any{"event_type": r.EventType, "data": r.Data}
+		case record.History:
+			bodies[i] = map[string]any{record.FieldStartTime: r.Start.UnixMilli(), record.FieldAttributes: r.Attributes}
+		case record.Users, record.Groups, record.Lookup:
 		}
 		identities[i] = map[string]any{}
 		for t, v := range r.Identities {
 			identities[i][t] = v
 		}
-	}
-	body := record.ColumnAttributes
-	if kind == record.Events {
-		body = record.ColumnEvent
 	}
 	cols := []arrow.Array{
 		positions.NewArray(), row.Fixed16(keys), row.Fixed16(hashes), row.Fixed16(recordHashes), times.NewArray(),
@@ -84,7 +85,7 @@ func Batch(kind record.Kind, rows []Row, o Options) record.Batch {
 	}
 	names := []string{
 		record.ColumnRow, record.ColumnKey, record.ColumnHash, record.ColumnRecordHash, record.ColumnTime,
-		record.ColumnBelowLow, record.ColumnKeyValues, record.ColumnIdentities, body,
+		record.ColumnBelowLow, record.ColumnKeyValues, record.ColumnIdentities, kind.Body(),
 	}
 	fields := make([]arrow.Field, len(cols))
 	for i, c := range cols {
@@ -99,7 +100,7 @@ func (r Row) hash() row.Hash {
 }
 
 func (r Row) recordHash() row.Hash {
-	b, err := json.Marshal([]any{r.Identities, r.Attributes, r.EventType, r.Data})
+	b, err := json.Marshal([]any{r.Identities, r.Attributes, r.EventType, r.Data, r.Start.UnixMilli()})
 	if err != nil {
 		b = binary.AppendUvarint(nil, 1)
 	}

@@ -203,6 +203,7 @@ func (r *reader) model(n *yaml.Node) *resource.DataModel {
 		word(r, "record_kind", &m.Kind, nil),
 		text(r, "sql", &m.SQL), text(r, "table", &m.Table),
 		texts(r, "key_columns", &m.KeyColumns),
+		text(r, "group_type", &m.GroupType, "group_key"), text(r, "start_time", &m.StartTime), r.oneOrMore("enrich", &m.Enrich),
 		text(r, "load_timestamp_field_name", &loadTime),
 		field{name: "iterator", read: func(n *yaml.Node, path string) {
 			r.object(n, path, text(r, "column", &m.Iterator.Column, "load_timestamp_field_name"), word(r, "type", &m.Iterator.Type, nil),

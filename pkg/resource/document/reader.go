@@ -227,6 +227,19 @@ func texts(r *reader, name string, to *[]string) field {
 	}}
 }
 
+// oneOrMore is a field of a text, or of a list of texts.
+func (r *reader) oneOrMore(name string, to *[]string) field {
+	return field{name: name, read: func(n *yaml.Node, path string) {
+		if n.Kind != yaml.ScalarNode {
+			texts(r, name, to).read(n, path)
+			return
+		}
+		if s, ok := r.textAt(n, path); ok {
+			*to = []string{s}
+		}
+	}}
+}
+
 func integer(r *reader, name string, to *int) field {
 	return field{name: name, read: func(n *yaml.Node, path string) {
 		v, ok := any(nil), n.Kind == yaml.ScalarNode

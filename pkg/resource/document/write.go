@@ -204,6 +204,9 @@ func (w *writer) model(m *resource.DataModel) {
 	w.text("sql", m.SQL)
 	w.text("table", m.Table)
 	w.texts("key_columns", m.KeyColumns)
+	w.text("group_type", m.GroupType)
+	w.text("start_time", m.StartTime)
+	w.texts("enrich", m.Enrich)
 	it := m.Iterator
 	if it == (resource.Iterator{}) {
 		return

@@ -163,6 +163,7 @@ func ToDataModel(m resource.DataModel) *configv1.DataModel {
 	out := &configv1.DataModel{
 		Meta: toMeta(m.Meta), Connection: m.Connection, KeyColumns: m.KeyColumns,
 		RecordKind: configv1.RecordKind(enum(configv1.RecordKind_value, prefixRecordKind, string(m.Kind))),
+		GroupType:  m.GroupType, StartTime: m.StartTime, Enrich: m.Enrich,
 	}
 	switch {
 	case m.SQL != "":
@@ -189,6 +190,7 @@ func OfDataModel(m *configv1.DataModel) resource.DataModel {
 		Meta: ofMeta(m.GetMeta()), Connection: m.GetConnection(), KeyColumns: m.GetKeyColumns(),
 		Kind: resource.RecordKind(word(m.GetRecordKind().String(), prefixRecordKind)),
 		SQL:  m.GetSql(), Table: m.GetTable(),
+		GroupType: m.GetGroupType(), StartTime: m.GetStartTime(), Enrich: m.GetEnrich(),
 		Iterator: resource.Iterator{
 			Column: it.GetColumn(), TimeZone: it.GetTimeZone(),
 			Type:      resource.IteratorType(word(it.GetType().String(), prefixIteratorType)),

@@ -277,13 +277,20 @@ func (w *writing) contributions() error {
 }
 
 func (w *writing) events() error {
+	es := w.e.Events
+	if len(es) == 0 && len(w.e.EventsGone) == 0 {
+		return nil
+	}
+	scope, err := w.dict.number(wordScope, scopeName(w.e.EventScope))
+	if err != nil {
+		return err
+	}
 	var k [eventKeyLen]byte
 	for _, gone := range w.e.EventsGone {
-		if err := w.b.Delete(eventKey(k[:0], w.scope, gone), nil); err != nil {
+		if err := w.b.Delete(eventKey(k[:0], scope, gone), nil); err != nil {
 			return unavailable("commit", err)
 		}
 	}
-	es := w.e.Events
 	w.ord.reset()
 	for i := range es {
 		w.ord.add(uint64(es[i].Key.Profile), i)
@@ -292,7 +299,7 @@ func (w *writing) events() error {
 	for _, t := range w.ord.todo {
 		x := &es[t.at]
 		op := w.b.SetDeferred(eventKeyLen, len(x.Doc))
-		eventKey(op.Key[:0], w.scope, x.Key)
+		eventKey(op.Key[:0], scope, x.Key)
 		copy(op.Value, x.Doc)
 		if err := op.Finish(); err != nil {
 			return unavailable("commit", err)

@@ -109,13 +109,20 @@ func (d *dictionary) name(what byte, n uint32) (string, bool) {
 	return s, ok
 }
 
-func scopeName(s profile.Scope) string { return string(s.Workspace) + "\x00" + string(s.Environment) }
+func scopeName(s profile.Scope) string {
+	name := string(s.Workspace) + "\x00" + string(s.Environment)
+	if s.Space != "" {
+		name += "\x00" + s.Space
+	}
+	return name
+}
 
 // scope answers the scope of a number.
 func (d *dictionary) scope(n uint32) (profile.Scope, bool) {
 	s, ok := d.name(wordScope, n)
 	w, e, cut := strings.Cut(s, "\x00")
-	return profile.Scope{Workspace: id.Workspace(w), Environment: resource.Environment(e)}, ok && cut
+	e, space, _ := strings.Cut(e, "\x00")
+	return profile.Scope{Workspace: id.Workspace(w), Environment: resource.Environment(e), Space: space}, ok && cut
 }
 
 // readIdentity reads an identity as it is stored, and answers the number of its scope too.

@@ -39,12 +39,18 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 	if err != nil {
 		return store.Outcome{}, err
 	}
+	events := scope
+	if len(e.Events)+len(e.EventsGone) > 0 && e.EventScope != e.Keys.Scope {
+		if events, err = s.scopes.number(ctx, s.pool, e.EventScope, true); err != nil {
+			return store.Outcome{}, err
+		}
+	}
 	out := store.Outcome{Result: e.Result}
 	err = s.tx(ctx, "commit", func(c *pgconn.PgConn) error {
 		if err := settle(ctx, c, e, saw, &out); err != nil {
 			return err
 		}
-		w := writing{ctx: ctx, c: c, e: e, saw: saw, sync: sync, scope: scope}
+		w := writing{ctx: ctx, c: c, e: e, saw: saw, sync: sync, scope: scope, eventScope: events}
 		for _, step := range []func() error{w.pass, w.entries, w.gone, w.identities, w.profiles, w.merges, w.events, w.rejects, w.sighted} {
 			if err := step(); err != nil {
 				return err
@@ -91,6 +97,7 @@ type writing struct {
 	e           profile.Effects
 	saw         *seen
 	sync, scope int32
+	eventScope  int32
 }
 
 // entries puts the row-index entries: new ones by COPY, which fails where one has come meanwhile; others only over the
@@ -292,7 +299,7 @@ func (w writing) events() error {
 	_, err := exec(w.ctx, w.c, `INSERT INTO millrace_store.events (scope, sync, profile, time, id, run_no, doc)
 		SELECT $1, $2, u.p, u.t, u.i, $3, u.d FROM unnest($4::bigint[], $5::bigint[], $6::uuid[], $7::bytea[]) AS u(p, t, i, d)
 		ON CONFLICT (scope, profile, time, id) DO UPDATE SET sync = EXCLUDED.sync, run_no = EXCLUDED.run_no, doc = EXCLUDED.doc`,
-		nil, int4(w.scope), int4(w.sync), int8of(w.e.Keys.Origin.RunNo), profiles.int8s(), times.int8s(), ids.uuids(), docs.byteas())
+		nil, int4(w.eventScope), int4(w.sync), int8of(w.e.Keys.Origin.RunNo), profiles.int8s(), times.int8s(), ids.uuids(), docs.byteas())
 	return err
 }
 
@@ -305,7 +312,7 @@ func (w writing) eventsGone() error {
 		for i, k := range some {
 			qs[i] = query{
 				sql:    `DELETE FROM millrace_store.events WHERE scope = $1 AND profile = $2 AND time = $3 AND id = $4`,
-				params: []param{int4(w.scope), int8of(int64(k.Profile)), int8of(k.Time), uuid(k.ID)},
+				params: []param{int4(w.eventScope), int8of(int64(k.Profile)), int8of(k.Time), uuid(k.ID)},
 			}
 		}
 		if err := round(w.ctx, w.c, qs...); err != nil {

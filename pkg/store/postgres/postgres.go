@@ -69,9 +69,9 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	return &Store{
 		pool: pool,
 		scopes: newDictionary(
-			`SELECT id FROM millrace_store.scopes WHERE workspace = $1 AND environment = $2`,
-			`INSERT INTO millrace_store.scopes (workspace, environment) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
-			func(s profile.Scope) []any { return []any{string(s.Workspace), string(s.Environment)} }),
+			`SELECT id FROM millrace_store.scopes WHERE workspace = $1 AND environment = $2 AND space = $3`,
+			`INSERT INTO millrace_store.scopes (workspace, environment, space) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			func(s profile.Scope) []any { return []any{string(s.Workspace), string(s.Environment), s.Space} }),
 		syncs: newDictionary(
 			`SELECT id FROM millrace_store.syncs WHERE uid = $1`,
 			`INSERT INTO millrace_store.syncs (uid) VALUES ($1) ON CONFLICT DO NOTHING`,

@@ -189,14 +189,14 @@ func (s *Store) Everything(ctx context.Context) iter.Seq2[store.Item, error] {
 var errStopped = errors.New("stopped")
 
 func walkIdentities(ctx context.Context, tx pgx.Tx, yield func(store.Item) bool) (bool, error) {
-	rows, err := tx.Query(ctx, `SELECT s.workspace, s.environment, i.type, i.value, i.profile
+	rows, err := tx.Query(ctx, `SELECT s.workspace, s.environment, s.space, i.type, i.value, i.profile
 		FROM millrace_store.identities i JOIN millrace_store.scopes s ON s.id = i.scope`)
 	return walk(rows, err, func(r pgx.Rows) (store.Item, error) {
 		var i store.Item
 		var w profile.IdentityWrite
 		var p int64
 		var value []byte
-		err := r.Scan(&i.Scope.Workspace, &i.Scope.Environment, &w.Type, &value, &p)
+		err := r.Scan(&i.Scope.Workspace, &i.Scope.Environment, &i.Scope.Space, &w.Type, &value, &p)
 		w.Value, w.Profile = string(value), id.Profile(p)
 		i.Identity = &w
 		return i, err
@@ -204,13 +204,13 @@ func walkIdentities(ctx context.Context, tx pgx.Tx, yield func(store.Item) bool)
 }
 
 func walkProfiles(ctx context.Context, tx pgx.Tx, yield func(store.Item) bool) (bool, error) {
-	rows, err := tx.Query(ctx, `SELECT s.workspace, s.environment, p.profile, p.doc
+	rows, err := tx.Query(ctx, `SELECT s.workspace, s.environment, s.space, p.profile, p.doc
 		FROM millrace_store.profiles p JOIN millrace_store.scopes s ON s.id = p.scope`)
 	return walk(rows, err, func(r pgx.Rows) (store.Item, error) {
 		var i store.Item
 		var d store.ProfileDoc
 		var p int64
-		err := r.Scan(&i.Scope.Workspace, &i.Scope.Environment, &p, &d.Doc)
+		err := r.Scan(&i.Scope.Workspace, &i.Scope.Environment, &i.Scope.Space, &p, &d.Doc)
 		d.Profile = id.Profile(p)
 		i.Profile = &d
 		return i, err
@@ -218,14 +218,14 @@ func walkProfiles(ctx context.Context, tx pgx.Tx, yield func(store.Item) bool) (
 }
 
 func walkEvents(ctx context.Context, tx pgx.Tx, yield func(store.Item) bool) (bool, error) {
-	rows, err := tx.Query(ctx, `SELECT s.workspace, s.environment, e.profile, e.time, e.id, e.doc
+	rows, err := tx.Query(ctx, `SELECT s.workspace, s.environment, s.space, e.profile, e.time, e.id, e.doc
 		FROM millrace_store.events e JOIN millrace_store.scopes s ON s.id = e.scope`)
 	return walk(rows, err, func(r pgx.Rows) (store.Item, error) {
 		var i store.Item
 		var d store.EventDoc
 		var p int64
 		var at [16]byte
-		err := r.Scan(&i.Scope.Workspace, &i.Scope.Environment, &p, &d.Key.Time, &at, &d.Doc)
+		err := r.Scan(&i.Scope.Workspace, &i.Scope.Environment, &i.Scope.Space, &p, &d.Key.Time, &at, &d.Doc)
 		d.Key.Profile, d.Key.ID = id.Profile(p), at
 		i.Event = &d
 		return i, err

@@ -3381,7 +3381,9 @@ type PreviewedRow struct {
 	// created, updated, unchanged, protected, refused or rejected.
 	Effect string `protobuf:"bytes,4,opt,name=effect,proto3" json:"effect,omitempty"`
 	// The profile it would land on, as it would be.
-	Profile       *structpb.Struct `protobuf:"bytes,5,opt,name=profile,proto3" json:"profile,omitempty"`
+	Profile *structpb.Struct `protobuf:"bytes,5,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Of groups: the group, as it would be.
+	Group         *structpb.Struct `protobuf:"bytes,6,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3447,6 +3449,13 @@ func (x *PreviewedRow) GetEffect() string {
 func (x *PreviewedRow) GetProfile() *structpb.Struct {
 	if x != nil {
 		return x.Profile
+	}
+	return nil
+}
+
+func (x *PreviewedRow) GetGroup() *structpb.Struct {
+	if x != nil {
+		return x.Group
 	}
 	return nil
 }
@@ -4843,13 +4852,14 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x12PreviewSyncRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
-	"\x05limit\x18\x03 \x01(\x05R\x05limit\"\xcf\x01\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"\xfe\x01\n" +
 	"\fPreviewedRow\x12)\n" +
 	"\x03row\x18\x01 \x01(\v2\x17.google.protobuf.StructR\x03row\x12/\n" +
 	"\x06record\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x06record\x12\x18\n" +
 	"\arejects\x18\x03 \x03(\tR\arejects\x12\x16\n" +
 	"\x06effect\x18\x04 \x01(\tR\x06effect\x121\n" +
-	"\aprofile\x18\x05 \x01(\v2\x17.google.protobuf.StructR\aprofile\"K\n" +
+	"\aprofile\x18\x05 \x01(\v2\x17.google.protobuf.StructR\aprofile\x12-\n" +
+	"\x05group\x18\x06 \x01(\v2\x17.google.protobuf.StructR\x05group\"K\n" +
 	"\x13PreviewSyncResponse\x124\n" +
 	"\x04rows\x18\x01 \x03(\v2 .millrace.config.v1.PreviewedRowR\x04rows\"C\n" +
 	"\x13ActivateSyncRequest\x12\x1c\n" +
@@ -5146,104 +5156,105 @@ var file_millrace_config_v1_config_proto_depIdxs = []int32{
 	91, // 40: millrace.config.v1.PreviewedRow.row:type_name -> google.protobuf.Struct
 	91, // 41: millrace.config.v1.PreviewedRow.record:type_name -> google.protobuf.Struct
 	91, // 42: millrace.config.v1.PreviewedRow.profile:type_name -> google.protobuf.Struct
-	63, // 43: millrace.config.v1.PreviewSyncResponse.rows:type_name -> millrace.config.v1.PreviewedRow
-	90, // 44: millrace.config.v1.ActivateSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	90, // 45: millrace.config.v1.PauseSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	90, // 46: millrace.config.v1.ResumeSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	84, // 47: millrace.config.v1.Document.secrets:type_name -> millrace.config.v1.Document.SecretsEntry
-	71, // 48: millrace.config.v1.ApplyRequest.documents:type_name -> millrace.config.v1.Document
-	0,  // 49: millrace.config.v1.PlannedChange.action:type_name -> millrace.config.v1.Action
-	73, // 50: millrace.config.v1.ApplyResponse.changes:type_name -> millrace.config.v1.PlannedChange
-	71, // 51: millrace.config.v1.ExportResponse.documents:type_name -> millrace.config.v1.Document
-	92, // 52: millrace.config.v1.GetSyncSnapshotResponse.snapshot:type_name -> millrace.config.v1.SyncSnapshot
-	93, // 53: millrace.config.v1.ScheduledSync.mode:type_name -> millrace.config.v1.Mode
-	94, // 54: millrace.config.v1.ScheduledSync.schedule:type_name -> millrace.config.v1.Schedule
-	95, // 55: millrace.config.v1.ScheduledSync.state:type_name -> millrace.config.v1.SyncState
-	96, // 56: millrace.config.v1.ScheduledSync.status:type_name -> millrace.config.v1.SyncStatus
-	97, // 57: millrace.config.v1.ScheduledSync.active_since:type_name -> google.protobuf.Timestamp
-	79, // 58: millrace.config.v1.ListSchedulesResponse.syncs:type_name -> millrace.config.v1.ScheduledSync
-	96, // 59: millrace.config.v1.SetSyncStatusRequest.status:type_name -> millrace.config.v1.SyncStatus
-	1,  // 60: millrace.config.v1.ConfigService.CreateConnection:input_type -> millrace.config.v1.CreateConnectionRequest
-	3,  // 61: millrace.config.v1.ConfigService.GetConnection:input_type -> millrace.config.v1.GetConnectionRequest
-	5,  // 62: millrace.config.v1.ConfigService.ListConnections:input_type -> millrace.config.v1.ListConnectionsRequest
-	7,  // 63: millrace.config.v1.ConfigService.UpdateConnection:input_type -> millrace.config.v1.UpdateConnectionRequest
-	9,  // 64: millrace.config.v1.ConfigService.DeleteConnection:input_type -> millrace.config.v1.DeleteConnectionRequest
-	11, // 65: millrace.config.v1.ConfigService.CreateFeed:input_type -> millrace.config.v1.CreateFeedRequest
-	13, // 66: millrace.config.v1.ConfigService.GetFeed:input_type -> millrace.config.v1.GetFeedRequest
-	15, // 67: millrace.config.v1.ConfigService.ListFeeds:input_type -> millrace.config.v1.ListFeedsRequest
-	17, // 68: millrace.config.v1.ConfigService.UpdateFeed:input_type -> millrace.config.v1.UpdateFeedRequest
-	19, // 69: millrace.config.v1.ConfigService.DeleteFeed:input_type -> millrace.config.v1.DeleteFeedRequest
-	21, // 70: millrace.config.v1.ConfigService.CreateDataModel:input_type -> millrace.config.v1.CreateDataModelRequest
-	23, // 71: millrace.config.v1.ConfigService.GetDataModel:input_type -> millrace.config.v1.GetDataModelRequest
-	25, // 72: millrace.config.v1.ConfigService.ListDataModels:input_type -> millrace.config.v1.ListDataModelsRequest
-	27, // 73: millrace.config.v1.ConfigService.UpdateDataModel:input_type -> millrace.config.v1.UpdateDataModelRequest
-	29, // 74: millrace.config.v1.ConfigService.DeleteDataModel:input_type -> millrace.config.v1.DeleteDataModelRequest
-	31, // 75: millrace.config.v1.ConfigService.CreateMapping:input_type -> millrace.config.v1.CreateMappingRequest
-	33, // 76: millrace.config.v1.ConfigService.GetMapping:input_type -> millrace.config.v1.GetMappingRequest
-	35, // 77: millrace.config.v1.ConfigService.ListMappings:input_type -> millrace.config.v1.ListMappingsRequest
-	37, // 78: millrace.config.v1.ConfigService.UpdateMapping:input_type -> millrace.config.v1.UpdateMappingRequest
-	39, // 79: millrace.config.v1.ConfigService.DeleteMapping:input_type -> millrace.config.v1.DeleteMappingRequest
-	41, // 80: millrace.config.v1.ConfigService.CreateSync:input_type -> millrace.config.v1.CreateSyncRequest
-	43, // 81: millrace.config.v1.ConfigService.GetSync:input_type -> millrace.config.v1.GetSyncRequest
-	45, // 82: millrace.config.v1.ConfigService.ListSyncs:input_type -> millrace.config.v1.ListSyncsRequest
-	47, // 83: millrace.config.v1.ConfigService.UpdateSync:input_type -> millrace.config.v1.UpdateSyncRequest
-	49, // 84: millrace.config.v1.ConfigService.DeleteSync:input_type -> millrace.config.v1.DeleteSyncRequest
-	52, // 85: millrace.config.v1.ConfigService.TestConnection:input_type -> millrace.config.v1.TestConnectionRequest
-	54, // 86: millrace.config.v1.ConfigService.PrintSetup:input_type -> millrace.config.v1.PrintSetupRequest
-	58, // 87: millrace.config.v1.ConfigService.ListTables:input_type -> millrace.config.v1.ListTablesRequest
-	60, // 88: millrace.config.v1.ConfigService.PreviewDataModel:input_type -> millrace.config.v1.PreviewDataModelRequest
-	62, // 89: millrace.config.v1.ConfigService.PreviewSync:input_type -> millrace.config.v1.PreviewSyncRequest
-	65, // 90: millrace.config.v1.ConfigService.ActivateSync:input_type -> millrace.config.v1.ActivateSyncRequest
-	67, // 91: millrace.config.v1.ConfigService.PauseSync:input_type -> millrace.config.v1.PauseSyncRequest
-	69, // 92: millrace.config.v1.ConfigService.ResumeSync:input_type -> millrace.config.v1.ResumeSyncRequest
-	72, // 93: millrace.config.v1.ConfigService.Apply:input_type -> millrace.config.v1.ApplyRequest
-	75, // 94: millrace.config.v1.ConfigService.Export:input_type -> millrace.config.v1.ExportRequest
-	77, // 95: millrace.config.v1.ConfigService.GetSyncSnapshot:input_type -> millrace.config.v1.GetSyncSnapshotRequest
-	80, // 96: millrace.config.v1.ConfigService.ListSchedules:input_type -> millrace.config.v1.ListSchedulesRequest
-	82, // 97: millrace.config.v1.ConfigService.SetSyncStatus:input_type -> millrace.config.v1.SetSyncStatusRequest
-	2,  // 98: millrace.config.v1.ConfigService.CreateConnection:output_type -> millrace.config.v1.CreateConnectionResponse
-	4,  // 99: millrace.config.v1.ConfigService.GetConnection:output_type -> millrace.config.v1.GetConnectionResponse
-	6,  // 100: millrace.config.v1.ConfigService.ListConnections:output_type -> millrace.config.v1.ListConnectionsResponse
-	8,  // 101: millrace.config.v1.ConfigService.UpdateConnection:output_type -> millrace.config.v1.UpdateConnectionResponse
-	10, // 102: millrace.config.v1.ConfigService.DeleteConnection:output_type -> millrace.config.v1.DeleteConnectionResponse
-	12, // 103: millrace.config.v1.ConfigService.CreateFeed:output_type -> millrace.config.v1.CreateFeedResponse
-	14, // 104: millrace.config.v1.ConfigService.GetFeed:output_type -> millrace.config.v1.GetFeedResponse
-	16, // 105: millrace.config.v1.ConfigService.ListFeeds:output_type -> millrace.config.v1.ListFeedsResponse
-	18, // 106: millrace.config.v1.ConfigService.UpdateFeed:output_type -> millrace.config.v1.UpdateFeedResponse
-	20, // 107: millrace.config.v1.ConfigService.DeleteFeed:output_type -> millrace.config.v1.DeleteFeedResponse
-	22, // 108: millrace.config.v1.ConfigService.CreateDataModel:output_type -> millrace.config.v1.CreateDataModelResponse
-	24, // 109: millrace.config.v1.ConfigService.GetDataModel:output_type -> millrace.config.v1.GetDataModelResponse
-	26, // 110: millrace.config.v1.ConfigService.ListDataModels:output_type -> millrace.config.v1.ListDataModelsResponse
-	28, // 111: millrace.config.v1.ConfigService.UpdateDataModel:output_type -> millrace.config.v1.UpdateDataModelResponse
-	30, // 112: millrace.config.v1.ConfigService.DeleteDataModel:output_type -> millrace.config.v1.DeleteDataModelResponse
-	32, // 113: millrace.config.v1.ConfigService.CreateMapping:output_type -> millrace.config.v1.CreateMappingResponse
-	34, // 114: millrace.config.v1.ConfigService.GetMapping:output_type -> millrace.config.v1.GetMappingResponse
-	36, // 115: millrace.config.v1.ConfigService.ListMappings:output_type -> millrace.config.v1.ListMappingsResponse
-	38, // 116: millrace.config.v1.ConfigService.UpdateMapping:output_type -> millrace.config.v1.UpdateMappingResponse
-	40, // 117: millrace.config.v1.ConfigService.DeleteMapping:output_type -> millrace.config.v1.DeleteMappingResponse
-	42, // 118: millrace.config.v1.ConfigService.CreateSync:output_type -> millrace.config.v1.CreateSyncResponse
-	44, // 119: millrace.config.v1.ConfigService.GetSync:output_type -> millrace.config.v1.GetSyncResponse
-	46, // 120: millrace.config.v1.ConfigService.ListSyncs:output_type -> millrace.config.v1.ListSyncsResponse
-	48, // 121: millrace.config.v1.ConfigService.UpdateSync:output_type -> millrace.config.v1.UpdateSyncResponse
-	50, // 122: millrace.config.v1.ConfigService.DeleteSync:output_type -> millrace.config.v1.DeleteSyncResponse
-	53, // 123: millrace.config.v1.ConfigService.TestConnection:output_type -> millrace.config.v1.TestConnectionResponse
-	55, // 124: millrace.config.v1.ConfigService.PrintSetup:output_type -> millrace.config.v1.PrintSetupResponse
-	59, // 125: millrace.config.v1.ConfigService.ListTables:output_type -> millrace.config.v1.ListTablesResponse
-	61, // 126: millrace.config.v1.ConfigService.PreviewDataModel:output_type -> millrace.config.v1.PreviewDataModelResponse
-	64, // 127: millrace.config.v1.ConfigService.PreviewSync:output_type -> millrace.config.v1.PreviewSyncResponse
-	66, // 128: millrace.config.v1.ConfigService.ActivateSync:output_type -> millrace.config.v1.ActivateSyncResponse
-	68, // 129: millrace.config.v1.ConfigService.PauseSync:output_type -> millrace.config.v1.PauseSyncResponse
-	70, // 130: millrace.config.v1.ConfigService.ResumeSync:output_type -> millrace.config.v1.ResumeSyncResponse
-	74, // 131: millrace.config.v1.ConfigService.Apply:output_type -> millrace.config.v1.ApplyResponse
-	76, // 132: millrace.config.v1.ConfigService.Export:output_type -> millrace.config.v1.ExportResponse
-	78, // 133: millrace.config.v1.ConfigService.GetSyncSnapshot:output_type -> millrace.config.v1.GetSyncSnapshotResponse
-	81, // 134: millrace.config.v1.ConfigService.ListSchedules:output_type -> millrace.config.v1.ListSchedulesResponse
-	83, // 135: millrace.config.v1.ConfigService.SetSyncStatus:output_type -> millrace.config.v1.SetSyncStatusResponse
-	98, // [98:136] is the sub-list for method output_type
-	60, // [60:98] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	91, // 43: millrace.config.v1.PreviewedRow.group:type_name -> google.protobuf.Struct
+	63, // 44: millrace.config.v1.PreviewSyncResponse.rows:type_name -> millrace.config.v1.PreviewedRow
+	90, // 45: millrace.config.v1.ActivateSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	90, // 46: millrace.config.v1.PauseSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	90, // 47: millrace.config.v1.ResumeSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	84, // 48: millrace.config.v1.Document.secrets:type_name -> millrace.config.v1.Document.SecretsEntry
+	71, // 49: millrace.config.v1.ApplyRequest.documents:type_name -> millrace.config.v1.Document
+	0,  // 50: millrace.config.v1.PlannedChange.action:type_name -> millrace.config.v1.Action
+	73, // 51: millrace.config.v1.ApplyResponse.changes:type_name -> millrace.config.v1.PlannedChange
+	71, // 52: millrace.config.v1.ExportResponse.documents:type_name -> millrace.config.v1.Document
+	92, // 53: millrace.config.v1.GetSyncSnapshotResponse.snapshot:type_name -> millrace.config.v1.SyncSnapshot
+	93, // 54: millrace.config.v1.ScheduledSync.mode:type_name -> millrace.config.v1.Mode
+	94, // 55: millrace.config.v1.ScheduledSync.schedule:type_name -> millrace.config.v1.Schedule
+	95, // 56: millrace.config.v1.ScheduledSync.state:type_name -> millrace.config.v1.SyncState
+	96, // 57: millrace.config.v1.ScheduledSync.status:type_name -> millrace.config.v1.SyncStatus
+	97, // 58: millrace.config.v1.ScheduledSync.active_since:type_name -> google.protobuf.Timestamp
+	79, // 59: millrace.config.v1.ListSchedulesResponse.syncs:type_name -> millrace.config.v1.ScheduledSync
+	96, // 60: millrace.config.v1.SetSyncStatusRequest.status:type_name -> millrace.config.v1.SyncStatus
+	1,  // 61: millrace.config.v1.ConfigService.CreateConnection:input_type -> millrace.config.v1.CreateConnectionRequest
+	3,  // 62: millrace.config.v1.ConfigService.GetConnection:input_type -> millrace.config.v1.GetConnectionRequest
+	5,  // 63: millrace.config.v1.ConfigService.ListConnections:input_type -> millrace.config.v1.ListConnectionsRequest
+	7,  // 64: millrace.config.v1.ConfigService.UpdateConnection:input_type -> millrace.config.v1.UpdateConnectionRequest
+	9,  // 65: millrace.config.v1.ConfigService.DeleteConnection:input_type -> millrace.config.v1.DeleteConnectionRequest
+	11, // 66: millrace.config.v1.ConfigService.CreateFeed:input_type -> millrace.config.v1.CreateFeedRequest
+	13, // 67: millrace.config.v1.ConfigService.GetFeed:input_type -> millrace.config.v1.GetFeedRequest
+	15, // 68: millrace.config.v1.ConfigService.ListFeeds:input_type -> millrace.config.v1.ListFeedsRequest
+	17, // 69: millrace.config.v1.ConfigService.UpdateFeed:input_type -> millrace.config.v1.UpdateFeedRequest
+	19, // 70: millrace.config.v1.ConfigService.DeleteFeed:input_type -> millrace.config.v1.DeleteFeedRequest
+	21, // 71: millrace.config.v1.ConfigService.CreateDataModel:input_type -> millrace.config.v1.CreateDataModelRequest
+	23, // 72: millrace.config.v1.ConfigService.GetDataModel:input_type -> millrace.config.v1.GetDataModelRequest
+	25, // 73: millrace.config.v1.ConfigService.ListDataModels:input_type -> millrace.config.v1.ListDataModelsRequest
+	27, // 74: millrace.config.v1.ConfigService.UpdateDataModel:input_type -> millrace.config.v1.UpdateDataModelRequest
+	29, // 75: millrace.config.v1.ConfigService.DeleteDataModel:input_type -> millrace.config.v1.DeleteDataModelRequest
+	31, // 76: millrace.config.v1.ConfigService.CreateMapping:input_type -> millrace.config.v1.CreateMappingRequest
+	33, // 77: millrace.config.v1.ConfigService.GetMapping:input_type -> millrace.config.v1.GetMappingRequest
+	35, // 78: millrace.config.v1.ConfigService.ListMappings:input_type -> millrace.config.v1.ListMappingsRequest
+	37, // 79: millrace.config.v1.ConfigService.UpdateMapping:input_type -> millrace.config.v1.UpdateMappingRequest
+	39, // 80: millrace.config.v1.ConfigService.DeleteMapping:input_type -> millrace.config.v1.DeleteMappingRequest
+	41, // 81: millrace.config.v1.ConfigService.CreateSync:input_type -> millrace.config.v1.CreateSyncRequest
+	43, // 82: millrace.config.v1.ConfigService.GetSync:input_type -> millrace.config.v1.GetSyncRequest
+	45, // 83: millrace.config.v1.ConfigService.ListSyncs:input_type -> millrace.config.v1.ListSyncsRequest
+	47, // 84: millrace.config.v1.ConfigService.UpdateSync:input_type -> millrace.config.v1.UpdateSyncRequest
+	49, // 85: millrace.config.v1.ConfigService.DeleteSync:input_type -> millrace.config.v1.DeleteSyncRequest
+	52, // 86: millrace.config.v1.ConfigService.TestConnection:input_type -> millrace.config.v1.TestConnectionRequest
+	54, // 87: millrace.config.v1.ConfigService.PrintSetup:input_type -> millrace.config.v1.PrintSetupRequest
+	58, // 88: millrace.config.v1.ConfigService.ListTables:input_type -> millrace.config.v1.ListTablesRequest
+	60, // 89: millrace.config.v1.ConfigService.PreviewDataModel:input_type -> millrace.config.v1.PreviewDataModelRequest
+	62, // 90: millrace.config.v1.ConfigService.PreviewSync:input_type -> millrace.config.v1.PreviewSyncRequest
+	65, // 91: millrace.config.v1.ConfigService.ActivateSync:input_type -> millrace.config.v1.ActivateSyncRequest
+	67, // 92: millrace.config.v1.ConfigService.PauseSync:input_type -> millrace.config.v1.PauseSyncRequest
+	69, // 93: millrace.config.v1.ConfigService.ResumeSync:input_type -> millrace.config.v1.ResumeSyncRequest
+	72, // 94: millrace.config.v1.ConfigService.Apply:input_type -> millrace.config.v1.ApplyRequest
+	75, // 95: millrace.config.v1.ConfigService.Export:input_type -> millrace.config.v1.ExportRequest
+	77, // 96: millrace.config.v1.ConfigService.GetSyncSnapshot:input_type -> millrace.config.v1.GetSyncSnapshotRequest
+	80, // 97: millrace.config.v1.ConfigService.ListSchedules:input_type -> millrace.config.v1.ListSchedulesRequest
+	82, // 98: millrace.config.v1.ConfigService.SetSyncStatus:input_type -> millrace.config.v1.SetSyncStatusRequest
+	2,  // 99: millrace.config.v1.ConfigService.CreateConnection:output_type -> millrace.config.v1.CreateConnectionResponse
+	4,  // 100: millrace.config.v1.ConfigService.GetConnection:output_type -> millrace.config.v1.GetConnectionResponse
+	6,  // 101: millrace.config.v1.ConfigService.ListConnections:output_type -> millrace.config.v1.ListConnectionsResponse
+	8,  // 102: millrace.config.v1.ConfigService.UpdateConnection:output_type -> millrace.config.v1.UpdateConnectionResponse
+	10, // 103: millrace.config.v1.ConfigService.DeleteConnection:output_type -> millrace.config.v1.DeleteConnectionResponse
+	12, // 104: millrace.config.v1.ConfigService.CreateFeed:output_type -> millrace.config.v1.CreateFeedResponse
+	14, // 105: millrace.config.v1.ConfigService.GetFeed:output_type -> millrace.config.v1.GetFeedResponse
+	16, // 106: millrace.config.v1.ConfigService.ListFeeds:output_type -> millrace.config.v1.ListFeedsResponse
+	18, // 107: millrace.config.v1.ConfigService.UpdateFeed:output_type -> millrace.config.v1.UpdateFeedResponse
+	20, // 108: millrace.config.v1.ConfigService.DeleteFeed:output_type -> millrace.config.v1.DeleteFeedResponse
+	22, // 109: millrace.config.v1.ConfigService.CreateDataModel:output_type -> millrace.config.v1.CreateDataModelResponse
+	24, // 110: millrace.config.v1.ConfigService.GetDataModel:output_type -> millrace.config.v1.GetDataModelResponse
+	26, // 111: millrace.config.v1.ConfigService.ListDataModels:output_type -> millrace.config.v1.ListDataModelsResponse
+	28, // 112: millrace.config.v1.ConfigService.UpdateDataModel:output_type -> millrace.config.v1.UpdateDataModelResponse
+	30, // 113: millrace.config.v1.ConfigService.DeleteDataModel:output_type -> millrace.config.v1.DeleteDataModelResponse
+	32, // 114: millrace.config.v1.ConfigService.CreateMapping:output_type -> millrace.config.v1.CreateMappingResponse
+	34, // 115: millrace.config.v1.ConfigService.GetMapping:output_type -> millrace.config.v1.GetMappingResponse
+	36, // 116: millrace.config.v1.ConfigService.ListMappings:output_type -> millrace.config.v1.ListMappingsResponse
+	38, // 117: millrace.config.v1.ConfigService.UpdateMapping:output_type -> millrace.config.v1.UpdateMappingResponse
+	40, // 118: millrace.config.v1.ConfigService.DeleteMapping:output_type -> millrace.config.v1.DeleteMappingResponse
+	42, // 119: millrace.config.v1.ConfigService.CreateSync:output_type -> millrace.config.v1.CreateSyncResponse
+	44, // 120: millrace.config.v1.ConfigService.GetSync:output_type -> millrace.config.v1.GetSyncResponse
+	46, // 121: millrace.config.v1.ConfigService.ListSyncs:output_type -> millrace.config.v1.ListSyncsResponse
+	48, // 122: millrace.config.v1.ConfigService.UpdateSync:output_type -> millrace.config.v1.UpdateSyncResponse
+	50, // 123: millrace.config.v1.ConfigService.DeleteSync:output_type -> millrace.config.v1.DeleteSyncResponse
+	53, // 124: millrace.config.v1.ConfigService.TestConnection:output_type -> millrace.config.v1.TestConnectionResponse
+	55, // 125: millrace.config.v1.ConfigService.PrintSetup:output_type -> millrace.config.v1.PrintSetupResponse
+	59, // 126: millrace.config.v1.ConfigService.ListTables:output_type -> millrace.config.v1.ListTablesResponse
+	61, // 127: millrace.config.v1.ConfigService.PreviewDataModel:output_type -> millrace.config.v1.PreviewDataModelResponse
+	64, // 128: millrace.config.v1.ConfigService.PreviewSync:output_type -> millrace.config.v1.PreviewSyncResponse
+	66, // 129: millrace.config.v1.ConfigService.ActivateSync:output_type -> millrace.config.v1.ActivateSyncResponse
+	68, // 130: millrace.config.v1.ConfigService.PauseSync:output_type -> millrace.config.v1.PauseSyncResponse
+	70, // 131: millrace.config.v1.ConfigService.ResumeSync:output_type -> millrace.config.v1.ResumeSyncResponse
+	74, // 132: millrace.config.v1.ConfigService.Apply:output_type -> millrace.config.v1.ApplyResponse
+	76, // 133: millrace.config.v1.ConfigService.Export:output_type -> millrace.config.v1.ExportResponse
+	78, // 134: millrace.config.v1.ConfigService.GetSyncSnapshot:output_type -> millrace.config.v1.GetSyncSnapshotResponse
+	81, // 135: millrace.config.v1.ConfigService.ListSchedules:output_type -> millrace.config.v1.ListSchedulesResponse
+	83, // 136: millrace.config.v1.ConfigService.SetSyncStatus:output_type -> millrace.config.v1.SetSyncStatusResponse
+	99, // [99:137] is the sub-list for method output_type
+	61, // [61:99] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_config_proto_init() }

@@ -127,9 +127,12 @@ func (InputProtection) EnumDescriptor() ([]byte, []int) {
 type RecordKind int32
 
 const (
-	RecordKind_RECORD_KIND_UNSPECIFIED RecordKind = 0
-	RecordKind_RECORD_KIND_USERS       RecordKind = 1
-	RecordKind_RECORD_KIND_EVENTS      RecordKind = 2
+	RecordKind_RECORD_KIND_UNSPECIFIED     RecordKind = 0
+	RecordKind_RECORD_KIND_USERS           RecordKind = 1
+	RecordKind_RECORD_KIND_EVENTS          RecordKind = 2
+	RecordKind_RECORD_KIND_GROUPS          RecordKind = 3
+	RecordKind_RECORD_KIND_LOOKUP          RecordKind = 4
+	RecordKind_RECORD_KIND_PROFILE_HISTORY RecordKind = 5
 )
 
 // Enum value maps for RecordKind.
@@ -138,11 +141,17 @@ var (
 		0: "RECORD_KIND_UNSPECIFIED",
 		1: "RECORD_KIND_USERS",
 		2: "RECORD_KIND_EVENTS",
+		3: "RECORD_KIND_GROUPS",
+		4: "RECORD_KIND_LOOKUP",
+		5: "RECORD_KIND_PROFILE_HISTORY",
 	}
 	RecordKind_value = map[string]int32{
-		"RECORD_KIND_UNSPECIFIED": 0,
-		"RECORD_KIND_USERS":       1,
-		"RECORD_KIND_EVENTS":      2,
+		"RECORD_KIND_UNSPECIFIED":     0,
+		"RECORD_KIND_USERS":           1,
+		"RECORD_KIND_EVENTS":          2,
+		"RECORD_KIND_GROUPS":          3,
+		"RECORD_KIND_LOOKUP":          4,
+		"RECORD_KIND_PROFILE_HISTORY": 5,
 	}
 )
 
@@ -1216,9 +1225,16 @@ type DataModel struct {
 	//
 	//	*DataModel_Sql
 	//	*DataModel_Table
-	Query         isDataModel_Query `protobuf_oneof:"query"`
-	KeyColumns    []string          `protobuf:"bytes,6,rep,name=key_columns,json=keyColumns,proto3" json:"key_columns,omitempty"`
-	Iterator      *Iterator         `protobuf:"bytes,7,opt,name=iterator,proto3" json:"iterator,omitempty"`
+	Query      isDataModel_Query `protobuf_oneof:"query"`
+	KeyColumns []string          `protobuf:"bytes,6,rep,name=key_columns,json=keyColumns,proto3" json:"key_columns,omitempty"`
+	Iterator   *Iterator         `protobuf:"bytes,7,opt,name=iterator,proto3" json:"iterator,omitempty"`
+	// Of groups, and of the history of groups: the kind of groups that the rows are, such as company.
+	GroupType string `protobuf:"bytes,8,opt,name=group_type,json=groupType,proto3" json:"group_type,omitempty"`
+	// Of profile_history: the column that says from when on a row holds.
+	StartTime string `protobuf:"bytes,9,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Of lookup: the fields of events whose values are keys of the table, such as data.custom_attributes.sku. Events show
+	// the row that they name.
+	Enrich        []string `protobuf:"bytes,10,rep,name=enrich,proto3" json:"enrich,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1309,6 +1325,27 @@ func (x *DataModel) GetKeyColumns() []string {
 func (x *DataModel) GetIterator() *Iterator {
 	if x != nil {
 		return x.Iterator
+	}
+	return nil
+}
+
+func (x *DataModel) GetGroupType() string {
+	if x != nil {
+		return x.GroupType
+	}
+	return ""
+}
+
+func (x *DataModel) GetStartTime() string {
+	if x != nil {
+		return x.StartTime
+	}
+	return ""
+}
+
+func (x *DataModel) GetEnrich() []string {
+	if x != nil {
+		return x.Enrich
 	}
 	return nil
 }
@@ -2594,7 +2631,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x06column\x18\x01 \x01(\tR\x06column\x124\n" +
 	"\x04type\x18\x02 \x01(\x0e2 .millrace.config.v1.IteratorTypeR\x04type\x12\x1b\n" +
 	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\x124\n" +
-	"\x05nulls\x18\x04 \x01(\x0e2\x1e.millrace.config.v1.NullPolicyR\x05nulls\"\xaa\x02\n" +
+	"\x05nulls\x18\x04 \x01(\x0e2\x1e.millrace.config.v1.NullPolicyR\x05nulls\"\x80\x03\n" +
 	"\tDataModel\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12\x1e\n" +
 	"\n" +
@@ -2606,7 +2643,13 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05table\x18\x05 \x01(\tH\x00R\x05table\x12\x1f\n" +
 	"\vkey_columns\x18\x06 \x03(\tR\n" +
 	"keyColumns\x128\n" +
-	"\biterator\x18\a \x01(\v2\x1c.millrace.config.v1.IteratorR\biteratorB\a\n" +
+	"\biterator\x18\a \x01(\v2\x1c.millrace.config.v1.IteratorR\biterator\x12\x1d\n" +
+	"\n" +
+	"group_type\x18\b \x01(\tR\tgroupType\x12\x1d\n" +
+	"\n" +
+	"start_time\x18\t \x01(\tR\tstartTime\x12\x16\n" +
+	"\x06enrich\x18\n" +
+	" \x03(\tR\x06enrichB\a\n" +
 	"\x05query\"\xf4\x02\n" +
 	"\x04Rule\x12\x16\n" +
 	"\x06column\x18\x01 \x01(\tR\x06column\x12.\n" +
@@ -2719,12 +2762,15 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x1cINPUT_PROTECTION_UNSPECIFIED\x10\x00\x12&\n" +
 	"\"INPUT_PROTECTION_CREATE_AND_UPDATE\x10\x01\x12 \n" +
 	"\x1cINPUT_PROTECTION_UPDATE_ONLY\x10\x02\x12\x1e\n" +
-	"\x1aINPUT_PROTECTION_READ_ONLY\x10\x03*X\n" +
+	"\x1aINPUT_PROTECTION_READ_ONLY\x10\x03*\xa9\x01\n" +
 	"\n" +
 	"RecordKind\x12\x1b\n" +
 	"\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11RECORD_KIND_USERS\x10\x01\x12\x16\n" +
-	"\x12RECORD_KIND_EVENTS\x10\x02*\x98\x01\n" +
+	"\x12RECORD_KIND_EVENTS\x10\x02\x12\x16\n" +
+	"\x12RECORD_KIND_GROUPS\x10\x03\x12\x16\n" +
+	"\x12RECORD_KIND_LOOKUP\x10\x04\x12\x1f\n" +
+	"\x1bRECORD_KIND_PROFILE_HISTORY\x10\x05*\x98\x01\n" +
 	"\fIteratorType\x12\x1d\n" +
 	"\x19ITERATOR_TYPE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17ITERATOR_TYPE_TIMESTAMP\x10\x01\x12\x16\n" +

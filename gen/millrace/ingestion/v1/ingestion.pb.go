@@ -254,7 +254,10 @@ type GetProfileRequest struct {
 	Environment v1.Environment         `protobuf:"varint,2,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
 	Identity    *Identity              `protobuf:"bytes,3,opt,name=identity,proto3" json:"identity,omitempty"`
 	// Instead of an identity.
-	Mpid          string `protobuf:"bytes,4,opt,name=mpid,proto3" json:"mpid,omitempty"`
+	Mpid string `protobuf:"bytes,4,opt,name=mpid,proto3" json:"mpid,omitempty"`
+	// What profile histories say of this instant: the attributes of each history's newest version that is not later. What
+	// no history says is not shown.
+	AsOf          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,6 +318,13 @@ func (x *GetProfileRequest) GetMpid() string {
 		return x.Mpid
 	}
 	return ""
+}
+
+func (x *GetProfileRequest) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
 }
 
 type GetProfileResponse struct {
@@ -490,8 +500,10 @@ type Event struct {
 	Sync string `protobuf:"bytes,4,opt,name=sync,proto3" json:"sync,omitempty"`
 	Run  string `protobuf:"bytes,5,opt,name=run,proto3" json:"run,omitempty"`
 	// Absent: unattributed.
-	Mpid          string `protobuf:"bytes,6,opt,name=mpid,proto3" json:"mpid,omitempty"`
-	Batch         string `protobuf:"bytes,7,opt,name=batch,proto3" json:"batch,omitempty"`
+	Mpid  string `protobuf:"bytes,6,opt,name=mpid,proto3" json:"mpid,omitempty"`
+	Batch string `protobuf:"bytes,7,opt,name=batch,proto3" json:"batch,omitempty"`
+	// Rows of lookup tables that the event's fields name, by data model (DataModel.enrich). Read with the event, not stored.
+	Lookups       map[string]*structpb.Struct `protobuf:"bytes,8,rep,name=lookups,proto3" json:"lookups,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +585,13 @@ func (x *Event) GetBatch() string {
 		return x.Batch
 	}
 	return ""
+}
+
+func (x *Event) GetLookups() map[string]*structpb.Struct {
+	if x != nil {
+		return x.Lookups
+	}
+	return nil
 }
 
 type ListProfileEventsRequest struct {
@@ -1700,9 +1719,12 @@ func (x *PreviewRecordsRequest) GetRecords() []byte {
 }
 
 type PreviewedRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Effect        string                 `protobuf:"bytes,1,opt,name=effect,proto3" json:"effect,omitempty"`
-	Profile       *Profile               `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Effect string                 `protobuf:"bytes,1,opt,name=effect,proto3" json:"effect,omitempty"`
+	// Of users, events and profile history.
+	Profile *Profile `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Of groups.
+	Group         *Group `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1751,6 +1773,676 @@ func (x *PreviewedRecord) GetProfile() *Profile {
 	return nil
 }
 
+func (x *PreviewedRecord) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+// Group is what many profiles belong to, such as a company.
+type Group struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	GroupType   string                 `protobuf:"bytes,1,opt,name=group_type,json=groupType,proto3" json:"group_type,omitempty"`
+	GroupId     string                 `protobuf:"bytes,2,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	Environment v1.Environment         `protobuf:"varint,3,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	Attributes  *structpb.Struct       `protobuf:"bytes,4,opt,name=attributes,proto3" json:"attributes,omitempty"`
+	// By attribute name.
+	Provenance    map[string]*Provenance `protobuf:"bytes,5,rep,name=provenance,proto3" json:"provenance,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	FirstSeen     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=first_seen,json=firstSeen,proto3" json:"first_seen,omitempty"`
+	LastSeen      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Group) GetGroupType() string {
+	if x != nil {
+		return x.GroupType
+	}
+	return ""
+}
+
+func (x *Group) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *Group) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *Group) GetAttributes() *structpb.Struct {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *Group) GetProvenance() map[string]*Provenance {
+	if x != nil {
+		return x.Provenance
+	}
+	return nil
+}
+
+func (x *Group) GetFirstSeen() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstSeen
+	}
+	return nil
+}
+
+func (x *Group) GetLastSeen() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSeen
+	}
+	return nil
+}
+
+type GetGroupRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Workspace   string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Environment v1.Environment         `protobuf:"varint,2,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	GroupType   string                 `protobuf:"bytes,3,opt,name=group_type,json=groupType,proto3" json:"group_type,omitempty"`
+	GroupId     string                 `protobuf:"bytes,4,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// As for GetProfile.
+	AsOf          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGroupRequest) Reset() {
+	*x = GetGroupRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGroupRequest) ProtoMessage() {}
+
+func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGroupRequest.ProtoReflect.Descriptor instead.
+func (*GetGroupRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetGroupRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *GetGroupRequest) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *GetGroupRequest) GetGroupType() string {
+	if x != nil {
+		return x.GroupType
+	}
+	return ""
+}
+
+func (x *GetGroupRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GetGroupRequest) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+type GetGroupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         *Group                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGroupResponse) Reset() {
+	*x = GetGroupResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGroupResponse) ProtoMessage() {}
+
+func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGroupResponse.ProtoReflect.Descriptor instead.
+func (*GetGroupResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *GetGroupResponse) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+type ListGroupsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Environment   v1.Environment         `protobuf:"varint,2,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	GroupType     string                 `protobuf:"bytes,3,opt,name=group_type,json=groupType,proto3" json:"group_type,omitempty"`
+	PageSize      int32                  `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string                 `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsRequest) Reset() {
+	*x = ListGroupsRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsRequest) ProtoMessage() {}
+
+func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
+func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListGroupsRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *ListGroupsRequest) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *ListGroupsRequest) GetGroupType() string {
+	if x != nil {
+		return x.GroupType
+	}
+	return ""
+}
+
+func (x *ListGroupsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGroupsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListGroupsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Groups        []*Group               `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsResponse) Reset() {
+	*x = ListGroupsResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsResponse) ProtoMessage() {}
+
+func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
+func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ListGroupsResponse) GetGroups() []*Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ListGroupsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type ListGroupMembersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Environment   v1.Environment         `protobuf:"varint,2,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	GroupType     string                 `protobuf:"bytes,3,opt,name=group_type,json=groupType,proto3" json:"group_type,omitempty"`
+	GroupId       string                 `protobuf:"bytes,4,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	PageSize      int32                  `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string                 `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupMembersRequest) Reset() {
+	*x = ListGroupMembersRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupMembersRequest) ProtoMessage() {}
+
+func (x *ListGroupMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupMembersRequest.ProtoReflect.Descriptor instead.
+func (*ListGroupMembersRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListGroupMembersRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *ListGroupMembersRequest) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *ListGroupMembersRequest) GetGroupType() string {
+	if x != nil {
+		return x.GroupType
+	}
+	return ""
+}
+
+func (x *ListGroupMembersRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *ListGroupMembersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGroupMembersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListGroupMembersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Profiles      []*Profile             `protobuf:"bytes,1,rep,name=profiles,proto3" json:"profiles,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupMembersResponse) Reset() {
+	*x = ListGroupMembersResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupMembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupMembersResponse) ProtoMessage() {}
+
+func (x *ListGroupMembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupMembersResponse.ProtoReflect.Descriptor instead.
+func (*ListGroupMembersResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListGroupMembersResponse) GetProfiles() []*Profile {
+	if x != nil {
+		return x.Profiles
+	}
+	return nil
+}
+
+func (x *ListGroupMembersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// LookupRow is a row of a lookup table.
+type LookupRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The data model's id.
+	DataModel string           `protobuf:"bytes,1,opt,name=data_model,json=dataModel,proto3" json:"data_model,omitempty"`
+	KeyValues []string         `protobuf:"bytes,2,rep,name=key_values,json=keyValues,proto3" json:"key_values,omitempty"`
+	Row       *structpb.Struct `protobuf:"bytes,3,opt,name=row,proto3" json:"row,omitempty"`
+	// Where it came from.
+	Provenance    *Provenance `protobuf:"bytes,4,opt,name=provenance,proto3" json:"provenance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookupRow) Reset() {
+	*x = LookupRow{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookupRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookupRow) ProtoMessage() {}
+
+func (x *LookupRow) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookupRow.ProtoReflect.Descriptor instead.
+func (*LookupRow) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *LookupRow) GetDataModel() string {
+	if x != nil {
+		return x.DataModel
+	}
+	return ""
+}
+
+func (x *LookupRow) GetKeyValues() []string {
+	if x != nil {
+		return x.KeyValues
+	}
+	return nil
+}
+
+func (x *LookupRow) GetRow() *structpb.Struct {
+	if x != nil {
+		return x.Row
+	}
+	return nil
+}
+
+func (x *LookupRow) GetProvenance() *Provenance {
+	if x != nil {
+		return x.Provenance
+	}
+	return nil
+}
+
+type GetLookupRowRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Workspace   string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Environment v1.Environment         `protobuf:"varint,2,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	DataModel   string                 `protobuf:"bytes,3,opt,name=data_model,json=dataModel,proto3" json:"data_model,omitempty"`
+	// In the order of the model's key columns.
+	KeyValues     []string `protobuf:"bytes,4,rep,name=key_values,json=keyValues,proto3" json:"key_values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLookupRowRequest) Reset() {
+	*x = GetLookupRowRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLookupRowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLookupRowRequest) ProtoMessage() {}
+
+func (x *GetLookupRowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLookupRowRequest.ProtoReflect.Descriptor instead.
+func (*GetLookupRowRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *GetLookupRowRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *GetLookupRowRequest) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *GetLookupRowRequest) GetDataModel() string {
+	if x != nil {
+		return x.DataModel
+	}
+	return ""
+}
+
+func (x *GetLookupRowRequest) GetKeyValues() []string {
+	if x != nil {
+		return x.KeyValues
+	}
+	return nil
+}
+
+type GetLookupRowResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Row           *LookupRow             `protobuf:"bytes,1,opt,name=row,proto3" json:"row,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLookupRowResponse) Reset() {
+	*x = GetLookupRowResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLookupRowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLookupRowResponse) ProtoMessage() {}
+
+func (x *GetLookupRowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLookupRowResponse.ProtoReflect.Descriptor instead.
+func (*GetLookupRowResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *GetLookupRowResponse) GetRow() *LookupRow {
+	if x != nil {
+		return x.Row
+	}
+	return nil
+}
+
 type PreviewRecordsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Records       []*PreviewedRecord     `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
@@ -1760,7 +2452,7 @@ type PreviewRecordsResponse struct {
 
 func (x *PreviewRecordsResponse) Reset() {
 	*x = PreviewRecordsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +2464,7 @@ func (x *PreviewRecordsResponse) String() string {
 func (*PreviewRecordsResponse) ProtoMessage() {}
 
 func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +2477,7 @@ func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsResponse.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{27}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PreviewRecordsResponse) GetRecords() []*PreviewedRecord {
@@ -1805,7 +2497,7 @@ type GetStoreDigestRequest struct {
 
 func (x *GetStoreDigestRequest) Reset() {
 	*x = GetStoreDigestRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +2509,7 @@ func (x *GetStoreDigestRequest) String() string {
 func (*GetStoreDigestRequest) ProtoMessage() {}
 
 func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +2522,7 @@ func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestRequest.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{28}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetStoreDigestRequest) GetWorkspace() string {
@@ -1852,7 +2544,7 @@ type GetStoreDigestResponse struct {
 
 func (x *GetStoreDigestResponse) Reset() {
 	*x = GetStoreDigestResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +2556,7 @@ func (x *GetStoreDigestResponse) String() string {
 func (*GetStoreDigestResponse) ProtoMessage() {}
 
 func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +2569,7 @@ func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestResponse.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{29}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetStoreDigestResponse) GetDigest() string {
@@ -1919,7 +2611,7 @@ type FenceRequest struct {
 
 func (x *FenceRequest) Reset() {
 	*x = FenceRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +2623,7 @@ func (x *FenceRequest) String() string {
 func (*FenceRequest) ProtoMessage() {}
 
 func (x *FenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2636,7 @@ func (x *FenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceRequest.ProtoReflect.Descriptor instead.
 func (*FenceRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{30}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *FenceRequest) GetRun() string {
@@ -1978,7 +2670,7 @@ type FenceResponse struct {
 
 func (x *FenceResponse) Reset() {
 	*x = FenceResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2682,7 @@ func (x *FenceResponse) String() string {
 func (*FenceResponse) ProtoMessage() {}
 
 func (x *FenceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2695,7 @@ func (x *FenceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceResponse.ProtoReflect.Descriptor instead.
 func (*FenceResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{31}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FenceResponse) GetApplied() []*v11.IngestResult {
@@ -2044,12 +2736,13 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\tlast_seen\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\blastSeen\x1a`\n" +
 	"\x0fProvenanceEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x127\n" +
-	"\x05value\x18\x02 \x01(\v2!.millrace.ingestion.v1.ProvenanceR\x05value:\x028\x01\"\xc5\x01\n" +
+	"\x05value\x18\x02 \x01(\v2!.millrace.ingestion.v1.ProvenanceR\x05value:\x028\x01\"\xf6\x01\n" +
 	"\x11GetProfileRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
 	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12;\n" +
 	"\bidentity\x18\x03 \x01(\v2\x1f.millrace.ingestion.v1.IdentityR\bidentity\x12\x12\n" +
-	"\x04mpid\x18\x04 \x01(\tR\x04mpid\"N\n" +
+	"\x04mpid\x18\x04 \x01(\tR\x04mpid\x12/\n" +
+	"\x05as_of\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\"N\n" +
 	"\x12GetProfileResponse\x128\n" +
 	"\aprofile\x18\x01 \x01(\v2\x1e.millrace.ingestion.v1.ProfileR\aprofile\"\xb2\x01\n" +
 	"\x13ListProfilesRequest\x12\x1c\n" +
@@ -2060,7 +2753,7 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\"z\n" +
 	"\x14ListProfilesResponse\x12:\n" +
 	"\bprofiles\x18\x01 \x03(\v2\x1e.millrace.ingestion.v1.ProfileR\bprofiles\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb3\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcd\x02\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2069,7 +2762,11 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x04sync\x18\x04 \x01(\tR\x04sync\x12\x10\n" +
 	"\x03run\x18\x05 \x01(\tR\x03run\x12\x12\n" +
 	"\x04mpid\x18\x06 \x01(\tR\x04mpid\x12\x14\n" +
-	"\x05batch\x18\a \x01(\tR\x05batch\"\x88\x02\n" +
+	"\x05batch\x18\a \x01(\tR\x05batch\x12C\n" +
+	"\alookups\x18\b \x03(\v2).millrace.ingestion.v1.Event.LookupsEntryR\alookups\x1aS\n" +
+	"\fLookupsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01\"\x88\x02\n" +
 	"\x18ListProfileEventsRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
 	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12;\n" +
@@ -2150,10 +2847,78 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x15PreviewRecordsRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12<\n" +
 	"\bsnapshot\x18\x02 \x01(\v2 .millrace.config.v1.SyncSnapshotR\bsnapshot\x12\x18\n" +
-	"\arecords\x18\x03 \x01(\fR\arecords\"c\n" +
+	"\arecords\x18\x03 \x01(\fR\arecords\"\x97\x01\n" +
 	"\x0fPreviewedRecord\x12\x16\n" +
 	"\x06effect\x18\x01 \x01(\tR\x06effect\x128\n" +
-	"\aprofile\x18\x02 \x01(\v2\x1e.millrace.ingestion.v1.ProfileR\aprofile\"Z\n" +
+	"\aprofile\x18\x02 \x01(\v2\x1e.millrace.ingestion.v1.ProfileR\aprofile\x122\n" +
+	"\x05group\x18\x03 \x01(\v2\x1c.millrace.ingestion.v1.GroupR\x05group\"\xe1\x03\n" +
+	"\x05Group\x12\x1d\n" +
+	"\n" +
+	"group_type\x18\x01 \x01(\tR\tgroupType\x12\x19\n" +
+	"\bgroup_id\x18\x02 \x01(\tR\agroupId\x12A\n" +
+	"\venvironment\x18\x03 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x127\n" +
+	"\n" +
+	"attributes\x18\x04 \x01(\v2\x17.google.protobuf.StructR\n" +
+	"attributes\x12L\n" +
+	"\n" +
+	"provenance\x18\x05 \x03(\v2,.millrace.ingestion.v1.Group.ProvenanceEntryR\n" +
+	"provenance\x129\n" +
+	"\n" +
+	"first_seen\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tfirstSeen\x127\n" +
+	"\tlast_seen\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\blastSeen\x1a`\n" +
+	"\x0fProvenanceEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x127\n" +
+	"\x05value\x18\x02 \x01(\v2!.millrace.ingestion.v1.ProvenanceR\x05value:\x028\x01\"\xdd\x01\n" +
+	"\x0fGetGroupRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
+	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12\x1d\n" +
+	"\n" +
+	"group_type\x18\x03 \x01(\tR\tgroupType\x12\x19\n" +
+	"\bgroup_id\x18\x04 \x01(\tR\agroupId\x12/\n" +
+	"\x05as_of\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\"F\n" +
+	"\x10GetGroupResponse\x122\n" +
+	"\x05group\x18\x01 \x01(\v2\x1c.millrace.ingestion.v1.GroupR\x05group\"\xcf\x01\n" +
+	"\x11ListGroupsRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
+	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12\x1d\n" +
+	"\n" +
+	"group_type\x18\x03 \x01(\tR\tgroupType\x12\x1b\n" +
+	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"r\n" +
+	"\x12ListGroupsResponse\x124\n" +
+	"\x06groups\x18\x01 \x03(\v2\x1c.millrace.ingestion.v1.GroupR\x06groups\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf0\x01\n" +
+	"\x17ListGroupMembersRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
+	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12\x1d\n" +
+	"\n" +
+	"group_type\x18\x03 \x01(\tR\tgroupType\x12\x19\n" +
+	"\bgroup_id\x18\x04 \x01(\tR\agroupId\x12\x1b\n" +
+	"\tpage_size\x18\x05 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\"~\n" +
+	"\x18ListGroupMembersResponse\x12:\n" +
+	"\bprofiles\x18\x01 \x03(\v2\x1e.millrace.ingestion.v1.ProfileR\bprofiles\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb7\x01\n" +
+	"\tLookupRow\x12\x1d\n" +
+	"\n" +
+	"data_model\x18\x01 \x01(\tR\tdataModel\x12\x1d\n" +
+	"\n" +
+	"key_values\x18\x02 \x03(\tR\tkeyValues\x12)\n" +
+	"\x03row\x18\x03 \x01(\v2\x17.google.protobuf.StructR\x03row\x12A\n" +
+	"\n" +
+	"provenance\x18\x04 \x01(\v2!.millrace.ingestion.v1.ProvenanceR\n" +
+	"provenance\"\xb4\x01\n" +
+	"\x13GetLookupRowRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
+	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12\x1d\n" +
+	"\n" +
+	"data_model\x18\x03 \x01(\tR\tdataModel\x12\x1d\n" +
+	"\n" +
+	"key_values\x18\x04 \x03(\tR\tkeyValues\"J\n" +
+	"\x14GetLookupRowResponse\x122\n" +
+	"\x03row\x18\x01 \x01(\v2 .millrace.ingestion.v1.LookupRowR\x03row\"Z\n" +
 	"\x16PreviewRecordsResponse\x12@\n" +
 	"\arecords\x18\x01 \x03(\v2&.millrace.ingestion.v1.PreviewedRecordR\arecords\"5\n" +
 	"\x15GetStoreDigestRequest\x12\x1c\n" +
@@ -2170,12 +2935,16 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"N\n" +
 	"\rFenceResponse\x12=\n" +
-	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\x93\n" +
-	"\n" +
+	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\xb1\r\n" +
 	"\x10IngestionService\x12a\n" +
 	"\n" +
 	"GetProfile\x12(.millrace.ingestion.v1.GetProfileRequest\x1a).millrace.ingestion.v1.GetProfileResponse\x12g\n" +
-	"\fListProfiles\x12*.millrace.ingestion.v1.ListProfilesRequest\x1a+.millrace.ingestion.v1.ListProfilesResponse\x12v\n" +
+	"\fListProfiles\x12*.millrace.ingestion.v1.ListProfilesRequest\x1a+.millrace.ingestion.v1.ListProfilesResponse\x12[\n" +
+	"\bGetGroup\x12&.millrace.ingestion.v1.GetGroupRequest\x1a'.millrace.ingestion.v1.GetGroupResponse\x12a\n" +
+	"\n" +
+	"ListGroups\x12(.millrace.ingestion.v1.ListGroupsRequest\x1a).millrace.ingestion.v1.ListGroupsResponse\x12s\n" +
+	"\x10ListGroupMembers\x12..millrace.ingestion.v1.ListGroupMembersRequest\x1a/.millrace.ingestion.v1.ListGroupMembersResponse\x12g\n" +
+	"\fGetLookupRow\x12*.millrace.ingestion.v1.GetLookupRowRequest\x1a+.millrace.ingestion.v1.GetLookupRowResponse\x12v\n" +
 	"\x11ListProfileEvents\x12/.millrace.ingestion.v1.ListProfileEventsRequest\x1a0.millrace.ingestion.v1.ListProfileEventsResponse\x12a\n" +
 	"\n" +
 	"ListEvents\x12(.millrace.ingestion.v1.ListEventsRequest\x1a).millrace.ingestion.v1.ListEventsResponse\x12d\n" +
@@ -2201,7 +2970,7 @@ func file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP() []byte {
 	return file_millrace_ingestion_v1_ingestion_proto_rawDescData
 }
 
-var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*Identity)(nil),                  // 0: millrace.ingestion.v1.Identity
 	(*Provenance)(nil),                // 1: millrace.ingestion.v1.Provenance
@@ -2230,82 +2999,123 @@ var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*ReplayRejectsResponse)(nil),     // 24: millrace.ingestion.v1.ReplayRejectsResponse
 	(*PreviewRecordsRequest)(nil),     // 25: millrace.ingestion.v1.PreviewRecordsRequest
 	(*PreviewedRecord)(nil),           // 26: millrace.ingestion.v1.PreviewedRecord
-	(*PreviewRecordsResponse)(nil),    // 27: millrace.ingestion.v1.PreviewRecordsResponse
-	(*GetStoreDigestRequest)(nil),     // 28: millrace.ingestion.v1.GetStoreDigestRequest
-	(*GetStoreDigestResponse)(nil),    // 29: millrace.ingestion.v1.GetStoreDigestResponse
-	(*FenceRequest)(nil),              // 30: millrace.ingestion.v1.FenceRequest
-	(*FenceResponse)(nil),             // 31: millrace.ingestion.v1.FenceResponse
-	nil,                               // 32: millrace.ingestion.v1.Profile.ProvenanceEntry
-	(*timestamppb.Timestamp)(nil),     // 33: google.protobuf.Timestamp
-	(v1.Environment)(0),               // 34: millrace.config.v1.Environment
-	(*structpb.Struct)(nil),           // 35: google.protobuf.Struct
-	(*v11.AbsentKeys)(nil),            // 36: millrace.scheduler.v1.AbsentKeys
-	(*v11.Run)(nil),                   // 37: millrace.scheduler.v1.Run
-	(*v1.SyncSnapshot)(nil),           // 38: millrace.config.v1.SyncSnapshot
-	(*v11.IngestResult)(nil),          // 39: millrace.scheduler.v1.IngestResult
+	(*Group)(nil),                     // 27: millrace.ingestion.v1.Group
+	(*GetGroupRequest)(nil),           // 28: millrace.ingestion.v1.GetGroupRequest
+	(*GetGroupResponse)(nil),          // 29: millrace.ingestion.v1.GetGroupResponse
+	(*ListGroupsRequest)(nil),         // 30: millrace.ingestion.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),        // 31: millrace.ingestion.v1.ListGroupsResponse
+	(*ListGroupMembersRequest)(nil),   // 32: millrace.ingestion.v1.ListGroupMembersRequest
+	(*ListGroupMembersResponse)(nil),  // 33: millrace.ingestion.v1.ListGroupMembersResponse
+	(*LookupRow)(nil),                 // 34: millrace.ingestion.v1.LookupRow
+	(*GetLookupRowRequest)(nil),       // 35: millrace.ingestion.v1.GetLookupRowRequest
+	(*GetLookupRowResponse)(nil),      // 36: millrace.ingestion.v1.GetLookupRowResponse
+	(*PreviewRecordsResponse)(nil),    // 37: millrace.ingestion.v1.PreviewRecordsResponse
+	(*GetStoreDigestRequest)(nil),     // 38: millrace.ingestion.v1.GetStoreDigestRequest
+	(*GetStoreDigestResponse)(nil),    // 39: millrace.ingestion.v1.GetStoreDigestResponse
+	(*FenceRequest)(nil),              // 40: millrace.ingestion.v1.FenceRequest
+	(*FenceResponse)(nil),             // 41: millrace.ingestion.v1.FenceResponse
+	nil,                               // 42: millrace.ingestion.v1.Profile.ProvenanceEntry
+	nil,                               // 43: millrace.ingestion.v1.Event.LookupsEntry
+	nil,                               // 44: millrace.ingestion.v1.Group.ProvenanceEntry
+	(*timestamppb.Timestamp)(nil),     // 45: google.protobuf.Timestamp
+	(v1.Environment)(0),               // 46: millrace.config.v1.Environment
+	(*structpb.Struct)(nil),           // 47: google.protobuf.Struct
+	(*v11.AbsentKeys)(nil),            // 48: millrace.scheduler.v1.AbsentKeys
+	(*v11.Run)(nil),                   // 49: millrace.scheduler.v1.Run
+	(*v1.SyncSnapshot)(nil),           // 50: millrace.config.v1.SyncSnapshot
+	(*v11.IngestResult)(nil),          // 51: millrace.scheduler.v1.IngestResult
 }
 var file_millrace_ingestion_v1_ingestion_proto_depIdxs = []int32{
-	33, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
-	34, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
+	45, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
+	46, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
 	0,  // 2: millrace.ingestion.v1.Profile.identities:type_name -> millrace.ingestion.v1.Identity
-	35, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
-	32, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
-	33, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
-	33, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
-	34, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
+	47, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
+	42, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
+	45, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
+	45, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
+	46, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 8: millrace.ingestion.v1.GetProfileRequest.identity:type_name -> millrace.ingestion.v1.Identity
-	2,  // 9: millrace.ingestion.v1.GetProfileResponse.profile:type_name -> millrace.ingestion.v1.Profile
-	34, // 10: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
-	2,  // 11: millrace.ingestion.v1.ListProfilesResponse.profiles:type_name -> millrace.ingestion.v1.Profile
-	35, // 12: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
-	34, // 13: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
-	0,  // 14: millrace.ingestion.v1.ListProfileEventsRequest.identity:type_name -> millrace.ingestion.v1.Identity
-	7,  // 15: millrace.ingestion.v1.ListProfileEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	34, // 16: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
-	33, // 17: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
-	33, // 18: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
-	7,  // 19: millrace.ingestion.v1.ListEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	33, // 20: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
-	12, // 21: millrace.ingestion.v1.ListRejectsResponse.rejects:type_name -> millrace.ingestion.v1.Reject
-	15, // 22: millrace.ingestion.v1.ListRejectsResponse.by_reason:type_name -> millrace.ingestion.v1.RejectCount
-	18, // 23: millrace.ingestion.v1.ExportRejectsResponse.rejects:type_name -> millrace.ingestion.v1.ExportedReject
-	12, // 24: millrace.ingestion.v1.ExportedReject.reject:type_name -> millrace.ingestion.v1.Reject
-	36, // 25: millrace.ingestion.v1.ReadAbsentKeysRequest.absent:type_name -> millrace.scheduler.v1.AbsentKeys
-	37, // 26: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
-	38, // 27: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
-	2,  // 28: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
-	26, // 29: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
-	39, // 30: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
-	1,  // 31: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
-	3,  // 32: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
-	5,  // 33: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
-	8,  // 34: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
-	10, // 35: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
-	13, // 36: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
-	16, // 37: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
-	19, // 38: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
-	21, // 39: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:input_type -> millrace.ingestion.v1.ReadAbsentKeysRequest
-	23, // 40: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
-	25, // 41: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
-	28, // 42: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
-	30, // 43: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
-	4,  // 44: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
-	6,  // 45: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
-	9,  // 46: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
-	11, // 47: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
-	14, // 48: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
-	17, // 49: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
-	20, // 50: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
-	22, // 51: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:output_type -> millrace.ingestion.v1.ReadAbsentKeysResponse
-	24, // 52: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
-	27, // 53: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
-	29, // 54: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
-	31, // 55: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
-	44, // [44:56] is the sub-list for method output_type
-	32, // [32:44] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	45, // 9: millrace.ingestion.v1.GetProfileRequest.as_of:type_name -> google.protobuf.Timestamp
+	2,  // 10: millrace.ingestion.v1.GetProfileResponse.profile:type_name -> millrace.ingestion.v1.Profile
+	46, // 11: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
+	2,  // 12: millrace.ingestion.v1.ListProfilesResponse.profiles:type_name -> millrace.ingestion.v1.Profile
+	47, // 13: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
+	43, // 14: millrace.ingestion.v1.Event.lookups:type_name -> millrace.ingestion.v1.Event.LookupsEntry
+	46, // 15: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	0,  // 16: millrace.ingestion.v1.ListProfileEventsRequest.identity:type_name -> millrace.ingestion.v1.Identity
+	7,  // 17: millrace.ingestion.v1.ListProfileEventsResponse.events:type_name -> millrace.ingestion.v1.Event
+	46, // 18: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	45, // 19: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
+	45, // 20: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
+	7,  // 21: millrace.ingestion.v1.ListEventsResponse.events:type_name -> millrace.ingestion.v1.Event
+	45, // 22: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
+	12, // 23: millrace.ingestion.v1.ListRejectsResponse.rejects:type_name -> millrace.ingestion.v1.Reject
+	15, // 24: millrace.ingestion.v1.ListRejectsResponse.by_reason:type_name -> millrace.ingestion.v1.RejectCount
+	18, // 25: millrace.ingestion.v1.ExportRejectsResponse.rejects:type_name -> millrace.ingestion.v1.ExportedReject
+	12, // 26: millrace.ingestion.v1.ExportedReject.reject:type_name -> millrace.ingestion.v1.Reject
+	48, // 27: millrace.ingestion.v1.ReadAbsentKeysRequest.absent:type_name -> millrace.scheduler.v1.AbsentKeys
+	49, // 28: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
+	50, // 29: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
+	2,  // 30: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
+	27, // 31: millrace.ingestion.v1.PreviewedRecord.group:type_name -> millrace.ingestion.v1.Group
+	46, // 32: millrace.ingestion.v1.Group.environment:type_name -> millrace.config.v1.Environment
+	47, // 33: millrace.ingestion.v1.Group.attributes:type_name -> google.protobuf.Struct
+	44, // 34: millrace.ingestion.v1.Group.provenance:type_name -> millrace.ingestion.v1.Group.ProvenanceEntry
+	45, // 35: millrace.ingestion.v1.Group.first_seen:type_name -> google.protobuf.Timestamp
+	45, // 36: millrace.ingestion.v1.Group.last_seen:type_name -> google.protobuf.Timestamp
+	46, // 37: millrace.ingestion.v1.GetGroupRequest.environment:type_name -> millrace.config.v1.Environment
+	45, // 38: millrace.ingestion.v1.GetGroupRequest.as_of:type_name -> google.protobuf.Timestamp
+	27, // 39: millrace.ingestion.v1.GetGroupResponse.group:type_name -> millrace.ingestion.v1.Group
+	46, // 40: millrace.ingestion.v1.ListGroupsRequest.environment:type_name -> millrace.config.v1.Environment
+	27, // 41: millrace.ingestion.v1.ListGroupsResponse.groups:type_name -> millrace.ingestion.v1.Group
+	46, // 42: millrace.ingestion.v1.ListGroupMembersRequest.environment:type_name -> millrace.config.v1.Environment
+	2,  // 43: millrace.ingestion.v1.ListGroupMembersResponse.profiles:type_name -> millrace.ingestion.v1.Profile
+	47, // 44: millrace.ingestion.v1.LookupRow.row:type_name -> google.protobuf.Struct
+	1,  // 45: millrace.ingestion.v1.LookupRow.provenance:type_name -> millrace.ingestion.v1.Provenance
+	46, // 46: millrace.ingestion.v1.GetLookupRowRequest.environment:type_name -> millrace.config.v1.Environment
+	34, // 47: millrace.ingestion.v1.GetLookupRowResponse.row:type_name -> millrace.ingestion.v1.LookupRow
+	26, // 48: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
+	51, // 49: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
+	1,  // 50: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
+	47, // 51: millrace.ingestion.v1.Event.LookupsEntry.value:type_name -> google.protobuf.Struct
+	1,  // 52: millrace.ingestion.v1.Group.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
+	3,  // 53: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
+	5,  // 54: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
+	28, // 55: millrace.ingestion.v1.IngestionService.GetGroup:input_type -> millrace.ingestion.v1.GetGroupRequest
+	30, // 56: millrace.ingestion.v1.IngestionService.ListGroups:input_type -> millrace.ingestion.v1.ListGroupsRequest
+	32, // 57: millrace.ingestion.v1.IngestionService.ListGroupMembers:input_type -> millrace.ingestion.v1.ListGroupMembersRequest
+	35, // 58: millrace.ingestion.v1.IngestionService.GetLookupRow:input_type -> millrace.ingestion.v1.GetLookupRowRequest
+	8,  // 59: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
+	10, // 60: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
+	13, // 61: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
+	16, // 62: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
+	19, // 63: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
+	21, // 64: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:input_type -> millrace.ingestion.v1.ReadAbsentKeysRequest
+	23, // 65: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
+	25, // 66: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
+	38, // 67: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
+	40, // 68: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
+	4,  // 69: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
+	6,  // 70: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
+	29, // 71: millrace.ingestion.v1.IngestionService.GetGroup:output_type -> millrace.ingestion.v1.GetGroupResponse
+	31, // 72: millrace.ingestion.v1.IngestionService.ListGroups:output_type -> millrace.ingestion.v1.ListGroupsResponse
+	33, // 73: millrace.ingestion.v1.IngestionService.ListGroupMembers:output_type -> millrace.ingestion.v1.ListGroupMembersResponse
+	36, // 74: millrace.ingestion.v1.IngestionService.GetLookupRow:output_type -> millrace.ingestion.v1.GetLookupRowResponse
+	9,  // 75: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
+	11, // 76: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
+	14, // 77: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
+	17, // 78: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
+	20, // 79: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
+	22, // 80: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:output_type -> millrace.ingestion.v1.ReadAbsentKeysResponse
+	24, // 81: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
+	37, // 82: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
+	39, // 83: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
+	41, // 84: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
+	69, // [69:85] is the sub-list for method output_type
+	53, // [53:69] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_millrace_ingestion_v1_ingestion_proto_init() }
@@ -2319,7 +3129,7 @@ func file_millrace_ingestion_v1_ingestion_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_ingestion_v1_ingestion_proto_rawDesc), len(file_millrace_ingestion_v1_ingestion_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

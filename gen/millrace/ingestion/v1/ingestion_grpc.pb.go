@@ -21,6 +21,10 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	IngestionService_GetProfile_FullMethodName        = "/millrace.ingestion.v1.IngestionService/GetProfile"
 	IngestionService_ListProfiles_FullMethodName      = "/millrace.ingestion.v1.IngestionService/ListProfiles"
+	IngestionService_GetGroup_FullMethodName          = "/millrace.ingestion.v1.IngestionService/GetGroup"
+	IngestionService_ListGroups_FullMethodName        = "/millrace.ingestion.v1.IngestionService/ListGroups"
+	IngestionService_ListGroupMembers_FullMethodName  = "/millrace.ingestion.v1.IngestionService/ListGroupMembers"
+	IngestionService_GetLookupRow_FullMethodName      = "/millrace.ingestion.v1.IngestionService/GetLookupRow"
 	IngestionService_ListProfileEvents_FullMethodName = "/millrace.ingestion.v1.IngestionService/ListProfileEvents"
 	IngestionService_ListEvents_FullMethodName        = "/millrace.ingestion.v1.IngestionService/ListEvents"
 	IngestionService_ListRejects_FullMethodName       = "/millrace.ingestion.v1.IngestionService/ListRejects"
@@ -42,6 +46,14 @@ type IngestionServiceClient interface {
 	// By an identity (type and value) or by mpid.
 	GetProfile(ctx context.Context, in *GetProfileRequest, opts ...grpc.CallOption) (*GetProfileResponse, error)
 	ListProfiles(ctx context.Context, in *ListProfilesRequest, opts ...grpc.CallOption) (*ListProfilesResponse, error)
+	// A group by its type and id.
+	GetGroup(ctx context.Context, in *GetGroupRequest, opts ...grpc.CallOption) (*GetGroupResponse, error)
+	// Groups of one type.
+	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
+	// Profiles whose attribute of the group type's name holds the group's id, alone or in a list.
+	ListGroupMembers(ctx context.Context, in *ListGroupMembersRequest, opts ...grpc.CallOption) (*ListGroupMembersResponse, error)
+	// A row of a lookup table, of the table that the last run that succeeded brought in.
+	GetLookupRow(ctx context.Context, in *GetLookupRowRequest, opts ...grpc.CallOption) (*GetLookupRowResponse, error)
 	// Events of one profile, newest first.
 	ListProfileEvents(ctx context.Context, in *ListProfileEventsRequest, opts ...grpc.CallOption) (*ListProfileEventsResponse, error)
 	// Events that a sync, or one run of it, brought in.
@@ -89,6 +101,46 @@ func (c *ingestionServiceClient) ListProfiles(ctx context.Context, in *ListProfi
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListProfilesResponse)
 	err := c.cc.Invoke(ctx, IngestionService_ListProfiles_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestionServiceClient) GetGroup(ctx context.Context, in *GetGroupRequest, opts ...grpc.CallOption) (*GetGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetGroupResponse)
+	err := c.cc.Invoke(ctx, IngestionService_GetGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestionServiceClient) ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGroupsResponse)
+	err := c.cc.Invoke(ctx, IngestionService_ListGroups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestionServiceClient) ListGroupMembers(ctx context.Context, in *ListGroupMembersRequest, opts ...grpc.CallOption) (*ListGroupMembersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGroupMembersResponse)
+	err := c.cc.Invoke(ctx, IngestionService_ListGroupMembers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestionServiceClient) GetLookupRow(ctx context.Context, in *GetLookupRowRequest, opts ...grpc.CallOption) (*GetLookupRowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetLookupRowResponse)
+	err := c.cc.Invoke(ctx, IngestionService_GetLookupRow_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -231,6 +283,14 @@ type IngestionServiceServer interface {
 	// By an identity (type and value) or by mpid.
 	GetProfile(context.Context, *GetProfileRequest) (*GetProfileResponse, error)
 	ListProfiles(context.Context, *ListProfilesRequest) (*ListProfilesResponse, error)
+	// A group by its type and id.
+	GetGroup(context.Context, *GetGroupRequest) (*GetGroupResponse, error)
+	// Groups of one type.
+	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
+	// Profiles whose attribute of the group type's name holds the group's id, alone or in a list.
+	ListGroupMembers(context.Context, *ListGroupMembersRequest) (*ListGroupMembersResponse, error)
+	// A row of a lookup table, of the table that the last run that succeeded brought in.
+	GetLookupRow(context.Context, *GetLookupRowRequest) (*GetLookupRowResponse, error)
 	// Events of one profile, newest first.
 	ListProfileEvents(context.Context, *ListProfileEventsRequest) (*ListProfileEventsResponse, error)
 	// Events that a sync, or one run of it, brought in.
@@ -269,6 +329,18 @@ func (UnimplementedIngestionServiceServer) GetProfile(context.Context, *GetProfi
 }
 func (UnimplementedIngestionServiceServer) ListProfiles(context.Context, *ListProfilesRequest) (*ListProfilesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListProfiles not implemented")
+}
+func (UnimplementedIngestionServiceServer) GetGroup(context.Context, *GetGroupRequest) (*GetGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetGroup not implemented")
+}
+func (UnimplementedIngestionServiceServer) ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGroups not implemented")
+}
+func (UnimplementedIngestionServiceServer) ListGroupMembers(context.Context, *ListGroupMembersRequest) (*ListGroupMembersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGroupMembers not implemented")
+}
+func (UnimplementedIngestionServiceServer) GetLookupRow(context.Context, *GetLookupRowRequest) (*GetLookupRowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetLookupRow not implemented")
 }
 func (UnimplementedIngestionServiceServer) ListProfileEvents(context.Context, *ListProfileEventsRequest) (*ListProfileEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListProfileEvents not implemented")
@@ -353,6 +425,78 @@ func _IngestionService_ListProfiles_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(IngestionServiceServer).ListProfiles(ctx, req.(*ListProfilesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestionService_GetGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestionServiceServer).GetGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestionService_GetGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestionServiceServer).GetGroup(ctx, req.(*GetGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestionService_ListGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestionServiceServer).ListGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestionService_ListGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestionServiceServer).ListGroups(ctx, req.(*ListGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestionService_ListGroupMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGroupMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestionServiceServer).ListGroupMembers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestionService_ListGroupMembers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestionServiceServer).ListGroupMembers(ctx, req.(*ListGroupMembersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestionService_GetLookupRow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetLookupRowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestionServiceServer).GetLookupRow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestionService_GetLookupRow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestionServiceServer).GetLookupRow(ctx, req.(*GetLookupRowRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -530,6 +674,22 @@ var IngestionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListProfiles",
 			Handler:    _IngestionService_ListProfiles_Handler,
+		},
+		{
+			MethodName: "GetGroup",
+			Handler:    _IngestionService_GetGroup_Handler,
+		},
+		{
+			MethodName: "ListGroups",
+			Handler:    _IngestionService_ListGroups_Handler,
+		},
+		{
+			MethodName: "ListGroupMembers",
+			Handler:    _IngestionService_ListGroupMembers_Handler,
+		},
+		{
+			MethodName: "GetLookupRow",
+			Handler:    _IngestionService_GetLookupRow_Handler,
 		},
 		{
 			MethodName: "ListProfileEvents",
