@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -170,21 +171,44 @@ func (x *mirrored) edit(r *rand.Rand) wanted {
 func (m mesh) stored(t *testing.T) map[int]map[string]string {
 	t.Helper()
 	out := map[int]map[string]string{}
+	m.eachProfile(t, func(p *ingestionv1.Profile) {
+		require.Len(t, p.GetIdentities(), 1)
+		id := customerOf(t, p)
+		out[id] = map[string]string{}
+		for name, v := range p.GetUserAttributes().GetFields() {
+			out[id][name] = v.GetStringValue()
+		}
+	})
+	return out
+}
+
+// known answers the customers that the platform has.
+func (m mesh) known(t *testing.T) map[int]bool {
+	t.Helper()
+	out := map[int]bool{}
+	m.eachProfile(t, func(p *ingestionv1.Profile) { out[customerOf(t, p)] = true })
+	return out
+}
+
+func customerOf(t *testing.T, p *ingestionv1.Profile) int {
+	t.Helper()
+	require.Equal(t, "customer_id", p.GetIdentities()[0].GetType())
+	id, err := strconv.Atoi(p.GetIdentities()[0].GetValue())
+	require.NoError(t, err)
+	return id
+}
+
+// eachProfile passes every profile on.
+func (m mesh) eachProfile(t *testing.T, each func(*ingestionv1.Profile)) {
+	t.Helper()
 	for token := ""; ; {
 		res, err := m.ingestion.ListProfiles(t.Context(), &ingestionv1.ListProfilesRequest{Workspace: m.workspace, PageSize: 1000, PageToken: token})
 		require.NoError(t, err)
 		for _, p := range res.GetProfiles() {
-			require.Len(t, p.GetIdentities(), 1)
-			var id int
-			_, err := fmt.Sscan(p.GetIdentities()[0].GetValue(), &id)
-			require.NoError(t, err)
-			out[id] = map[string]string{}
-			for name, v := range p.GetUserAttributes().GetFields() {
-				out[id][name] = v.GetStringValue()
-			}
+			each(p)
 		}
 		if token = res.GetNextPageToken(); token == "" {
-			return out
+			return
 		}
 	}
 }

@@ -2,12 +2,14 @@ package extractor
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"millrace.dev/pkg/bus"
+	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/mapping"
 	"millrace.dev/pkg/record"
@@ -27,7 +29,7 @@ func (s *Service) absent(soft, ctx context.Context, l *lease, snap resource.Snap
 	sending, sendCtx := errgroup.WithContext(ctx)
 	sending.SetLimit(s.settings.Window)
 	var err error
-	for keys, failed := range s.peers.absent(sendCtx, l) {
+	for keys, failed := range bounded(s.peers.absent(sendCtx, l), l.absent.GetAtMost()) {
 		if err = failed; err != nil {
 			break
 		}
@@ -53,6 +55,33 @@ func (s *Service) absent(soft, ctx context.Context, l *lease, snap resource.Snap
 		return ending{err: err}
 	}
 	return ending{batches: p.seq.Load(), rows: p.rowsSent.Load(), snapshot: l.plan.Snapshot}
+}
+
+// bounded passes keys on once it is sure that there are no more than most; with most 0, at once.
+func bounded(all iter.Seq2[[]id.Row, error], most int64) iter.Seq2[[]id.Row, error] {
+	if most == 0 {
+		return all
+	}
+	return func(yield func([]id.Row, error) bool) {
+		var held [][]id.Row
+		n := int64(0)
+		for keys, err := range all {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			held = append(held, keys)
+			if n += int64(len(keys)); n > most {
+				yield(nil, fault.New(fault.Precondition, fault.ReasonGuardBreached, "more than %d known rows are gone", most))
+				return
+			}
+		}
+		for _, keys := range held {
+			if !yield(keys, nil) {
+				return
+			}
+		}
+	}
 }
 
 // keys answers a batch of keys.

@@ -196,7 +196,7 @@ func toLease(g grant) (*schedulerv1.PartLease, error) {
 	}
 	out.Dry = r.Facts.Dry || p.Facts.Rehearsal
 	if p.Facts.Absent {
-		out.Absent = &schedulerv1.AbsentKeys{Rows: g.Read.Rows}
+		out.Absent = &schedulerv1.AbsentKeys{Rows: g.Read.Rows, AtMost: p.Facts.AtMost}
 		for _, x := range g.Read.Parts {
 			out.Absent.Parts = append(out.Absent.Parts, &schedulerv1.ReadPart{RunNo: x.RunNo, Part: x.Part, Epoch: x.Epoch})
 		}

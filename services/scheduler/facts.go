@@ -37,6 +37,7 @@ type partFacts struct {
 	Nulls     map[string]int64 `json:"nulls,omitempty"`      // of each column, in a dry pass
 	Absent    bool             `json:"absent,omitempty"`     // it has the rows that a mirror run lacks
 	Rehearsal bool             `json:"rehearsal,omitempty"`  // and the store answers without writing
+	AtMost    int64            `json:"at_most,omitempty"`    // and is rehearsed where they are more
 	ReadEpoch uint32           `json:"read_epoch,omitempty"` // of an adopted part: the epoch that read it
 }
 

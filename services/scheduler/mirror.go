@@ -13,8 +13,8 @@ import (
 )
 
 // A mirror run ends with a part of its own: the rows that the platform knows and the run has not read. It is made when all
-// others are complete and fenced. Where it might delete more than the guard allows it is rehearsed first: the store
-// answers without writing.
+// others are complete and fenced. Where they are more than the guard allows nothing of it is passed on, and it is rehearsed:
+// the store answers without writing.
 
 // readRows is what a mirror run has read.
 type readRows struct {
@@ -76,7 +76,7 @@ func (s *Service) lacks(ctx context.Context, tx *sqldb.Tx, now time.Time, r runR
 			Message: "the parts were read under several snapshots, and a mirror deletes only by one; everything is read again",
 		})
 	case !there:
-		return false, addAbsent(ctx, tx, now, r, !r.Facts.Dry && s.mayBreach(r, t, y))
+		return false, addAbsent(ctx, tx, now, r, partFacts{AtMost: atMost(r, y)})
 	case !p.Facts.Rehearsal:
 		return true, nil
 	}
@@ -97,17 +97,32 @@ func (s *Service) lacks(ctx context.Context, tx *sqldb.Tx, now time.Time, r runR
 	if err := replace(ctx, tx, p); err != nil {
 		return false, err
 	}
-	return false, addAbsent(ctx, tx, now, r, false)
+	return false, addAbsent(ctx, tx, now, r, partFacts{})
 }
 
-// mayBreach says whether a run may lack more rows than its guard lets it delete: those that the platform knows less
-// those that were met, and no fewer than it does lack.
-func (s *Service) mayBreach(r runRow, t totals, y syncRow) bool {
-	if r.approved(fault.ReasonGuardBreached) || r.approved(fault.ReasonEmptyRead) {
-		return false
+// maxUnrehearsed bounds the keys that are gathered before the first of them is passed on.
+const maxUnrehearsed = 1 << 20
+
+// atMost answers how many rows r may delete without a rehearsal; 0: any number.
+func atMost(r runRow, y syncRow) int64 {
+	l := r.Facts.Terms.Guard.Deletes
+	if l == nil || r.Facts.Dry || r.approved(fault.ReasonGuardBreached) || r.approved(fault.ReasonEmptyRead) {
+		return 0
 	}
-	f := guard.Facts{Known: y.Facts.IndexRows, Deleted: y.Facts.IndexRows - (t.Counts.Updated + t.Counts.Unchanged - t.Counts.Collapsed)}
-	return len(guard.Judge(resource.Guard{Deletes: r.Facts.Terms.Guard.Deletes}, f)) > 0
+	most := max(l.MinRows, int64(float64(y.Facts.IndexRows)*l.MaxPercent/100))
+	return min(max(most, 1), maxUnrehearsed)
+}
+
+// rehearse has the rows that r lacks judged before they are deleted: they are more than its guard allows.
+func rehearse(ctx context.Context, tx *sqldb.Tx, now time.Time, p partRow) error {
+	r, err := getRun(ctx, tx, p.Run)
+	if err != nil {
+		return err
+	}
+	if err := replace(ctx, tx, p); err != nil {
+		return err
+	}
+	return addAbsent(ctx, tx, now, r, partFacts{Rehearsal: true})
 }
 
 func replace(ctx context.Context, tx *sqldb.Tx, p partRow) (err error) {
@@ -118,13 +133,14 @@ func replace(ctx context.Context, tx *sqldb.Tx, p partRow) (err error) {
 }
 
 // addAbsent makes the part that has the rows which r lacks.
-func addAbsent(ctx context.Context, tx *sqldb.Tx, now time.Time, r runRow, rehearsal bool) error {
+func addAbsent(ctx context.Context, tx *sqldb.Tx, now time.Time, r runRow, f partFacts) error {
 	var last uint32
 	if err := tx.QueryRow(ctx, "SELECT MAX(part) FROM scheduler_parts WHERE run_id = ?", r.ID.String()).Scan(&last); err != nil {
 		return fmt.Errorf("number the part of absent rows: %w", err)
 	}
+	f.Absent = true
 	return insertPart(ctx, tx, partRow{
 		Run: r.ID, Part: last + 1, State: run.Waiting, Slice: slice{Text: "{}", Label: "rows that are gone"}, Progress: now,
-		Facts: partFacts{Absent: true, Rehearsal: rehearsal},
+		Facts: f,
 	})
 }

@@ -312,6 +312,8 @@ func (s *Service) complete(ctx context.Context, c completed) error {
 			return nothing, err
 		}
 		switch {
+		case p.Facts.Absent && c.Issue.Reason == fault.ReasonGuardBreached.Word():
+			return turn, rehearse(ctx, tx, now, p.partRow)
 		case c.Failure == throttled:
 			return turn, s.wait(ctx, tx, now, &p.partRow, c)
 		case c.Replan:

@@ -797,7 +797,9 @@ type AbsentKeys struct {
 	// The attempts that read the parts of the run.
 	Parts []*ReadPart `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
 	// How many rows they read; where fewer keys are at hand nothing is listed.
-	Rows          int64 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	Rows int64 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Where more keys are absent nothing is passed on, and the part ends with GUARD_BREACHED. 0: no bound.
+	AtMost        int64 `protobuf:"varint,3,opt,name=at_most,json=atMost,proto3" json:"at_most,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -842,6 +844,13 @@ func (x *AbsentKeys) GetParts() []*ReadPart {
 func (x *AbsentKeys) GetRows() int64 {
 	if x != nil {
 		return x.Rows
+	}
+	return 0
+}
+
+func (x *AbsentKeys) GetAtMost() int64 {
+	if x != nil {
+		return x.AtMost
 	}
 	return 0
 }
@@ -1926,11 +1935,12 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x0edrift_approved\x18\x15 \x01(\bR\rdriftApproved\x12\x1b\n" +
 	"\treplay_of\x18\x16 \x01(\tR\breplayOf\x12-\n" +
 	"\x04life\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x04life\x129\n" +
-	"\x06absent\x18\x18 \x01(\v2!.millrace.scheduler.v1.AbsentKeysR\x06absentJ\x04\b\f\x10\rR\bretry_of\"W\n" +
+	"\x06absent\x18\x18 \x01(\v2!.millrace.scheduler.v1.AbsentKeysR\x06absentJ\x04\b\f\x10\rR\bretry_of\"p\n" +
 	"\n" +
 	"AbsentKeys\x125\n" +
 	"\x05parts\x18\x01 \x03(\v2\x1f.millrace.scheduler.v1.ReadPartR\x05parts\x12\x12\n" +
-	"\x04rows\x18\x02 \x01(\x03R\x04rows\"K\n" +
+	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x17\n" +
+	"\aat_most\x18\x03 \x01(\x03R\x06atMost\"K\n" +
 	"\bReadPart\x12\x15\n" +
 	"\x06run_no\x18\x01 \x01(\x03R\x05runNo\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
