@@ -381,7 +381,7 @@ func (d *decider) finish(b record.Batch) Effects {
 	} else {
 		d.eff.Rejects = append(b.Rejects[:len(b.Rejects):len(b.Rejects)], d.eff.Rejects...)
 	}
-	d.eff.NewProfiles = int64(len(d.newOnes))
+	d.eff.NewProfiles, d.eff.Born = int64(len(d.newOnes)), d.newOnes
 	return d.eff
 }
 

@@ -3,6 +3,7 @@ package profile
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -228,3 +229,6 @@ func Undo(s Scope, x Standing, now time.Time) Undoing {
 	}
 	return u
 }
+
+// Has says whether an entry of the log is about p.
+func (m Merge) Has(p id.Profile) bool { return m.Profile == p || slices.Contains(m.Others, p) }

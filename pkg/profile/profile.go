@@ -146,6 +146,8 @@ type Effects struct {
 	Kept        []byte // the kept rows of the rejects, sealed by the caller of Decide; empty: none
 	NewProfiles int64
 	Reshaping
+	// Born are the new profiles.
+	Born []id.Profile
 	// Explained has, where Rules.Explain asks for it, what became of the identities of rows that were resolved.
 	Explained []Explained
 }

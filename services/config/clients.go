@@ -74,6 +74,7 @@ type previewed struct {
 	rows    []*structpb.Struct
 	mapped  []*mapperv1.MappedRow
 	records []*ingestionv1.PreviewedRecord // one per mapped row that is no reject
+	figures *ingestionv1.IdentityFigures
 }
 
 // preview takes the first rows of a sync through mapper and ingestion; nothing is written.
@@ -94,6 +95,6 @@ func (p *peers) preview(ctx context.Context, w id.Workspace, s resource.Snapshot
 	records, err := p.ingestion.PreviewRecords(ctx, &ingestionv1.PreviewRecordsRequest{
 		Workspace: string(w), Snapshot: resourcepb.ToSnapshot(s), Records: mapped.GetRecords(),
 	})
-	out.records = records.GetRecords()
+	out.records, out.figures = records.GetRecords(), records.GetFigures()
 	return out, err //nolint:wrapcheck // classified by the service
 }

@@ -163,12 +163,16 @@ func toPreview(p previewed) (*configv1.PreviewSyncResponse, error) {
 			return nil, fault.New(fault.Internal, fault.ReasonInternal, "ingestion answered fewer records than it was sent")
 		}
 		line.Effect = records[0].GetEffect()
+		var err error
 		if profile := records[0].GetProfile(); profile != nil {
-			st, err := toStruct(profile)
-			if err != nil {
+			if line.Profile, err = toStruct(profile); err != nil {
 				return nil, err
 			}
-			line.Profile = st
+		}
+		if outcome := records[0].GetIdentity(); outcome != nil {
+			if line.Identity, err = toStruct(outcome); err != nil {
+				return nil, err
+			}
 		}
 		if group := records[0].GetGroup(); group != nil {
 			st, err := toStruct(group)
@@ -178,6 +182,12 @@ func toPreview(p previewed) (*configv1.PreviewSyncResponse, error) {
 			line.Group = st
 		}
 		records = records[1:]
+	}
+	if p.figures != nil {
+		var err error
+		if out.Figures, err = toStruct(p.figures); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }

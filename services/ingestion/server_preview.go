@@ -40,6 +40,7 @@ func (s *server) PreviewRecords(ctx context.Context, r *ingestionv1.PreviewRecor
 	if err != nil {
 		return nil, err
 	}
+	rules.Explain = b.Kind != record.Groups && b.Kind != record.Lookup
 	keys := profile.KeysOf(b, o, scope, rules)
 	state, err := s.store.Look(ctx, keys)
 	if err != nil {
@@ -52,7 +53,7 @@ func (s *server) PreviewRecords(ctx context.Context, r *ingestionv1.PreviewRecor
 		return nil, fault.New(fault.Precondition, fault.ReasonInvalidArgument,
 			"batch %s is no preview: a run has used it; preview under a run id of its own", o.Batch)
 	}
-	p := &preview{server: s, kind: b.Kind, scope: scope, keys: keys, state: state, effects: profile.Decide(b, keys, state, rules)}
+	p := &preview{server: s, explained: rules.Explain, kind: b.Kind, scope: scope, keys: keys, state: state, effects: profile.Decide(b, keys, state, rules)}
 	return p.answer(ctx, b)
 }
 
@@ -75,11 +76,12 @@ func asNextRun(o *record.Origin, s resource.Snapshot) error {
 // preview is a PreviewRecords under way.
 type preview struct {
 	*server
-	kind    record.Kind
-	scope   profile.Scope
-	keys    profile.Keys
-	state   profile.State
-	effects profile.Effects
+	kind      record.Kind
+	explained bool // the records are about people
+	scope     profile.Scope
+	keys      profile.Keys
+	state     profile.State
+	effects   profile.Effects
 }
 
 func (p *preview) answer(ctx context.Context, b record.Batch) (*ingestionv1.PreviewRecordsResponse, error) {
@@ -92,11 +94,18 @@ func (p *preview) answer(ctx context.Context, b record.Batch) (*ingestionv1.Prev
 		refused[r.Key] = true
 	}
 	profiles := map[id.Profile]*ingestionv1.Profile{}
+	outcomes := p.outcomes()
 	out := &ingestionv1.PreviewRecordsResponse{}
+	if p.explained {
+		out.Figures = p.figures()
+	}
 	for i := range p.keys.Len() {
 		key := id.Row(p.keys.Rows.Value(i))
 		effect, to := p.judge(i, entries[key], refused[key])
-		x := &ingestionv1.PreviewedRecord{Effect: effect}
+		x := &ingestionv1.PreviewedRecord{Effect: effect, Identity: outcomes[i]}
+		if survivor := p.merged(to); survivor != 0 {
+			to = survivor
+		}
 		if to != 0 && p.kind != record.Lookup {
 			if profiles[to] == nil {
 				var err error
@@ -111,6 +120,16 @@ func (p *preview) answer(ctx context.Context, b record.Batch) (*ingestionv1.Prev
 		out.Records = append(out.Records, x)
 	}
 	return out, nil
+}
+
+// merged answers what a profile would be merged into, 0 where it would not.
+func (p *preview) merged(q id.Profile) (survivor id.Profile) {
+	for _, l := range p.effects.Links {
+		if l.Profile == q {
+			q, survivor = l.Survivor, l.Survivor
+		}
+	}
+	return survivor
 }
 
 // judge answers the effect of the record at i, in the words of counts, and the profile that it goes to. A row without an
@@ -130,21 +149,6 @@ func (p *preview) judge(i int, e profile.Entry, refused bool) (effect string, to
 		}
 	}
 	return effectWord(profile.Protected), to
-}
-
-// would answers what a profile would be with the contributions merged into it.
-func (p *preview) would(ctx context.Context, to id.Profile) (*ingestionv1.Profile, error) {
-	doc, err := p.store.Profile(ctx, p.scope, to)
-	if err != nil {
-		return nil, fmt.Errorf("read profile %s: %w", to, err)
-	}
-	docs := [][]byte{doc}
-	for _, c := range p.effects.Contributions {
-		if c.Profile == to {
-			docs = append(docs, c.Doc)
-		}
-	}
-	return toProfile(p.scope, to, profile.Fold(docs...))
 }
 
 // effectWord answers an effect as counts name it.

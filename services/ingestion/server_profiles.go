@@ -76,6 +76,9 @@ func (s *server) ListProfileEvents(ctx context.Context, r *ingestionv1.ListProfi
 	if out.Events, err = toEvents(events); err != nil {
 		return nil, err
 	}
+	for _, e := range out.Events { // also of what was merged into it
+		e.Mpid = f.Profile.String()
+	}
 	return out, s.enrich(ctx, scope, out.Events)
 }
 

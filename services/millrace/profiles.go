@@ -16,6 +16,9 @@ type profilesCmd struct {
 	Get    profilesGetCmd    `cmd:"" help:"Show a profile: identities, attributes and where they come from."`
 	Events profilesEventsCmd `cmd:"" help:"List a profile's events, newest first."`
 	List   profilesListCmd   `cmd:"" help:"List profiles."`
+
+	Merges  profilesMergesCmd  `cmd:"" help:"List what was merged into a profile, and what was not: by which row, rule and value."`
+	Unmerge profilesUnmergeCmd `cmd:"" help:"Take a merge back. What came after it stays; the same value does not merge the two again."`
 }
 
 // envFlag names a data set of the workspace.

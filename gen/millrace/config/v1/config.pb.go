@@ -3383,7 +3383,9 @@ type PreviewedRow struct {
 	// The profile it would land on, as it would be.
 	Profile *structpb.Struct `protobuf:"bytes,5,opt,name=profile,proto3" json:"profile,omitempty"`
 	// Of groups: the group, as it would be.
-	Group         *structpb.Struct `protobuf:"bytes,6,opt,name=group,proto3" json:"group,omitempty"`
+	Group *structpb.Struct `protobuf:"bytes,6,opt,name=group,proto3" json:"group,omitempty"`
+	// Where its identities lead (millrace.ingestion.v1.IdentityOutcome).
+	Identity      *structpb.Struct `protobuf:"bytes,7,opt,name=identity,proto3" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3460,9 +3462,18 @@ func (x *PreviewedRow) GetGroup() *structpb.Struct {
 	return nil
 }
 
+func (x *PreviewedRow) GetIdentity() *structpb.Struct {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
 type PreviewSyncResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Rows          []*PreviewedRow        `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Rows  []*PreviewedRow        `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	// What the rows would do to profiles (millrace.ingestion.v1.IdentityFigures).
+	Figures       *structpb.Struct `protobuf:"bytes,2,opt,name=figures,proto3" json:"figures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3500,6 +3511,13 @@ func (*PreviewSyncResponse) Descriptor() ([]byte, []int) {
 func (x *PreviewSyncResponse) GetRows() []*PreviewedRow {
 	if x != nil {
 		return x.Rows
+	}
+	return nil
+}
+
+func (x *PreviewSyncResponse) GetFigures() *structpb.Struct {
+	if x != nil {
+		return x.Figures
 	}
 	return nil
 }
@@ -4852,16 +4870,18 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x12PreviewSyncRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
-	"\x05limit\x18\x03 \x01(\x05R\x05limit\"\xfe\x01\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"\xb3\x02\n" +
 	"\fPreviewedRow\x12)\n" +
 	"\x03row\x18\x01 \x01(\v2\x17.google.protobuf.StructR\x03row\x12/\n" +
 	"\x06record\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x06record\x12\x18\n" +
 	"\arejects\x18\x03 \x03(\tR\arejects\x12\x16\n" +
 	"\x06effect\x18\x04 \x01(\tR\x06effect\x121\n" +
 	"\aprofile\x18\x05 \x01(\v2\x17.google.protobuf.StructR\aprofile\x12-\n" +
-	"\x05group\x18\x06 \x01(\v2\x17.google.protobuf.StructR\x05group\"K\n" +
+	"\x05group\x18\x06 \x01(\v2\x17.google.protobuf.StructR\x05group\x123\n" +
+	"\bidentity\x18\a \x01(\v2\x17.google.protobuf.StructR\bidentity\"~\n" +
 	"\x13PreviewSyncResponse\x124\n" +
-	"\x04rows\x18\x01 \x03(\v2 .millrace.config.v1.PreviewedRowR\x04rows\"C\n" +
+	"\x04rows\x18\x01 \x03(\v2 .millrace.config.v1.PreviewedRowR\x04rows\x121\n" +
+	"\afigures\x18\x02 \x01(\v2\x17.google.protobuf.StructR\afigures\"C\n" +
 	"\x13ActivateSyncRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"`\n" +
@@ -5113,148 +5133,150 @@ var file_millrace_config_v1_config_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),    // 97: google.protobuf.Timestamp
 }
 var file_millrace_config_v1_config_proto_depIdxs = []int32{
-	85, // 0: millrace.config.v1.CreateConnectionRequest.connection:type_name -> millrace.config.v1.Connection
-	85, // 1: millrace.config.v1.CreateConnectionResponse.connection:type_name -> millrace.config.v1.Connection
-	85, // 2: millrace.config.v1.GetConnectionResponse.connection:type_name -> millrace.config.v1.Connection
-	85, // 3: millrace.config.v1.ListConnectionsResponse.connections:type_name -> millrace.config.v1.Connection
-	85, // 4: millrace.config.v1.UpdateConnectionRequest.connection:type_name -> millrace.config.v1.Connection
-	86, // 5: millrace.config.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	85, // 6: millrace.config.v1.UpdateConnectionResponse.connection:type_name -> millrace.config.v1.Connection
-	87, // 7: millrace.config.v1.CreateFeedRequest.feed:type_name -> millrace.config.v1.Feed
-	87, // 8: millrace.config.v1.CreateFeedResponse.feed:type_name -> millrace.config.v1.Feed
-	87, // 9: millrace.config.v1.GetFeedResponse.feed:type_name -> millrace.config.v1.Feed
-	87, // 10: millrace.config.v1.ListFeedsResponse.feeds:type_name -> millrace.config.v1.Feed
-	87, // 11: millrace.config.v1.UpdateFeedRequest.feed:type_name -> millrace.config.v1.Feed
-	86, // 12: millrace.config.v1.UpdateFeedRequest.update_mask:type_name -> google.protobuf.FieldMask
-	87, // 13: millrace.config.v1.UpdateFeedResponse.feed:type_name -> millrace.config.v1.Feed
-	88, // 14: millrace.config.v1.CreateDataModelRequest.data_model:type_name -> millrace.config.v1.DataModel
-	88, // 15: millrace.config.v1.CreateDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
-	88, // 16: millrace.config.v1.GetDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
-	88, // 17: millrace.config.v1.ListDataModelsResponse.data_models:type_name -> millrace.config.v1.DataModel
-	88, // 18: millrace.config.v1.UpdateDataModelRequest.data_model:type_name -> millrace.config.v1.DataModel
-	86, // 19: millrace.config.v1.UpdateDataModelRequest.update_mask:type_name -> google.protobuf.FieldMask
-	88, // 20: millrace.config.v1.UpdateDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
-	89, // 21: millrace.config.v1.CreateMappingRequest.mapping:type_name -> millrace.config.v1.Mapping
-	89, // 22: millrace.config.v1.CreateMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
-	89, // 23: millrace.config.v1.GetMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
-	89, // 24: millrace.config.v1.ListMappingsResponse.mappings:type_name -> millrace.config.v1.Mapping
-	89, // 25: millrace.config.v1.UpdateMappingRequest.mapping:type_name -> millrace.config.v1.Mapping
-	86, // 26: millrace.config.v1.UpdateMappingRequest.update_mask:type_name -> google.protobuf.FieldMask
-	89, // 27: millrace.config.v1.UpdateMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
-	90, // 28: millrace.config.v1.CreateSyncRequest.sync:type_name -> millrace.config.v1.Sync
-	90, // 29: millrace.config.v1.CreateSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	90, // 30: millrace.config.v1.GetSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	90, // 31: millrace.config.v1.ListSyncsResponse.syncs:type_name -> millrace.config.v1.Sync
-	90, // 32: millrace.config.v1.UpdateSyncRequest.sync:type_name -> millrace.config.v1.Sync
-	86, // 33: millrace.config.v1.UpdateSyncRequest.update_mask:type_name -> google.protobuf.FieldMask
-	90, // 34: millrace.config.v1.UpdateSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	51, // 35: millrace.config.v1.TestConnectionResponse.steps:type_name -> millrace.config.v1.CheckStep
-	56, // 36: millrace.config.v1.Table.columns:type_name -> millrace.config.v1.Column
-	57, // 37: millrace.config.v1.ListTablesResponse.tables:type_name -> millrace.config.v1.Table
-	56, // 38: millrace.config.v1.PreviewDataModelResponse.columns:type_name -> millrace.config.v1.Column
-	91, // 39: millrace.config.v1.PreviewDataModelResponse.rows:type_name -> google.protobuf.Struct
-	91, // 40: millrace.config.v1.PreviewedRow.row:type_name -> google.protobuf.Struct
-	91, // 41: millrace.config.v1.PreviewedRow.record:type_name -> google.protobuf.Struct
-	91, // 42: millrace.config.v1.PreviewedRow.profile:type_name -> google.protobuf.Struct
-	91, // 43: millrace.config.v1.PreviewedRow.group:type_name -> google.protobuf.Struct
-	63, // 44: millrace.config.v1.PreviewSyncResponse.rows:type_name -> millrace.config.v1.PreviewedRow
-	90, // 45: millrace.config.v1.ActivateSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	90, // 46: millrace.config.v1.PauseSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	90, // 47: millrace.config.v1.ResumeSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	84, // 48: millrace.config.v1.Document.secrets:type_name -> millrace.config.v1.Document.SecretsEntry
-	71, // 49: millrace.config.v1.ApplyRequest.documents:type_name -> millrace.config.v1.Document
-	0,  // 50: millrace.config.v1.PlannedChange.action:type_name -> millrace.config.v1.Action
-	73, // 51: millrace.config.v1.ApplyResponse.changes:type_name -> millrace.config.v1.PlannedChange
-	71, // 52: millrace.config.v1.ExportResponse.documents:type_name -> millrace.config.v1.Document
-	92, // 53: millrace.config.v1.GetSyncSnapshotResponse.snapshot:type_name -> millrace.config.v1.SyncSnapshot
-	93, // 54: millrace.config.v1.ScheduledSync.mode:type_name -> millrace.config.v1.Mode
-	94, // 55: millrace.config.v1.ScheduledSync.schedule:type_name -> millrace.config.v1.Schedule
-	95, // 56: millrace.config.v1.ScheduledSync.state:type_name -> millrace.config.v1.SyncState
-	96, // 57: millrace.config.v1.ScheduledSync.status:type_name -> millrace.config.v1.SyncStatus
-	97, // 58: millrace.config.v1.ScheduledSync.active_since:type_name -> google.protobuf.Timestamp
-	79, // 59: millrace.config.v1.ListSchedulesResponse.syncs:type_name -> millrace.config.v1.ScheduledSync
-	96, // 60: millrace.config.v1.SetSyncStatusRequest.status:type_name -> millrace.config.v1.SyncStatus
-	1,  // 61: millrace.config.v1.ConfigService.CreateConnection:input_type -> millrace.config.v1.CreateConnectionRequest
-	3,  // 62: millrace.config.v1.ConfigService.GetConnection:input_type -> millrace.config.v1.GetConnectionRequest
-	5,  // 63: millrace.config.v1.ConfigService.ListConnections:input_type -> millrace.config.v1.ListConnectionsRequest
-	7,  // 64: millrace.config.v1.ConfigService.UpdateConnection:input_type -> millrace.config.v1.UpdateConnectionRequest
-	9,  // 65: millrace.config.v1.ConfigService.DeleteConnection:input_type -> millrace.config.v1.DeleteConnectionRequest
-	11, // 66: millrace.config.v1.ConfigService.CreateFeed:input_type -> millrace.config.v1.CreateFeedRequest
-	13, // 67: millrace.config.v1.ConfigService.GetFeed:input_type -> millrace.config.v1.GetFeedRequest
-	15, // 68: millrace.config.v1.ConfigService.ListFeeds:input_type -> millrace.config.v1.ListFeedsRequest
-	17, // 69: millrace.config.v1.ConfigService.UpdateFeed:input_type -> millrace.config.v1.UpdateFeedRequest
-	19, // 70: millrace.config.v1.ConfigService.DeleteFeed:input_type -> millrace.config.v1.DeleteFeedRequest
-	21, // 71: millrace.config.v1.ConfigService.CreateDataModel:input_type -> millrace.config.v1.CreateDataModelRequest
-	23, // 72: millrace.config.v1.ConfigService.GetDataModel:input_type -> millrace.config.v1.GetDataModelRequest
-	25, // 73: millrace.config.v1.ConfigService.ListDataModels:input_type -> millrace.config.v1.ListDataModelsRequest
-	27, // 74: millrace.config.v1.ConfigService.UpdateDataModel:input_type -> millrace.config.v1.UpdateDataModelRequest
-	29, // 75: millrace.config.v1.ConfigService.DeleteDataModel:input_type -> millrace.config.v1.DeleteDataModelRequest
-	31, // 76: millrace.config.v1.ConfigService.CreateMapping:input_type -> millrace.config.v1.CreateMappingRequest
-	33, // 77: millrace.config.v1.ConfigService.GetMapping:input_type -> millrace.config.v1.GetMappingRequest
-	35, // 78: millrace.config.v1.ConfigService.ListMappings:input_type -> millrace.config.v1.ListMappingsRequest
-	37, // 79: millrace.config.v1.ConfigService.UpdateMapping:input_type -> millrace.config.v1.UpdateMappingRequest
-	39, // 80: millrace.config.v1.ConfigService.DeleteMapping:input_type -> millrace.config.v1.DeleteMappingRequest
-	41, // 81: millrace.config.v1.ConfigService.CreateSync:input_type -> millrace.config.v1.CreateSyncRequest
-	43, // 82: millrace.config.v1.ConfigService.GetSync:input_type -> millrace.config.v1.GetSyncRequest
-	45, // 83: millrace.config.v1.ConfigService.ListSyncs:input_type -> millrace.config.v1.ListSyncsRequest
-	47, // 84: millrace.config.v1.ConfigService.UpdateSync:input_type -> millrace.config.v1.UpdateSyncRequest
-	49, // 85: millrace.config.v1.ConfigService.DeleteSync:input_type -> millrace.config.v1.DeleteSyncRequest
-	52, // 86: millrace.config.v1.ConfigService.TestConnection:input_type -> millrace.config.v1.TestConnectionRequest
-	54, // 87: millrace.config.v1.ConfigService.PrintSetup:input_type -> millrace.config.v1.PrintSetupRequest
-	58, // 88: millrace.config.v1.ConfigService.ListTables:input_type -> millrace.config.v1.ListTablesRequest
-	60, // 89: millrace.config.v1.ConfigService.PreviewDataModel:input_type -> millrace.config.v1.PreviewDataModelRequest
-	62, // 90: millrace.config.v1.ConfigService.PreviewSync:input_type -> millrace.config.v1.PreviewSyncRequest
-	65, // 91: millrace.config.v1.ConfigService.ActivateSync:input_type -> millrace.config.v1.ActivateSyncRequest
-	67, // 92: millrace.config.v1.ConfigService.PauseSync:input_type -> millrace.config.v1.PauseSyncRequest
-	69, // 93: millrace.config.v1.ConfigService.ResumeSync:input_type -> millrace.config.v1.ResumeSyncRequest
-	72, // 94: millrace.config.v1.ConfigService.Apply:input_type -> millrace.config.v1.ApplyRequest
-	75, // 95: millrace.config.v1.ConfigService.Export:input_type -> millrace.config.v1.ExportRequest
-	77, // 96: millrace.config.v1.ConfigService.GetSyncSnapshot:input_type -> millrace.config.v1.GetSyncSnapshotRequest
-	80, // 97: millrace.config.v1.ConfigService.ListSchedules:input_type -> millrace.config.v1.ListSchedulesRequest
-	82, // 98: millrace.config.v1.ConfigService.SetSyncStatus:input_type -> millrace.config.v1.SetSyncStatusRequest
-	2,  // 99: millrace.config.v1.ConfigService.CreateConnection:output_type -> millrace.config.v1.CreateConnectionResponse
-	4,  // 100: millrace.config.v1.ConfigService.GetConnection:output_type -> millrace.config.v1.GetConnectionResponse
-	6,  // 101: millrace.config.v1.ConfigService.ListConnections:output_type -> millrace.config.v1.ListConnectionsResponse
-	8,  // 102: millrace.config.v1.ConfigService.UpdateConnection:output_type -> millrace.config.v1.UpdateConnectionResponse
-	10, // 103: millrace.config.v1.ConfigService.DeleteConnection:output_type -> millrace.config.v1.DeleteConnectionResponse
-	12, // 104: millrace.config.v1.ConfigService.CreateFeed:output_type -> millrace.config.v1.CreateFeedResponse
-	14, // 105: millrace.config.v1.ConfigService.GetFeed:output_type -> millrace.config.v1.GetFeedResponse
-	16, // 106: millrace.config.v1.ConfigService.ListFeeds:output_type -> millrace.config.v1.ListFeedsResponse
-	18, // 107: millrace.config.v1.ConfigService.UpdateFeed:output_type -> millrace.config.v1.UpdateFeedResponse
-	20, // 108: millrace.config.v1.ConfigService.DeleteFeed:output_type -> millrace.config.v1.DeleteFeedResponse
-	22, // 109: millrace.config.v1.ConfigService.CreateDataModel:output_type -> millrace.config.v1.CreateDataModelResponse
-	24, // 110: millrace.config.v1.ConfigService.GetDataModel:output_type -> millrace.config.v1.GetDataModelResponse
-	26, // 111: millrace.config.v1.ConfigService.ListDataModels:output_type -> millrace.config.v1.ListDataModelsResponse
-	28, // 112: millrace.config.v1.ConfigService.UpdateDataModel:output_type -> millrace.config.v1.UpdateDataModelResponse
-	30, // 113: millrace.config.v1.ConfigService.DeleteDataModel:output_type -> millrace.config.v1.DeleteDataModelResponse
-	32, // 114: millrace.config.v1.ConfigService.CreateMapping:output_type -> millrace.config.v1.CreateMappingResponse
-	34, // 115: millrace.config.v1.ConfigService.GetMapping:output_type -> millrace.config.v1.GetMappingResponse
-	36, // 116: millrace.config.v1.ConfigService.ListMappings:output_type -> millrace.config.v1.ListMappingsResponse
-	38, // 117: millrace.config.v1.ConfigService.UpdateMapping:output_type -> millrace.config.v1.UpdateMappingResponse
-	40, // 118: millrace.config.v1.ConfigService.DeleteMapping:output_type -> millrace.config.v1.DeleteMappingResponse
-	42, // 119: millrace.config.v1.ConfigService.CreateSync:output_type -> millrace.config.v1.CreateSyncResponse
-	44, // 120: millrace.config.v1.ConfigService.GetSync:output_type -> millrace.config.v1.GetSyncResponse
-	46, // 121: millrace.config.v1.ConfigService.ListSyncs:output_type -> millrace.config.v1.ListSyncsResponse
-	48, // 122: millrace.config.v1.ConfigService.UpdateSync:output_type -> millrace.config.v1.UpdateSyncResponse
-	50, // 123: millrace.config.v1.ConfigService.DeleteSync:output_type -> millrace.config.v1.DeleteSyncResponse
-	53, // 124: millrace.config.v1.ConfigService.TestConnection:output_type -> millrace.config.v1.TestConnectionResponse
-	55, // 125: millrace.config.v1.ConfigService.PrintSetup:output_type -> millrace.config.v1.PrintSetupResponse
-	59, // 126: millrace.config.v1.ConfigService.ListTables:output_type -> millrace.config.v1.ListTablesResponse
-	61, // 127: millrace.config.v1.ConfigService.PreviewDataModel:output_type -> millrace.config.v1.PreviewDataModelResponse
-	64, // 128: millrace.config.v1.ConfigService.PreviewSync:output_type -> millrace.config.v1.PreviewSyncResponse
-	66, // 129: millrace.config.v1.ConfigService.ActivateSync:output_type -> millrace.config.v1.ActivateSyncResponse
-	68, // 130: millrace.config.v1.ConfigService.PauseSync:output_type -> millrace.config.v1.PauseSyncResponse
-	70, // 131: millrace.config.v1.ConfigService.ResumeSync:output_type -> millrace.config.v1.ResumeSyncResponse
-	74, // 132: millrace.config.v1.ConfigService.Apply:output_type -> millrace.config.v1.ApplyResponse
-	76, // 133: millrace.config.v1.ConfigService.Export:output_type -> millrace.config.v1.ExportResponse
-	78, // 134: millrace.config.v1.ConfigService.GetSyncSnapshot:output_type -> millrace.config.v1.GetSyncSnapshotResponse
-	81, // 135: millrace.config.v1.ConfigService.ListSchedules:output_type -> millrace.config.v1.ListSchedulesResponse
-	83, // 136: millrace.config.v1.ConfigService.SetSyncStatus:output_type -> millrace.config.v1.SetSyncStatusResponse
-	99, // [99:137] is the sub-list for method output_type
-	61, // [61:99] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	85,  // 0: millrace.config.v1.CreateConnectionRequest.connection:type_name -> millrace.config.v1.Connection
+	85,  // 1: millrace.config.v1.CreateConnectionResponse.connection:type_name -> millrace.config.v1.Connection
+	85,  // 2: millrace.config.v1.GetConnectionResponse.connection:type_name -> millrace.config.v1.Connection
+	85,  // 3: millrace.config.v1.ListConnectionsResponse.connections:type_name -> millrace.config.v1.Connection
+	85,  // 4: millrace.config.v1.UpdateConnectionRequest.connection:type_name -> millrace.config.v1.Connection
+	86,  // 5: millrace.config.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	85,  // 6: millrace.config.v1.UpdateConnectionResponse.connection:type_name -> millrace.config.v1.Connection
+	87,  // 7: millrace.config.v1.CreateFeedRequest.feed:type_name -> millrace.config.v1.Feed
+	87,  // 8: millrace.config.v1.CreateFeedResponse.feed:type_name -> millrace.config.v1.Feed
+	87,  // 9: millrace.config.v1.GetFeedResponse.feed:type_name -> millrace.config.v1.Feed
+	87,  // 10: millrace.config.v1.ListFeedsResponse.feeds:type_name -> millrace.config.v1.Feed
+	87,  // 11: millrace.config.v1.UpdateFeedRequest.feed:type_name -> millrace.config.v1.Feed
+	86,  // 12: millrace.config.v1.UpdateFeedRequest.update_mask:type_name -> google.protobuf.FieldMask
+	87,  // 13: millrace.config.v1.UpdateFeedResponse.feed:type_name -> millrace.config.v1.Feed
+	88,  // 14: millrace.config.v1.CreateDataModelRequest.data_model:type_name -> millrace.config.v1.DataModel
+	88,  // 15: millrace.config.v1.CreateDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
+	88,  // 16: millrace.config.v1.GetDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
+	88,  // 17: millrace.config.v1.ListDataModelsResponse.data_models:type_name -> millrace.config.v1.DataModel
+	88,  // 18: millrace.config.v1.UpdateDataModelRequest.data_model:type_name -> millrace.config.v1.DataModel
+	86,  // 19: millrace.config.v1.UpdateDataModelRequest.update_mask:type_name -> google.protobuf.FieldMask
+	88,  // 20: millrace.config.v1.UpdateDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
+	89,  // 21: millrace.config.v1.CreateMappingRequest.mapping:type_name -> millrace.config.v1.Mapping
+	89,  // 22: millrace.config.v1.CreateMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
+	89,  // 23: millrace.config.v1.GetMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
+	89,  // 24: millrace.config.v1.ListMappingsResponse.mappings:type_name -> millrace.config.v1.Mapping
+	89,  // 25: millrace.config.v1.UpdateMappingRequest.mapping:type_name -> millrace.config.v1.Mapping
+	86,  // 26: millrace.config.v1.UpdateMappingRequest.update_mask:type_name -> google.protobuf.FieldMask
+	89,  // 27: millrace.config.v1.UpdateMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
+	90,  // 28: millrace.config.v1.CreateSyncRequest.sync:type_name -> millrace.config.v1.Sync
+	90,  // 29: millrace.config.v1.CreateSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	90,  // 30: millrace.config.v1.GetSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	90,  // 31: millrace.config.v1.ListSyncsResponse.syncs:type_name -> millrace.config.v1.Sync
+	90,  // 32: millrace.config.v1.UpdateSyncRequest.sync:type_name -> millrace.config.v1.Sync
+	86,  // 33: millrace.config.v1.UpdateSyncRequest.update_mask:type_name -> google.protobuf.FieldMask
+	90,  // 34: millrace.config.v1.UpdateSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	51,  // 35: millrace.config.v1.TestConnectionResponse.steps:type_name -> millrace.config.v1.CheckStep
+	56,  // 36: millrace.config.v1.Table.columns:type_name -> millrace.config.v1.Column
+	57,  // 37: millrace.config.v1.ListTablesResponse.tables:type_name -> millrace.config.v1.Table
+	56,  // 38: millrace.config.v1.PreviewDataModelResponse.columns:type_name -> millrace.config.v1.Column
+	91,  // 39: millrace.config.v1.PreviewDataModelResponse.rows:type_name -> google.protobuf.Struct
+	91,  // 40: millrace.config.v1.PreviewedRow.row:type_name -> google.protobuf.Struct
+	91,  // 41: millrace.config.v1.PreviewedRow.record:type_name -> google.protobuf.Struct
+	91,  // 42: millrace.config.v1.PreviewedRow.profile:type_name -> google.protobuf.Struct
+	91,  // 43: millrace.config.v1.PreviewedRow.group:type_name -> google.protobuf.Struct
+	91,  // 44: millrace.config.v1.PreviewedRow.identity:type_name -> google.protobuf.Struct
+	63,  // 45: millrace.config.v1.PreviewSyncResponse.rows:type_name -> millrace.config.v1.PreviewedRow
+	91,  // 46: millrace.config.v1.PreviewSyncResponse.figures:type_name -> google.protobuf.Struct
+	90,  // 47: millrace.config.v1.ActivateSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	90,  // 48: millrace.config.v1.PauseSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	90,  // 49: millrace.config.v1.ResumeSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	84,  // 50: millrace.config.v1.Document.secrets:type_name -> millrace.config.v1.Document.SecretsEntry
+	71,  // 51: millrace.config.v1.ApplyRequest.documents:type_name -> millrace.config.v1.Document
+	0,   // 52: millrace.config.v1.PlannedChange.action:type_name -> millrace.config.v1.Action
+	73,  // 53: millrace.config.v1.ApplyResponse.changes:type_name -> millrace.config.v1.PlannedChange
+	71,  // 54: millrace.config.v1.ExportResponse.documents:type_name -> millrace.config.v1.Document
+	92,  // 55: millrace.config.v1.GetSyncSnapshotResponse.snapshot:type_name -> millrace.config.v1.SyncSnapshot
+	93,  // 56: millrace.config.v1.ScheduledSync.mode:type_name -> millrace.config.v1.Mode
+	94,  // 57: millrace.config.v1.ScheduledSync.schedule:type_name -> millrace.config.v1.Schedule
+	95,  // 58: millrace.config.v1.ScheduledSync.state:type_name -> millrace.config.v1.SyncState
+	96,  // 59: millrace.config.v1.ScheduledSync.status:type_name -> millrace.config.v1.SyncStatus
+	97,  // 60: millrace.config.v1.ScheduledSync.active_since:type_name -> google.protobuf.Timestamp
+	79,  // 61: millrace.config.v1.ListSchedulesResponse.syncs:type_name -> millrace.config.v1.ScheduledSync
+	96,  // 62: millrace.config.v1.SetSyncStatusRequest.status:type_name -> millrace.config.v1.SyncStatus
+	1,   // 63: millrace.config.v1.ConfigService.CreateConnection:input_type -> millrace.config.v1.CreateConnectionRequest
+	3,   // 64: millrace.config.v1.ConfigService.GetConnection:input_type -> millrace.config.v1.GetConnectionRequest
+	5,   // 65: millrace.config.v1.ConfigService.ListConnections:input_type -> millrace.config.v1.ListConnectionsRequest
+	7,   // 66: millrace.config.v1.ConfigService.UpdateConnection:input_type -> millrace.config.v1.UpdateConnectionRequest
+	9,   // 67: millrace.config.v1.ConfigService.DeleteConnection:input_type -> millrace.config.v1.DeleteConnectionRequest
+	11,  // 68: millrace.config.v1.ConfigService.CreateFeed:input_type -> millrace.config.v1.CreateFeedRequest
+	13,  // 69: millrace.config.v1.ConfigService.GetFeed:input_type -> millrace.config.v1.GetFeedRequest
+	15,  // 70: millrace.config.v1.ConfigService.ListFeeds:input_type -> millrace.config.v1.ListFeedsRequest
+	17,  // 71: millrace.config.v1.ConfigService.UpdateFeed:input_type -> millrace.config.v1.UpdateFeedRequest
+	19,  // 72: millrace.config.v1.ConfigService.DeleteFeed:input_type -> millrace.config.v1.DeleteFeedRequest
+	21,  // 73: millrace.config.v1.ConfigService.CreateDataModel:input_type -> millrace.config.v1.CreateDataModelRequest
+	23,  // 74: millrace.config.v1.ConfigService.GetDataModel:input_type -> millrace.config.v1.GetDataModelRequest
+	25,  // 75: millrace.config.v1.ConfigService.ListDataModels:input_type -> millrace.config.v1.ListDataModelsRequest
+	27,  // 76: millrace.config.v1.ConfigService.UpdateDataModel:input_type -> millrace.config.v1.UpdateDataModelRequest
+	29,  // 77: millrace.config.v1.ConfigService.DeleteDataModel:input_type -> millrace.config.v1.DeleteDataModelRequest
+	31,  // 78: millrace.config.v1.ConfigService.CreateMapping:input_type -> millrace.config.v1.CreateMappingRequest
+	33,  // 79: millrace.config.v1.ConfigService.GetMapping:input_type -> millrace.config.v1.GetMappingRequest
+	35,  // 80: millrace.config.v1.ConfigService.ListMappings:input_type -> millrace.config.v1.ListMappingsRequest
+	37,  // 81: millrace.config.v1.ConfigService.UpdateMapping:input_type -> millrace.config.v1.UpdateMappingRequest
+	39,  // 82: millrace.config.v1.ConfigService.DeleteMapping:input_type -> millrace.config.v1.DeleteMappingRequest
+	41,  // 83: millrace.config.v1.ConfigService.CreateSync:input_type -> millrace.config.v1.CreateSyncRequest
+	43,  // 84: millrace.config.v1.ConfigService.GetSync:input_type -> millrace.config.v1.GetSyncRequest
+	45,  // 85: millrace.config.v1.ConfigService.ListSyncs:input_type -> millrace.config.v1.ListSyncsRequest
+	47,  // 86: millrace.config.v1.ConfigService.UpdateSync:input_type -> millrace.config.v1.UpdateSyncRequest
+	49,  // 87: millrace.config.v1.ConfigService.DeleteSync:input_type -> millrace.config.v1.DeleteSyncRequest
+	52,  // 88: millrace.config.v1.ConfigService.TestConnection:input_type -> millrace.config.v1.TestConnectionRequest
+	54,  // 89: millrace.config.v1.ConfigService.PrintSetup:input_type -> millrace.config.v1.PrintSetupRequest
+	58,  // 90: millrace.config.v1.ConfigService.ListTables:input_type -> millrace.config.v1.ListTablesRequest
+	60,  // 91: millrace.config.v1.ConfigService.PreviewDataModel:input_type -> millrace.config.v1.PreviewDataModelRequest
+	62,  // 92: millrace.config.v1.ConfigService.PreviewSync:input_type -> millrace.config.v1.PreviewSyncRequest
+	65,  // 93: millrace.config.v1.ConfigService.ActivateSync:input_type -> millrace.config.v1.ActivateSyncRequest
+	67,  // 94: millrace.config.v1.ConfigService.PauseSync:input_type -> millrace.config.v1.PauseSyncRequest
+	69,  // 95: millrace.config.v1.ConfigService.ResumeSync:input_type -> millrace.config.v1.ResumeSyncRequest
+	72,  // 96: millrace.config.v1.ConfigService.Apply:input_type -> millrace.config.v1.ApplyRequest
+	75,  // 97: millrace.config.v1.ConfigService.Export:input_type -> millrace.config.v1.ExportRequest
+	77,  // 98: millrace.config.v1.ConfigService.GetSyncSnapshot:input_type -> millrace.config.v1.GetSyncSnapshotRequest
+	80,  // 99: millrace.config.v1.ConfigService.ListSchedules:input_type -> millrace.config.v1.ListSchedulesRequest
+	82,  // 100: millrace.config.v1.ConfigService.SetSyncStatus:input_type -> millrace.config.v1.SetSyncStatusRequest
+	2,   // 101: millrace.config.v1.ConfigService.CreateConnection:output_type -> millrace.config.v1.CreateConnectionResponse
+	4,   // 102: millrace.config.v1.ConfigService.GetConnection:output_type -> millrace.config.v1.GetConnectionResponse
+	6,   // 103: millrace.config.v1.ConfigService.ListConnections:output_type -> millrace.config.v1.ListConnectionsResponse
+	8,   // 104: millrace.config.v1.ConfigService.UpdateConnection:output_type -> millrace.config.v1.UpdateConnectionResponse
+	10,  // 105: millrace.config.v1.ConfigService.DeleteConnection:output_type -> millrace.config.v1.DeleteConnectionResponse
+	12,  // 106: millrace.config.v1.ConfigService.CreateFeed:output_type -> millrace.config.v1.CreateFeedResponse
+	14,  // 107: millrace.config.v1.ConfigService.GetFeed:output_type -> millrace.config.v1.GetFeedResponse
+	16,  // 108: millrace.config.v1.ConfigService.ListFeeds:output_type -> millrace.config.v1.ListFeedsResponse
+	18,  // 109: millrace.config.v1.ConfigService.UpdateFeed:output_type -> millrace.config.v1.UpdateFeedResponse
+	20,  // 110: millrace.config.v1.ConfigService.DeleteFeed:output_type -> millrace.config.v1.DeleteFeedResponse
+	22,  // 111: millrace.config.v1.ConfigService.CreateDataModel:output_type -> millrace.config.v1.CreateDataModelResponse
+	24,  // 112: millrace.config.v1.ConfigService.GetDataModel:output_type -> millrace.config.v1.GetDataModelResponse
+	26,  // 113: millrace.config.v1.ConfigService.ListDataModels:output_type -> millrace.config.v1.ListDataModelsResponse
+	28,  // 114: millrace.config.v1.ConfigService.UpdateDataModel:output_type -> millrace.config.v1.UpdateDataModelResponse
+	30,  // 115: millrace.config.v1.ConfigService.DeleteDataModel:output_type -> millrace.config.v1.DeleteDataModelResponse
+	32,  // 116: millrace.config.v1.ConfigService.CreateMapping:output_type -> millrace.config.v1.CreateMappingResponse
+	34,  // 117: millrace.config.v1.ConfigService.GetMapping:output_type -> millrace.config.v1.GetMappingResponse
+	36,  // 118: millrace.config.v1.ConfigService.ListMappings:output_type -> millrace.config.v1.ListMappingsResponse
+	38,  // 119: millrace.config.v1.ConfigService.UpdateMapping:output_type -> millrace.config.v1.UpdateMappingResponse
+	40,  // 120: millrace.config.v1.ConfigService.DeleteMapping:output_type -> millrace.config.v1.DeleteMappingResponse
+	42,  // 121: millrace.config.v1.ConfigService.CreateSync:output_type -> millrace.config.v1.CreateSyncResponse
+	44,  // 122: millrace.config.v1.ConfigService.GetSync:output_type -> millrace.config.v1.GetSyncResponse
+	46,  // 123: millrace.config.v1.ConfigService.ListSyncs:output_type -> millrace.config.v1.ListSyncsResponse
+	48,  // 124: millrace.config.v1.ConfigService.UpdateSync:output_type -> millrace.config.v1.UpdateSyncResponse
+	50,  // 125: millrace.config.v1.ConfigService.DeleteSync:output_type -> millrace.config.v1.DeleteSyncResponse
+	53,  // 126: millrace.config.v1.ConfigService.TestConnection:output_type -> millrace.config.v1.TestConnectionResponse
+	55,  // 127: millrace.config.v1.ConfigService.PrintSetup:output_type -> millrace.config.v1.PrintSetupResponse
+	59,  // 128: millrace.config.v1.ConfigService.ListTables:output_type -> millrace.config.v1.ListTablesResponse
+	61,  // 129: millrace.config.v1.ConfigService.PreviewDataModel:output_type -> millrace.config.v1.PreviewDataModelResponse
+	64,  // 130: millrace.config.v1.ConfigService.PreviewSync:output_type -> millrace.config.v1.PreviewSyncResponse
+	66,  // 131: millrace.config.v1.ConfigService.ActivateSync:output_type -> millrace.config.v1.ActivateSyncResponse
+	68,  // 132: millrace.config.v1.ConfigService.PauseSync:output_type -> millrace.config.v1.PauseSyncResponse
+	70,  // 133: millrace.config.v1.ConfigService.ResumeSync:output_type -> millrace.config.v1.ResumeSyncResponse
+	74,  // 134: millrace.config.v1.ConfigService.Apply:output_type -> millrace.config.v1.ApplyResponse
+	76,  // 135: millrace.config.v1.ConfigService.Export:output_type -> millrace.config.v1.ExportResponse
+	78,  // 136: millrace.config.v1.ConfigService.GetSyncSnapshot:output_type -> millrace.config.v1.GetSyncSnapshotResponse
+	81,  // 137: millrace.config.v1.ConfigService.ListSchedules:output_type -> millrace.config.v1.ListSchedulesResponse
+	83,  // 138: millrace.config.v1.ConfigService.SetSyncStatus:output_type -> millrace.config.v1.SetSyncStatusResponse
+	101, // [101:139] is the sub-list for method output_type
+	63,  // [63:101] is the sub-list for method input_type
+	63,  // [63:63] is the sub-list for extension type_name
+	63,  // [63:63] is the sub-list for extension extendee
+	0,   // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_config_proto_init() }

@@ -491,6 +491,405 @@ func (x *ListProfilesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Merge is an entry of the log of merges.
+type Merge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// merged, stopped or linked.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The profile that survived; of a stop where the row went, of a link the new profile.
+	Mpid string `protobuf:"bytes,3,opt,name=mpid,proto3" json:"mpid,omitempty"`
+	// The merged or linked profile; of a stop those that were not merged.
+	Others []string `protobuf:"bytes,4,rep,name=others,proto3" json:"others,omitempty"`
+	// The strategy that merged, or the rule that stopped it: limit, merge_cap, mapping_cap or unmerged.
+	Rule string `protobuf:"bytes,5,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Of a stop by a limit: which, such as "customer_id 1 ever".
+	Limit string `protobuf:"bytes,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	// The value that glues them; of a stop the one that was left out of the row.
+	Glue *Identity `protobuf:"bytes,7,opt,name=glue,proto3" json:"glue,omitempty"`
+	// What was bound to the merged profile.
+	Moved []*Identity `protobuf:"bytes,8,rep,name=moved,proto3" json:"moved,omitempty"`
+	// The row that brought it about.
+	Sync       string                 `protobuf:"bytes,9,opt,name=sync,proto3" json:"sync,omitempty"`
+	Run        string                 `protobuf:"bytes,10,opt,name=run,proto3" json:"run,omitempty"`
+	Batch      string                 `protobuf:"bytes,11,opt,name=batch,proto3" json:"batch,omitempty"`
+	KeyValues  []string               `protobuf:"bytes,12,rep,name=key_values,json=keyValues,proto3" json:"key_values,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Absent: it stands.
+	UndoTime      *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=undo_time,json=undoTime,proto3" json:"undo_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Merge) Reset() {
+	*x = Merge{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Merge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Merge) ProtoMessage() {}
+
+func (x *Merge) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Merge.ProtoReflect.Descriptor instead.
+func (*Merge) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Merge) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Merge) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Merge) GetMpid() string {
+	if x != nil {
+		return x.Mpid
+	}
+	return ""
+}
+
+func (x *Merge) GetOthers() []string {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+func (x *Merge) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Merge) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
+func (x *Merge) GetGlue() *Identity {
+	if x != nil {
+		return x.Glue
+	}
+	return nil
+}
+
+func (x *Merge) GetMoved() []*Identity {
+	if x != nil {
+		return x.Moved
+	}
+	return nil
+}
+
+func (x *Merge) GetSync() string {
+	if x != nil {
+		return x.Sync
+	}
+	return ""
+}
+
+func (x *Merge) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *Merge) GetBatch() string {
+	if x != nil {
+		return x.Batch
+	}
+	return ""
+}
+
+func (x *Merge) GetKeyValues() []string {
+	if x != nil {
+		return x.KeyValues
+	}
+	return nil
+}
+
+func (x *Merge) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Merge) GetUndoTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UndoTime
+	}
+	return nil
+}
+
+type ListMergesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Environment   v1.Environment         `protobuf:"varint,2,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	Identity      *Identity              `protobuf:"bytes,3,opt,name=identity,proto3" json:"identity,omitempty"`
+	Mpid          string                 `protobuf:"bytes,4,opt,name=mpid,proto3" json:"mpid,omitempty"`
+	PageSize      int32                  `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string                 `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMergesRequest) Reset() {
+	*x = ListMergesRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMergesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMergesRequest) ProtoMessage() {}
+
+func (x *ListMergesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMergesRequest.ProtoReflect.Descriptor instead.
+func (*ListMergesRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListMergesRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *ListMergesRequest) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *ListMergesRequest) GetIdentity() *Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+func (x *ListMergesRequest) GetMpid() string {
+	if x != nil {
+		return x.Mpid
+	}
+	return ""
+}
+
+func (x *ListMergesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListMergesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListMergesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Merges        []*Merge               `protobuf:"bytes,1,rep,name=merges,proto3" json:"merges,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMergesResponse) Reset() {
+	*x = ListMergesResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMergesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMergesResponse) ProtoMessage() {}
+
+func (x *ListMergesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMergesResponse.ProtoReflect.Descriptor instead.
+func (*ListMergesResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListMergesResponse) GetMerges() []*Merge {
+	if x != nil {
+		return x.Merges
+	}
+	return nil
+}
+
+func (x *ListMergesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type UndoMergeRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Workspace   string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Environment v1.Environment         `protobuf:"varint,2,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	// The id of an entry of kind merged.
+	Merge         string `protobuf:"bytes,3,opt,name=merge,proto3" json:"merge,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoMergeRequest) Reset() {
+	*x = UndoMergeRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoMergeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoMergeRequest) ProtoMessage() {}
+
+func (x *UndoMergeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoMergeRequest.ProtoReflect.Descriptor instead.
+func (*UndoMergeRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UndoMergeRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *UndoMergeRequest) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *UndoMergeRequest) GetMerge() string {
+	if x != nil {
+		return x.Merge
+	}
+	return ""
+}
+
+type UndoMergeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Merge         *Merge                 `protobuf:"bytes,1,opt,name=merge,proto3" json:"merge,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoMergeResponse) Reset() {
+	*x = UndoMergeResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoMergeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoMergeResponse) ProtoMessage() {}
+
+func (x *UndoMergeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoMergeResponse.ProtoReflect.Descriptor instead.
+func (*UndoMergeResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *UndoMergeResponse) GetMerge() *Merge {
+	if x != nil {
+		return x.Merge
+	}
+	return nil
+}
+
 type Event struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -510,7 +909,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[7]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +921,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[7]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +934,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{7}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Event) GetId() string {
@@ -608,7 +1007,7 @@ type ListProfileEventsRequest struct {
 
 func (x *ListProfileEventsRequest) Reset() {
 	*x = ListProfileEventsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[8]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +1019,7 @@ func (x *ListProfileEventsRequest) String() string {
 func (*ListProfileEventsRequest) ProtoMessage() {}
 
 func (x *ListProfileEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[8]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +1032,7 @@ func (x *ListProfileEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProfileEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListProfileEventsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{8}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListProfileEventsRequest) GetWorkspace() string {
@@ -688,7 +1087,7 @@ type ListProfileEventsResponse struct {
 
 func (x *ListProfileEventsResponse) Reset() {
 	*x = ListProfileEventsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[9]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +1099,7 @@ func (x *ListProfileEventsResponse) String() string {
 func (*ListProfileEventsResponse) ProtoMessage() {}
 
 func (x *ListProfileEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[9]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +1112,7 @@ func (x *ListProfileEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProfileEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListProfileEventsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{9}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListProfileEventsResponse) GetEvents() []*Event {
@@ -747,7 +1146,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[10]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +1158,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[10]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +1171,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{10}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListEventsRequest) GetWorkspace() string {
@@ -841,7 +1240,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[11]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +1252,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[11]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +1265,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{11}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -901,7 +1300,7 @@ type Reject struct {
 
 func (x *Reject) Reset() {
 	*x = Reject{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[12]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1312,7 @@ func (x *Reject) String() string {
 func (*Reject) ProtoMessage() {}
 
 func (x *Reject) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[12]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1325,7 @@ func (x *Reject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reject.ProtoReflect.Descriptor instead.
 func (*Reject) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{12}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Reject) GetRun() string {
@@ -997,7 +1396,7 @@ type ListRejectsRequest struct {
 
 func (x *ListRejectsRequest) Reset() {
 	*x = ListRejectsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[13]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1408,7 @@ func (x *ListRejectsRequest) String() string {
 func (*ListRejectsRequest) ProtoMessage() {}
 
 func (x *ListRejectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[13]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1421,7 @@ func (x *ListRejectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRejectsRequest.ProtoReflect.Descriptor instead.
 func (*ListRejectsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{13}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListRejectsRequest) GetWorkspace() string {
@@ -1066,7 +1465,7 @@ type ListRejectsResponse struct {
 
 func (x *ListRejectsResponse) Reset() {
 	*x = ListRejectsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[14]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1477,7 @@ func (x *ListRejectsResponse) String() string {
 func (*ListRejectsResponse) ProtoMessage() {}
 
 func (x *ListRejectsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[14]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1490,7 @@ func (x *ListRejectsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRejectsResponse.ProtoReflect.Descriptor instead.
 func (*ListRejectsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{14}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListRejectsResponse) GetRejects() []*Reject {
@@ -1129,7 +1528,7 @@ type RejectCount struct {
 
 func (x *RejectCount) Reset() {
 	*x = RejectCount{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[15]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1540,7 @@ func (x *RejectCount) String() string {
 func (*RejectCount) ProtoMessage() {}
 
 func (x *RejectCount) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[15]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1553,7 @@ func (x *RejectCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectCount.ProtoReflect.Descriptor instead.
 func (*RejectCount) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{15}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RejectCount) GetStage() string {
@@ -1202,7 +1601,7 @@ type ExportRejectsRequest struct {
 
 func (x *ExportRejectsRequest) Reset() {
 	*x = ExportRejectsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[16]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1613,7 @@ func (x *ExportRejectsRequest) String() string {
 func (*ExportRejectsRequest) ProtoMessage() {}
 
 func (x *ExportRejectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[16]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1626,7 @@ func (x *ExportRejectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRejectsRequest.ProtoReflect.Descriptor instead.
 func (*ExportRejectsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{16}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExportRejectsRequest) GetWorkspace() string {
@@ -1253,7 +1652,7 @@ type ExportRejectsResponse struct {
 
 func (x *ExportRejectsResponse) Reset() {
 	*x = ExportRejectsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[17]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1664,7 @@ func (x *ExportRejectsResponse) String() string {
 func (*ExportRejectsResponse) ProtoMessage() {}
 
 func (x *ExportRejectsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[17]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1677,7 @@ func (x *ExportRejectsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRejectsResponse.ProtoReflect.Descriptor instead.
 func (*ExportRejectsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{17}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExportRejectsResponse) GetRejects() []*ExportedReject {
@@ -1300,7 +1699,7 @@ type ExportedReject struct {
 
 func (x *ExportedReject) Reset() {
 	*x = ExportedReject{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[18]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1711,7 @@ func (x *ExportedReject) String() string {
 func (*ExportedReject) ProtoMessage() {}
 
 func (x *ExportedReject) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[18]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1724,7 @@ func (x *ExportedReject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportedReject.ProtoReflect.Descriptor instead.
 func (*ExportedReject) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{18}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExportedReject) GetReject() *Reject {
@@ -1352,7 +1751,7 @@ type ReadRejectedRowsRequest struct {
 
 func (x *ReadRejectedRowsRequest) Reset() {
 	*x = ReadRejectedRowsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1763,7 @@ func (x *ReadRejectedRowsRequest) String() string {
 func (*ReadRejectedRowsRequest) ProtoMessage() {}
 
 func (x *ReadRejectedRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[19]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1776,7 @@ func (x *ReadRejectedRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRejectedRowsRequest.ProtoReflect.Descriptor instead.
 func (*ReadRejectedRowsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{19}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReadRejectedRowsRequest) GetWorkspace() string {
@@ -1404,7 +1803,7 @@ type ReadRejectedRowsResponse struct {
 
 func (x *ReadRejectedRowsResponse) Reset() {
 	*x = ReadRejectedRowsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1815,7 @@ func (x *ReadRejectedRowsResponse) String() string {
 func (*ReadRejectedRowsResponse) ProtoMessage() {}
 
 func (x *ReadRejectedRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[20]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1828,7 @@ func (x *ReadRejectedRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRejectedRowsResponse.ProtoReflect.Descriptor instead.
 func (*ReadRejectedRowsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{20}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReadRejectedRowsResponse) GetRows() []byte {
@@ -1453,7 +1852,7 @@ type ReadAbsentKeysRequest struct {
 
 func (x *ReadAbsentKeysRequest) Reset() {
 	*x = ReadAbsentKeysRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1864,7 @@ func (x *ReadAbsentKeysRequest) String() string {
 func (*ReadAbsentKeysRequest) ProtoMessage() {}
 
 func (x *ReadAbsentKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[21]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1877,7 @@ func (x *ReadAbsentKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadAbsentKeysRequest.ProtoReflect.Descriptor instead.
 func (*ReadAbsentKeysRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{21}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReadAbsentKeysRequest) GetWorkspace() string {
@@ -1526,7 +1925,7 @@ type ReadAbsentKeysResponse struct {
 
 func (x *ReadAbsentKeysResponse) Reset() {
 	*x = ReadAbsentKeysResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1937,7 @@ func (x *ReadAbsentKeysResponse) String() string {
 func (*ReadAbsentKeysResponse) ProtoMessage() {}
 
 func (x *ReadAbsentKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[22]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1950,7 @@ func (x *ReadAbsentKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadAbsentKeysResponse.ProtoReflect.Descriptor instead.
 func (*ReadAbsentKeysResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{22}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadAbsentKeysResponse) GetKeys() []byte {
@@ -1571,7 +1970,7 @@ type ReplayRejectsRequest struct {
 
 func (x *ReplayRejectsRequest) Reset() {
 	*x = ReplayRejectsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1982,7 @@ func (x *ReplayRejectsRequest) String() string {
 func (*ReplayRejectsRequest) ProtoMessage() {}
 
 func (x *ReplayRejectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[23]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1995,7 @@ func (x *ReplayRejectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRejectsRequest.ProtoReflect.Descriptor instead.
 func (*ReplayRejectsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{23}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReplayRejectsRequest) GetWorkspace() string {
@@ -1622,7 +2021,7 @@ type ReplayRejectsResponse struct {
 
 func (x *ReplayRejectsResponse) Reset() {
 	*x = ReplayRejectsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +2033,7 @@ func (x *ReplayRejectsResponse) String() string {
 func (*ReplayRejectsResponse) ProtoMessage() {}
 
 func (x *ReplayRejectsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[24]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +2046,7 @@ func (x *ReplayRejectsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRejectsResponse.ProtoReflect.Descriptor instead.
 func (*ReplayRejectsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{24}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReplayRejectsResponse) GetRun() *v11.Run {
@@ -1669,7 +2068,7 @@ type PreviewRecordsRequest struct {
 
 func (x *PreviewRecordsRequest) Reset() {
 	*x = PreviewRecordsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +2080,7 @@ func (x *PreviewRecordsRequest) String() string {
 func (*PreviewRecordsRequest) ProtoMessage() {}
 
 func (x *PreviewRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[25]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +2093,7 @@ func (x *PreviewRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsRequest.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{25}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PreviewRecordsRequest) GetWorkspace() string {
@@ -1724,14 +2123,16 @@ type PreviewedRecord struct {
 	// Of users, events and profile history.
 	Profile *Profile `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
 	// Of groups.
-	Group         *Group `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	Group *Group `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	// Absent where the record changes nothing or has no identity.
+	Identity      *IdentityOutcome `protobuf:"bytes,4,opt,name=identity,proto3" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PreviewedRecord) Reset() {
 	*x = PreviewedRecord{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +2144,7 @@ func (x *PreviewedRecord) String() string {
 func (*PreviewedRecord) ProtoMessage() {}
 
 func (x *PreviewedRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[26]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +2157,7 @@ func (x *PreviewedRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewedRecord.ProtoReflect.Descriptor instead.
 func (*PreviewedRecord) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{26}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PreviewedRecord) GetEffect() string {
@@ -1780,6 +2181,218 @@ func (x *PreviewedRecord) GetGroup() *Group {
 	return nil
 }
 
+func (x *PreviewedRecord) GetIdentity() *IdentityOutcome {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+// IdentityOutcome is where a record's identities lead and what becomes of them.
+type IdentityOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// created, attached or merged.
+	Outcome    string          `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Identities []*IdentityFate `protobuf:"bytes,2,rep,name=identities,proto3" json:"identities,omitempty"`
+	// Profiles that are merged into the record's, with the value that glues them.
+	Merges        []*Merge `protobuf:"bytes,3,rep,name=merges,proto3" json:"merges,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentityOutcome) Reset() {
+	*x = IdentityOutcome{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityOutcome) ProtoMessage() {}
+
+func (x *IdentityOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityOutcome.ProtoReflect.Descriptor instead.
+func (*IdentityOutcome) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *IdentityOutcome) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *IdentityOutcome) GetIdentities() []*IdentityFate {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+func (x *IdentityOutcome) GetMerges() []*Merge {
+	if x != nil {
+		return x.Merges
+	}
+	return nil
+}
+
+// IdentityFate is what becomes of one identity of a record.
+type IdentityFate struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Identity *Identity              `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	// kept, bound, taken (from another profile) or left.
+	Fate string `protobuf:"bytes,2,opt,name=fate,proto3" json:"fate,omitempty"`
+	// Why it is taken or left.
+	Rule          string `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentityFate) Reset() {
+	*x = IdentityFate{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityFate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityFate) ProtoMessage() {}
+
+func (x *IdentityFate) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityFate.ProtoReflect.Descriptor instead.
+func (*IdentityFate) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *IdentityFate) GetIdentity() *Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+func (x *IdentityFate) GetFate() string {
+	if x != nil {
+		return x.Fate
+	}
+	return ""
+}
+
+func (x *IdentityFate) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+// IdentityFigures say what records would do to profiles.
+type IdentityFigures struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Creates int64                  `protobuf:"varint,1,opt,name=creates,proto3" json:"creates,omitempty"`
+	Updates int64                  `protobuf:"varint,2,opt,name=updates,proto3" json:"updates,omitempty"`
+	Merges  int64                  `protobuf:"varint,3,opt,name=merges,proto3" json:"merges,omitempty"`
+	// The largest number of profiles that become one, those merged into it before included, and the value that glues most of
+	// these; 0 where nothing is merged.
+	LargestCluster int64     `protobuf:"varint,4,opt,name=largest_cluster,json=largestCluster,proto3" json:"largest_cluster,omitempty"`
+	Glue           *Identity `protobuf:"bytes,5,opt,name=glue,proto3" json:"glue,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *IdentityFigures) Reset() {
+	*x = IdentityFigures{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityFigures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityFigures) ProtoMessage() {}
+
+func (x *IdentityFigures) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityFigures.ProtoReflect.Descriptor instead.
+func (*IdentityFigures) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *IdentityFigures) GetCreates() int64 {
+	if x != nil {
+		return x.Creates
+	}
+	return 0
+}
+
+func (x *IdentityFigures) GetUpdates() int64 {
+	if x != nil {
+		return x.Updates
+	}
+	return 0
+}
+
+func (x *IdentityFigures) GetMerges() int64 {
+	if x != nil {
+		return x.Merges
+	}
+	return 0
+}
+
+func (x *IdentityFigures) GetLargestCluster() int64 {
+	if x != nil {
+		return x.LargestCluster
+	}
+	return 0
+}
+
+func (x *IdentityFigures) GetGlue() *Identity {
+	if x != nil {
+		return x.Glue
+	}
+	return nil
+}
+
 // Group is what many profiles belong to, such as a company.
 type Group struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -1797,7 +2410,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +2422,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[27]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +2435,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{27}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Group) GetGroupType() string {
@@ -1888,7 +2501,7 @@ type GetGroupRequest struct {
 
 func (x *GetGroupRequest) Reset() {
 	*x = GetGroupRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1900,7 +2513,7 @@ func (x *GetGroupRequest) String() string {
 func (*GetGroupRequest) ProtoMessage() {}
 
 func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[28]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1913,7 +2526,7 @@ func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupRequest.ProtoReflect.Descriptor instead.
 func (*GetGroupRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{28}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetGroupRequest) GetWorkspace() string {
@@ -1960,7 +2573,7 @@ type GetGroupResponse struct {
 
 func (x *GetGroupResponse) Reset() {
 	*x = GetGroupResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2585,7 @@ func (x *GetGroupResponse) String() string {
 func (*GetGroupResponse) ProtoMessage() {}
 
 func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[29]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2598,7 @@ func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupResponse.ProtoReflect.Descriptor instead.
 func (*GetGroupResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{29}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetGroupResponse) GetGroup() *Group {
@@ -2008,7 +2621,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2633,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2646,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{30}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListGroupsRequest) GetWorkspace() string {
@@ -2081,7 +2694,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2706,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2719,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{31}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*Group {
@@ -2137,7 +2750,7 @@ type ListGroupMembersRequest struct {
 
 func (x *ListGroupMembersRequest) Reset() {
 	*x = ListGroupMembersRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[32]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2762,7 @@ func (x *ListGroupMembersRequest) String() string {
 func (*ListGroupMembersRequest) ProtoMessage() {}
 
 func (x *ListGroupMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[32]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2775,7 @@ func (x *ListGroupMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupMembersRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{32}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListGroupMembersRequest) GetWorkspace() string {
@@ -2217,7 +2830,7 @@ type ListGroupMembersResponse struct {
 
 func (x *ListGroupMembersResponse) Reset() {
 	*x = ListGroupMembersResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[33]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2842,7 @@ func (x *ListGroupMembersResponse) String() string {
 func (*ListGroupMembersResponse) ProtoMessage() {}
 
 func (x *ListGroupMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[33]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2855,7 @@ func (x *ListGroupMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupMembersResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{33}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListGroupMembersResponse) GetProfiles() []*Profile {
@@ -2274,7 +2887,7 @@ type LookupRow struct {
 
 func (x *LookupRow) Reset() {
 	*x = LookupRow{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[34]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2899,7 @@ func (x *LookupRow) String() string {
 func (*LookupRow) ProtoMessage() {}
 
 func (x *LookupRow) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[34]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2912,7 @@ func (x *LookupRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupRow.ProtoReflect.Descriptor instead.
 func (*LookupRow) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{34}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *LookupRow) GetDataModel() string {
@@ -2343,7 +2956,7 @@ type GetLookupRowRequest struct {
 
 func (x *GetLookupRowRequest) Reset() {
 	*x = GetLookupRowRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[35]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2968,7 @@ func (x *GetLookupRowRequest) String() string {
 func (*GetLookupRowRequest) ProtoMessage() {}
 
 func (x *GetLookupRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[35]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2981,7 @@ func (x *GetLookupRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLookupRowRequest.ProtoReflect.Descriptor instead.
 func (*GetLookupRowRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{35}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetLookupRowRequest) GetWorkspace() string {
@@ -2408,7 +3021,7 @@ type GetLookupRowResponse struct {
 
 func (x *GetLookupRowResponse) Reset() {
 	*x = GetLookupRowResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[36]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2420,7 +3033,7 @@ func (x *GetLookupRowResponse) String() string {
 func (*GetLookupRowResponse) ProtoMessage() {}
 
 func (x *GetLookupRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[36]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2433,7 +3046,7 @@ func (x *GetLookupRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLookupRowResponse.ProtoReflect.Descriptor instead.
 func (*GetLookupRowResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{36}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetLookupRowResponse) GetRow() *LookupRow {
@@ -2446,13 +3059,14 @@ func (x *GetLookupRowResponse) GetRow() *LookupRow {
 type PreviewRecordsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Records       []*PreviewedRecord     `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	Figures       *IdentityFigures       `protobuf:"bytes,2,opt,name=figures,proto3" json:"figures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PreviewRecordsResponse) Reset() {
 	*x = PreviewRecordsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[37]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +3078,7 @@ func (x *PreviewRecordsResponse) String() string {
 func (*PreviewRecordsResponse) ProtoMessage() {}
 
 func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[37]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,12 +3091,19 @@ func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsResponse.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{37}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PreviewRecordsResponse) GetRecords() []*PreviewedRecord {
 	if x != nil {
 		return x.Records
+	}
+	return nil
+}
+
+func (x *PreviewRecordsResponse) GetFigures() *IdentityFigures {
+	if x != nil {
+		return x.Figures
 	}
 	return nil
 }
@@ -2497,7 +3118,7 @@ type GetStoreDigestRequest struct {
 
 func (x *GetStoreDigestRequest) Reset() {
 	*x = GetStoreDigestRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[38]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +3130,7 @@ func (x *GetStoreDigestRequest) String() string {
 func (*GetStoreDigestRequest) ProtoMessage() {}
 
 func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[38]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +3143,7 @@ func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestRequest.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{38}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetStoreDigestRequest) GetWorkspace() string {
@@ -2544,7 +3165,7 @@ type GetStoreDigestResponse struct {
 
 func (x *GetStoreDigestResponse) Reset() {
 	*x = GetStoreDigestResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[39]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2556,7 +3177,7 @@ func (x *GetStoreDigestResponse) String() string {
 func (*GetStoreDigestResponse) ProtoMessage() {}
 
 func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[39]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2569,7 +3190,7 @@ func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestResponse.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{39}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetStoreDigestResponse) GetDigest() string {
@@ -2611,7 +3232,7 @@ type FenceRequest struct {
 
 func (x *FenceRequest) Reset() {
 	*x = FenceRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[40]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +3244,7 @@ func (x *FenceRequest) String() string {
 func (*FenceRequest) ProtoMessage() {}
 
 func (x *FenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[40]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +3257,7 @@ func (x *FenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceRequest.ProtoReflect.Descriptor instead.
 func (*FenceRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{40}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *FenceRequest) GetRun() string {
@@ -2670,7 +3291,7 @@ type FenceResponse struct {
 
 func (x *FenceResponse) Reset() {
 	*x = FenceResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[41]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2682,7 +3303,7 @@ func (x *FenceResponse) String() string {
 func (*FenceResponse) ProtoMessage() {}
 
 func (x *FenceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[41]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2695,7 +3316,7 @@ func (x *FenceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceResponse.ProtoReflect.Descriptor instead.
 func (*FenceResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{41}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *FenceResponse) GetApplied() []*v11.IngestResult {
@@ -2753,7 +3374,42 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\"z\n" +
 	"\x14ListProfilesResponse\x12:\n" +
 	"\bprofiles\x18\x01 \x03(\v2\x1e.millrace.ingestion.v1.ProfileR\bprofiles\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcd\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbe\x03\n" +
+	"\x05Merge\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04mpid\x18\x03 \x01(\tR\x04mpid\x12\x16\n" +
+	"\x06others\x18\x04 \x03(\tR\x06others\x12\x12\n" +
+	"\x04rule\x18\x05 \x01(\tR\x04rule\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\tR\x05limit\x123\n" +
+	"\x04glue\x18\a \x01(\v2\x1f.millrace.ingestion.v1.IdentityR\x04glue\x125\n" +
+	"\x05moved\x18\b \x03(\v2\x1f.millrace.ingestion.v1.IdentityR\x05moved\x12\x12\n" +
+	"\x04sync\x18\t \x01(\tR\x04sync\x12\x10\n" +
+	"\x03run\x18\n" +
+	" \x01(\tR\x03run\x12\x14\n" +
+	"\x05batch\x18\v \x01(\tR\x05batch\x12\x1d\n" +
+	"\n" +
+	"key_values\x18\f \x03(\tR\tkeyValues\x12;\n" +
+	"\vcreate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x127\n" +
+	"\tundo_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\bundoTime\"\x81\x02\n" +
+	"\x11ListMergesRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
+	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12;\n" +
+	"\bidentity\x18\x03 \x01(\v2\x1f.millrace.ingestion.v1.IdentityR\bidentity\x12\x12\n" +
+	"\x04mpid\x18\x04 \x01(\tR\x04mpid\x12\x1b\n" +
+	"\tpage_size\x18\x05 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\"r\n" +
+	"\x12ListMergesResponse\x124\n" +
+	"\x06merges\x18\x01 \x03(\v2\x1c.millrace.ingestion.v1.MergeR\x06merges\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x89\x01\n" +
+	"\x10UndoMergeRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
+	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12\x14\n" +
+	"\x05merge\x18\x03 \x01(\tR\x05merge\"G\n" +
+	"\x11UndoMergeResponse\x122\n" +
+	"\x05merge\x18\x01 \x01(\v2\x1c.millrace.ingestion.v1.MergeR\x05merge\"\xcd\x02\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2847,11 +3503,28 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x15PreviewRecordsRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12<\n" +
 	"\bsnapshot\x18\x02 \x01(\v2 .millrace.config.v1.SyncSnapshotR\bsnapshot\x12\x18\n" +
-	"\arecords\x18\x03 \x01(\fR\arecords\"\x97\x01\n" +
+	"\arecords\x18\x03 \x01(\fR\arecords\"\xdb\x01\n" +
 	"\x0fPreviewedRecord\x12\x16\n" +
 	"\x06effect\x18\x01 \x01(\tR\x06effect\x128\n" +
 	"\aprofile\x18\x02 \x01(\v2\x1e.millrace.ingestion.v1.ProfileR\aprofile\x122\n" +
-	"\x05group\x18\x03 \x01(\v2\x1c.millrace.ingestion.v1.GroupR\x05group\"\xe1\x03\n" +
+	"\x05group\x18\x03 \x01(\v2\x1c.millrace.ingestion.v1.GroupR\x05group\x12B\n" +
+	"\bidentity\x18\x04 \x01(\v2&.millrace.ingestion.v1.IdentityOutcomeR\bidentity\"\xa6\x01\n" +
+	"\x0fIdentityOutcome\x12\x18\n" +
+	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12C\n" +
+	"\n" +
+	"identities\x18\x02 \x03(\v2#.millrace.ingestion.v1.IdentityFateR\n" +
+	"identities\x124\n" +
+	"\x06merges\x18\x03 \x03(\v2\x1c.millrace.ingestion.v1.MergeR\x06merges\"s\n" +
+	"\fIdentityFate\x12;\n" +
+	"\bidentity\x18\x01 \x01(\v2\x1f.millrace.ingestion.v1.IdentityR\bidentity\x12\x12\n" +
+	"\x04fate\x18\x02 \x01(\tR\x04fate\x12\x12\n" +
+	"\x04rule\x18\x03 \x01(\tR\x04rule\"\xbb\x01\n" +
+	"\x0fIdentityFigures\x12\x18\n" +
+	"\acreates\x18\x01 \x01(\x03R\acreates\x12\x18\n" +
+	"\aupdates\x18\x02 \x01(\x03R\aupdates\x12\x16\n" +
+	"\x06merges\x18\x03 \x01(\x03R\x06merges\x12'\n" +
+	"\x0flargest_cluster\x18\x04 \x01(\x03R\x0elargestCluster\x123\n" +
+	"\x04glue\x18\x05 \x01(\v2\x1f.millrace.ingestion.v1.IdentityR\x04glue\"\xe1\x03\n" +
 	"\x05Group\x12\x1d\n" +
 	"\n" +
 	"group_type\x18\x01 \x01(\tR\tgroupType\x12\x19\n" +
@@ -2918,9 +3591,10 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\n" +
 	"key_values\x18\x04 \x03(\tR\tkeyValues\"J\n" +
 	"\x14GetLookupRowResponse\x122\n" +
-	"\x03row\x18\x01 \x01(\v2 .millrace.ingestion.v1.LookupRowR\x03row\"Z\n" +
+	"\x03row\x18\x01 \x01(\v2 .millrace.ingestion.v1.LookupRowR\x03row\"\x9c\x01\n" +
 	"\x16PreviewRecordsResponse\x12@\n" +
-	"\arecords\x18\x01 \x03(\v2&.millrace.ingestion.v1.PreviewedRecordR\arecords\"5\n" +
+	"\arecords\x18\x01 \x03(\v2&.millrace.ingestion.v1.PreviewedRecordR\arecords\x12@\n" +
+	"\afigures\x18\x02 \x01(\v2&.millrace.ingestion.v1.IdentityFiguresR\afigures\"5\n" +
 	"\x15GetStoreDigestRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\"\x84\x01\n" +
 	"\x16GetStoreDigestResponse\x12\x16\n" +
@@ -2935,7 +3609,7 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"N\n" +
 	"\rFenceResponse\x12=\n" +
-	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\xb1\r\n" +
+	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\xf4\x0e\n" +
 	"\x10IngestionService\x12a\n" +
 	"\n" +
 	"GetProfile\x12(.millrace.ingestion.v1.GetProfileRequest\x1a).millrace.ingestion.v1.GetProfileResponse\x12g\n" +
@@ -2947,7 +3621,10 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\fGetLookupRow\x12*.millrace.ingestion.v1.GetLookupRowRequest\x1a+.millrace.ingestion.v1.GetLookupRowResponse\x12v\n" +
 	"\x11ListProfileEvents\x12/.millrace.ingestion.v1.ListProfileEventsRequest\x1a0.millrace.ingestion.v1.ListProfileEventsResponse\x12a\n" +
 	"\n" +
-	"ListEvents\x12(.millrace.ingestion.v1.ListEventsRequest\x1a).millrace.ingestion.v1.ListEventsResponse\x12d\n" +
+	"ListEvents\x12(.millrace.ingestion.v1.ListEventsRequest\x1a).millrace.ingestion.v1.ListEventsResponse\x12a\n" +
+	"\n" +
+	"ListMerges\x12(.millrace.ingestion.v1.ListMergesRequest\x1a).millrace.ingestion.v1.ListMergesResponse\x12^\n" +
+	"\tUndoMerge\x12'.millrace.ingestion.v1.UndoMergeRequest\x1a(.millrace.ingestion.v1.UndoMergeResponse\x12d\n" +
 	"\vListRejects\x12).millrace.ingestion.v1.ListRejectsRequest\x1a*.millrace.ingestion.v1.ListRejectsResponse\x12l\n" +
 	"\rExportRejects\x12+.millrace.ingestion.v1.ExportRejectsRequest\x1a,.millrace.ingestion.v1.ExportRejectsResponse0\x01\x12u\n" +
 	"\x10ReadRejectedRows\x12..millrace.ingestion.v1.ReadRejectedRowsRequest\x1a/.millrace.ingestion.v1.ReadRejectedRowsResponse0\x01\x12o\n" +
@@ -2970,7 +3647,7 @@ func file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP() []byte {
 	return file_millrace_ingestion_v1_ingestion_proto_rawDescData
 }
 
-var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*Identity)(nil),                  // 0: millrace.ingestion.v1.Identity
 	(*Provenance)(nil),                // 1: millrace.ingestion.v1.Provenance
@@ -2979,143 +3656,170 @@ var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*GetProfileResponse)(nil),        // 4: millrace.ingestion.v1.GetProfileResponse
 	(*ListProfilesRequest)(nil),       // 5: millrace.ingestion.v1.ListProfilesRequest
 	(*ListProfilesResponse)(nil),      // 6: millrace.ingestion.v1.ListProfilesResponse
-	(*Event)(nil),                     // 7: millrace.ingestion.v1.Event
-	(*ListProfileEventsRequest)(nil),  // 8: millrace.ingestion.v1.ListProfileEventsRequest
-	(*ListProfileEventsResponse)(nil), // 9: millrace.ingestion.v1.ListProfileEventsResponse
-	(*ListEventsRequest)(nil),         // 10: millrace.ingestion.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),        // 11: millrace.ingestion.v1.ListEventsResponse
-	(*Reject)(nil),                    // 12: millrace.ingestion.v1.Reject
-	(*ListRejectsRequest)(nil),        // 13: millrace.ingestion.v1.ListRejectsRequest
-	(*ListRejectsResponse)(nil),       // 14: millrace.ingestion.v1.ListRejectsResponse
-	(*RejectCount)(nil),               // 15: millrace.ingestion.v1.RejectCount
-	(*ExportRejectsRequest)(nil),      // 16: millrace.ingestion.v1.ExportRejectsRequest
-	(*ExportRejectsResponse)(nil),     // 17: millrace.ingestion.v1.ExportRejectsResponse
-	(*ExportedReject)(nil),            // 18: millrace.ingestion.v1.ExportedReject
-	(*ReadRejectedRowsRequest)(nil),   // 19: millrace.ingestion.v1.ReadRejectedRowsRequest
-	(*ReadRejectedRowsResponse)(nil),  // 20: millrace.ingestion.v1.ReadRejectedRowsResponse
-	(*ReadAbsentKeysRequest)(nil),     // 21: millrace.ingestion.v1.ReadAbsentKeysRequest
-	(*ReadAbsentKeysResponse)(nil),    // 22: millrace.ingestion.v1.ReadAbsentKeysResponse
-	(*ReplayRejectsRequest)(nil),      // 23: millrace.ingestion.v1.ReplayRejectsRequest
-	(*ReplayRejectsResponse)(nil),     // 24: millrace.ingestion.v1.ReplayRejectsResponse
-	(*PreviewRecordsRequest)(nil),     // 25: millrace.ingestion.v1.PreviewRecordsRequest
-	(*PreviewedRecord)(nil),           // 26: millrace.ingestion.v1.PreviewedRecord
-	(*Group)(nil),                     // 27: millrace.ingestion.v1.Group
-	(*GetGroupRequest)(nil),           // 28: millrace.ingestion.v1.GetGroupRequest
-	(*GetGroupResponse)(nil),          // 29: millrace.ingestion.v1.GetGroupResponse
-	(*ListGroupsRequest)(nil),         // 30: millrace.ingestion.v1.ListGroupsRequest
-	(*ListGroupsResponse)(nil),        // 31: millrace.ingestion.v1.ListGroupsResponse
-	(*ListGroupMembersRequest)(nil),   // 32: millrace.ingestion.v1.ListGroupMembersRequest
-	(*ListGroupMembersResponse)(nil),  // 33: millrace.ingestion.v1.ListGroupMembersResponse
-	(*LookupRow)(nil),                 // 34: millrace.ingestion.v1.LookupRow
-	(*GetLookupRowRequest)(nil),       // 35: millrace.ingestion.v1.GetLookupRowRequest
-	(*GetLookupRowResponse)(nil),      // 36: millrace.ingestion.v1.GetLookupRowResponse
-	(*PreviewRecordsResponse)(nil),    // 37: millrace.ingestion.v1.PreviewRecordsResponse
-	(*GetStoreDigestRequest)(nil),     // 38: millrace.ingestion.v1.GetStoreDigestRequest
-	(*GetStoreDigestResponse)(nil),    // 39: millrace.ingestion.v1.GetStoreDigestResponse
-	(*FenceRequest)(nil),              // 40: millrace.ingestion.v1.FenceRequest
-	(*FenceResponse)(nil),             // 41: millrace.ingestion.v1.FenceResponse
-	nil,                               // 42: millrace.ingestion.v1.Profile.ProvenanceEntry
-	nil,                               // 43: millrace.ingestion.v1.Event.LookupsEntry
-	nil,                               // 44: millrace.ingestion.v1.Group.ProvenanceEntry
-	(*timestamppb.Timestamp)(nil),     // 45: google.protobuf.Timestamp
-	(v1.Environment)(0),               // 46: millrace.config.v1.Environment
-	(*structpb.Struct)(nil),           // 47: google.protobuf.Struct
-	(*v11.AbsentKeys)(nil),            // 48: millrace.scheduler.v1.AbsentKeys
-	(*v11.Run)(nil),                   // 49: millrace.scheduler.v1.Run
-	(*v1.SyncSnapshot)(nil),           // 50: millrace.config.v1.SyncSnapshot
-	(*v11.IngestResult)(nil),          // 51: millrace.scheduler.v1.IngestResult
+	(*Merge)(nil),                     // 7: millrace.ingestion.v1.Merge
+	(*ListMergesRequest)(nil),         // 8: millrace.ingestion.v1.ListMergesRequest
+	(*ListMergesResponse)(nil),        // 9: millrace.ingestion.v1.ListMergesResponse
+	(*UndoMergeRequest)(nil),          // 10: millrace.ingestion.v1.UndoMergeRequest
+	(*UndoMergeResponse)(nil),         // 11: millrace.ingestion.v1.UndoMergeResponse
+	(*Event)(nil),                     // 12: millrace.ingestion.v1.Event
+	(*ListProfileEventsRequest)(nil),  // 13: millrace.ingestion.v1.ListProfileEventsRequest
+	(*ListProfileEventsResponse)(nil), // 14: millrace.ingestion.v1.ListProfileEventsResponse
+	(*ListEventsRequest)(nil),         // 15: millrace.ingestion.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),        // 16: millrace.ingestion.v1.ListEventsResponse
+	(*Reject)(nil),                    // 17: millrace.ingestion.v1.Reject
+	(*ListRejectsRequest)(nil),        // 18: millrace.ingestion.v1.ListRejectsRequest
+	(*ListRejectsResponse)(nil),       // 19: millrace.ingestion.v1.ListRejectsResponse
+	(*RejectCount)(nil),               // 20: millrace.ingestion.v1.RejectCount
+	(*ExportRejectsRequest)(nil),      // 21: millrace.ingestion.v1.ExportRejectsRequest
+	(*ExportRejectsResponse)(nil),     // 22: millrace.ingestion.v1.ExportRejectsResponse
+	(*ExportedReject)(nil),            // 23: millrace.ingestion.v1.ExportedReject
+	(*ReadRejectedRowsRequest)(nil),   // 24: millrace.ingestion.v1.ReadRejectedRowsRequest
+	(*ReadRejectedRowsResponse)(nil),  // 25: millrace.ingestion.v1.ReadRejectedRowsResponse
+	(*ReadAbsentKeysRequest)(nil),     // 26: millrace.ingestion.v1.ReadAbsentKeysRequest
+	(*ReadAbsentKeysResponse)(nil),    // 27: millrace.ingestion.v1.ReadAbsentKeysResponse
+	(*ReplayRejectsRequest)(nil),      // 28: millrace.ingestion.v1.ReplayRejectsRequest
+	(*ReplayRejectsResponse)(nil),     // 29: millrace.ingestion.v1.ReplayRejectsResponse
+	(*PreviewRecordsRequest)(nil),     // 30: millrace.ingestion.v1.PreviewRecordsRequest
+	(*PreviewedRecord)(nil),           // 31: millrace.ingestion.v1.PreviewedRecord
+	(*IdentityOutcome)(nil),           // 32: millrace.ingestion.v1.IdentityOutcome
+	(*IdentityFate)(nil),              // 33: millrace.ingestion.v1.IdentityFate
+	(*IdentityFigures)(nil),           // 34: millrace.ingestion.v1.IdentityFigures
+	(*Group)(nil),                     // 35: millrace.ingestion.v1.Group
+	(*GetGroupRequest)(nil),           // 36: millrace.ingestion.v1.GetGroupRequest
+	(*GetGroupResponse)(nil),          // 37: millrace.ingestion.v1.GetGroupResponse
+	(*ListGroupsRequest)(nil),         // 38: millrace.ingestion.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),        // 39: millrace.ingestion.v1.ListGroupsResponse
+	(*ListGroupMembersRequest)(nil),   // 40: millrace.ingestion.v1.ListGroupMembersRequest
+	(*ListGroupMembersResponse)(nil),  // 41: millrace.ingestion.v1.ListGroupMembersResponse
+	(*LookupRow)(nil),                 // 42: millrace.ingestion.v1.LookupRow
+	(*GetLookupRowRequest)(nil),       // 43: millrace.ingestion.v1.GetLookupRowRequest
+	(*GetLookupRowResponse)(nil),      // 44: millrace.ingestion.v1.GetLookupRowResponse
+	(*PreviewRecordsResponse)(nil),    // 45: millrace.ingestion.v1.PreviewRecordsResponse
+	(*GetStoreDigestRequest)(nil),     // 46: millrace.ingestion.v1.GetStoreDigestRequest
+	(*GetStoreDigestResponse)(nil),    // 47: millrace.ingestion.v1.GetStoreDigestResponse
+	(*FenceRequest)(nil),              // 48: millrace.ingestion.v1.FenceRequest
+	(*FenceResponse)(nil),             // 49: millrace.ingestion.v1.FenceResponse
+	nil,                               // 50: millrace.ingestion.v1.Profile.ProvenanceEntry
+	nil,                               // 51: millrace.ingestion.v1.Event.LookupsEntry
+	nil,                               // 52: millrace.ingestion.v1.Group.ProvenanceEntry
+	(*timestamppb.Timestamp)(nil),     // 53: google.protobuf.Timestamp
+	(v1.Environment)(0),               // 54: millrace.config.v1.Environment
+	(*structpb.Struct)(nil),           // 55: google.protobuf.Struct
+	(*v11.AbsentKeys)(nil),            // 56: millrace.scheduler.v1.AbsentKeys
+	(*v11.Run)(nil),                   // 57: millrace.scheduler.v1.Run
+	(*v1.SyncSnapshot)(nil),           // 58: millrace.config.v1.SyncSnapshot
+	(*v11.IngestResult)(nil),          // 59: millrace.scheduler.v1.IngestResult
 }
 var file_millrace_ingestion_v1_ingestion_proto_depIdxs = []int32{
-	45, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
-	46, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
+	53, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
+	54, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
 	0,  // 2: millrace.ingestion.v1.Profile.identities:type_name -> millrace.ingestion.v1.Identity
-	47, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
-	42, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
-	45, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
-	45, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
-	46, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
+	55, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
+	50, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
+	53, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
+	53, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
+	54, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 8: millrace.ingestion.v1.GetProfileRequest.identity:type_name -> millrace.ingestion.v1.Identity
-	45, // 9: millrace.ingestion.v1.GetProfileRequest.as_of:type_name -> google.protobuf.Timestamp
+	53, // 9: millrace.ingestion.v1.GetProfileRequest.as_of:type_name -> google.protobuf.Timestamp
 	2,  // 10: millrace.ingestion.v1.GetProfileResponse.profile:type_name -> millrace.ingestion.v1.Profile
-	46, // 11: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
+	54, // 11: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
 	2,  // 12: millrace.ingestion.v1.ListProfilesResponse.profiles:type_name -> millrace.ingestion.v1.Profile
-	47, // 13: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
-	43, // 14: millrace.ingestion.v1.Event.lookups:type_name -> millrace.ingestion.v1.Event.LookupsEntry
-	46, // 15: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
-	0,  // 16: millrace.ingestion.v1.ListProfileEventsRequest.identity:type_name -> millrace.ingestion.v1.Identity
-	7,  // 17: millrace.ingestion.v1.ListProfileEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	46, // 18: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
-	45, // 19: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
-	45, // 20: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
-	7,  // 21: millrace.ingestion.v1.ListEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	45, // 22: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
-	12, // 23: millrace.ingestion.v1.ListRejectsResponse.rejects:type_name -> millrace.ingestion.v1.Reject
-	15, // 24: millrace.ingestion.v1.ListRejectsResponse.by_reason:type_name -> millrace.ingestion.v1.RejectCount
-	18, // 25: millrace.ingestion.v1.ExportRejectsResponse.rejects:type_name -> millrace.ingestion.v1.ExportedReject
-	12, // 26: millrace.ingestion.v1.ExportedReject.reject:type_name -> millrace.ingestion.v1.Reject
-	48, // 27: millrace.ingestion.v1.ReadAbsentKeysRequest.absent:type_name -> millrace.scheduler.v1.AbsentKeys
-	49, // 28: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
-	50, // 29: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
-	2,  // 30: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
-	27, // 31: millrace.ingestion.v1.PreviewedRecord.group:type_name -> millrace.ingestion.v1.Group
-	46, // 32: millrace.ingestion.v1.Group.environment:type_name -> millrace.config.v1.Environment
-	47, // 33: millrace.ingestion.v1.Group.attributes:type_name -> google.protobuf.Struct
-	44, // 34: millrace.ingestion.v1.Group.provenance:type_name -> millrace.ingestion.v1.Group.ProvenanceEntry
-	45, // 35: millrace.ingestion.v1.Group.first_seen:type_name -> google.protobuf.Timestamp
-	45, // 36: millrace.ingestion.v1.Group.last_seen:type_name -> google.protobuf.Timestamp
-	46, // 37: millrace.ingestion.v1.GetGroupRequest.environment:type_name -> millrace.config.v1.Environment
-	45, // 38: millrace.ingestion.v1.GetGroupRequest.as_of:type_name -> google.protobuf.Timestamp
-	27, // 39: millrace.ingestion.v1.GetGroupResponse.group:type_name -> millrace.ingestion.v1.Group
-	46, // 40: millrace.ingestion.v1.ListGroupsRequest.environment:type_name -> millrace.config.v1.Environment
-	27, // 41: millrace.ingestion.v1.ListGroupsResponse.groups:type_name -> millrace.ingestion.v1.Group
-	46, // 42: millrace.ingestion.v1.ListGroupMembersRequest.environment:type_name -> millrace.config.v1.Environment
-	2,  // 43: millrace.ingestion.v1.ListGroupMembersResponse.profiles:type_name -> millrace.ingestion.v1.Profile
-	47, // 44: millrace.ingestion.v1.LookupRow.row:type_name -> google.protobuf.Struct
-	1,  // 45: millrace.ingestion.v1.LookupRow.provenance:type_name -> millrace.ingestion.v1.Provenance
-	46, // 46: millrace.ingestion.v1.GetLookupRowRequest.environment:type_name -> millrace.config.v1.Environment
-	34, // 47: millrace.ingestion.v1.GetLookupRowResponse.row:type_name -> millrace.ingestion.v1.LookupRow
-	26, // 48: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
-	51, // 49: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
-	1,  // 50: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
-	47, // 51: millrace.ingestion.v1.Event.LookupsEntry.value:type_name -> google.protobuf.Struct
-	1,  // 52: millrace.ingestion.v1.Group.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
-	3,  // 53: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
-	5,  // 54: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
-	28, // 55: millrace.ingestion.v1.IngestionService.GetGroup:input_type -> millrace.ingestion.v1.GetGroupRequest
-	30, // 56: millrace.ingestion.v1.IngestionService.ListGroups:input_type -> millrace.ingestion.v1.ListGroupsRequest
-	32, // 57: millrace.ingestion.v1.IngestionService.ListGroupMembers:input_type -> millrace.ingestion.v1.ListGroupMembersRequest
-	35, // 58: millrace.ingestion.v1.IngestionService.GetLookupRow:input_type -> millrace.ingestion.v1.GetLookupRowRequest
-	8,  // 59: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
-	10, // 60: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
-	13, // 61: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
-	16, // 62: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
-	19, // 63: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
-	21, // 64: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:input_type -> millrace.ingestion.v1.ReadAbsentKeysRequest
-	23, // 65: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
-	25, // 66: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
-	38, // 67: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
-	40, // 68: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
-	4,  // 69: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
-	6,  // 70: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
-	29, // 71: millrace.ingestion.v1.IngestionService.GetGroup:output_type -> millrace.ingestion.v1.GetGroupResponse
-	31, // 72: millrace.ingestion.v1.IngestionService.ListGroups:output_type -> millrace.ingestion.v1.ListGroupsResponse
-	33, // 73: millrace.ingestion.v1.IngestionService.ListGroupMembers:output_type -> millrace.ingestion.v1.ListGroupMembersResponse
-	36, // 74: millrace.ingestion.v1.IngestionService.GetLookupRow:output_type -> millrace.ingestion.v1.GetLookupRowResponse
-	9,  // 75: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
-	11, // 76: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
-	14, // 77: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
-	17, // 78: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
-	20, // 79: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
-	22, // 80: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:output_type -> millrace.ingestion.v1.ReadAbsentKeysResponse
-	24, // 81: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
-	37, // 82: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
-	39, // 83: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
-	41, // 84: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
-	69, // [69:85] is the sub-list for method output_type
-	53, // [53:69] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	0,  // 13: millrace.ingestion.v1.Merge.glue:type_name -> millrace.ingestion.v1.Identity
+	0,  // 14: millrace.ingestion.v1.Merge.moved:type_name -> millrace.ingestion.v1.Identity
+	53, // 15: millrace.ingestion.v1.Merge.create_time:type_name -> google.protobuf.Timestamp
+	53, // 16: millrace.ingestion.v1.Merge.undo_time:type_name -> google.protobuf.Timestamp
+	54, // 17: millrace.ingestion.v1.ListMergesRequest.environment:type_name -> millrace.config.v1.Environment
+	0,  // 18: millrace.ingestion.v1.ListMergesRequest.identity:type_name -> millrace.ingestion.v1.Identity
+	7,  // 19: millrace.ingestion.v1.ListMergesResponse.merges:type_name -> millrace.ingestion.v1.Merge
+	54, // 20: millrace.ingestion.v1.UndoMergeRequest.environment:type_name -> millrace.config.v1.Environment
+	7,  // 21: millrace.ingestion.v1.UndoMergeResponse.merge:type_name -> millrace.ingestion.v1.Merge
+	55, // 22: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
+	51, // 23: millrace.ingestion.v1.Event.lookups:type_name -> millrace.ingestion.v1.Event.LookupsEntry
+	54, // 24: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	0,  // 25: millrace.ingestion.v1.ListProfileEventsRequest.identity:type_name -> millrace.ingestion.v1.Identity
+	12, // 26: millrace.ingestion.v1.ListProfileEventsResponse.events:type_name -> millrace.ingestion.v1.Event
+	54, // 27: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	53, // 28: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
+	53, // 29: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
+	12, // 30: millrace.ingestion.v1.ListEventsResponse.events:type_name -> millrace.ingestion.v1.Event
+	53, // 31: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
+	17, // 32: millrace.ingestion.v1.ListRejectsResponse.rejects:type_name -> millrace.ingestion.v1.Reject
+	20, // 33: millrace.ingestion.v1.ListRejectsResponse.by_reason:type_name -> millrace.ingestion.v1.RejectCount
+	23, // 34: millrace.ingestion.v1.ExportRejectsResponse.rejects:type_name -> millrace.ingestion.v1.ExportedReject
+	17, // 35: millrace.ingestion.v1.ExportedReject.reject:type_name -> millrace.ingestion.v1.Reject
+	56, // 36: millrace.ingestion.v1.ReadAbsentKeysRequest.absent:type_name -> millrace.scheduler.v1.AbsentKeys
+	57, // 37: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
+	58, // 38: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
+	2,  // 39: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
+	35, // 40: millrace.ingestion.v1.PreviewedRecord.group:type_name -> millrace.ingestion.v1.Group
+	32, // 41: millrace.ingestion.v1.PreviewedRecord.identity:type_name -> millrace.ingestion.v1.IdentityOutcome
+	33, // 42: millrace.ingestion.v1.IdentityOutcome.identities:type_name -> millrace.ingestion.v1.IdentityFate
+	7,  // 43: millrace.ingestion.v1.IdentityOutcome.merges:type_name -> millrace.ingestion.v1.Merge
+	0,  // 44: millrace.ingestion.v1.IdentityFate.identity:type_name -> millrace.ingestion.v1.Identity
+	0,  // 45: millrace.ingestion.v1.IdentityFigures.glue:type_name -> millrace.ingestion.v1.Identity
+	54, // 46: millrace.ingestion.v1.Group.environment:type_name -> millrace.config.v1.Environment
+	55, // 47: millrace.ingestion.v1.Group.attributes:type_name -> google.protobuf.Struct
+	52, // 48: millrace.ingestion.v1.Group.provenance:type_name -> millrace.ingestion.v1.Group.ProvenanceEntry
+	53, // 49: millrace.ingestion.v1.Group.first_seen:type_name -> google.protobuf.Timestamp
+	53, // 50: millrace.ingestion.v1.Group.last_seen:type_name -> google.protobuf.Timestamp
+	54, // 51: millrace.ingestion.v1.GetGroupRequest.environment:type_name -> millrace.config.v1.Environment
+	53, // 52: millrace.ingestion.v1.GetGroupRequest.as_of:type_name -> google.protobuf.Timestamp
+	35, // 53: millrace.ingestion.v1.GetGroupResponse.group:type_name -> millrace.ingestion.v1.Group
+	54, // 54: millrace.ingestion.v1.ListGroupsRequest.environment:type_name -> millrace.config.v1.Environment
+	35, // 55: millrace.ingestion.v1.ListGroupsResponse.groups:type_name -> millrace.ingestion.v1.Group
+	54, // 56: millrace.ingestion.v1.ListGroupMembersRequest.environment:type_name -> millrace.config.v1.Environment
+	2,  // 57: millrace.ingestion.v1.ListGroupMembersResponse.profiles:type_name -> millrace.ingestion.v1.Profile
+	55, // 58: millrace.ingestion.v1.LookupRow.row:type_name -> google.protobuf.Struct
+	1,  // 59: millrace.ingestion.v1.LookupRow.provenance:type_name -> millrace.ingestion.v1.Provenance
+	54, // 60: millrace.ingestion.v1.GetLookupRowRequest.environment:type_name -> millrace.config.v1.Environment
+	42, // 61: millrace.ingestion.v1.GetLookupRowResponse.row:type_name -> millrace.ingestion.v1.LookupRow
+	31, // 62: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
+	34, // 63: millrace.ingestion.v1.PreviewRecordsResponse.figures:type_name -> millrace.ingestion.v1.IdentityFigures
+	59, // 64: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
+	1,  // 65: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
+	55, // 66: millrace.ingestion.v1.Event.LookupsEntry.value:type_name -> google.protobuf.Struct
+	1,  // 67: millrace.ingestion.v1.Group.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
+	3,  // 68: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
+	5,  // 69: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
+	36, // 70: millrace.ingestion.v1.IngestionService.GetGroup:input_type -> millrace.ingestion.v1.GetGroupRequest
+	38, // 71: millrace.ingestion.v1.IngestionService.ListGroups:input_type -> millrace.ingestion.v1.ListGroupsRequest
+	40, // 72: millrace.ingestion.v1.IngestionService.ListGroupMembers:input_type -> millrace.ingestion.v1.ListGroupMembersRequest
+	43, // 73: millrace.ingestion.v1.IngestionService.GetLookupRow:input_type -> millrace.ingestion.v1.GetLookupRowRequest
+	13, // 74: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
+	15, // 75: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
+	8,  // 76: millrace.ingestion.v1.IngestionService.ListMerges:input_type -> millrace.ingestion.v1.ListMergesRequest
+	10, // 77: millrace.ingestion.v1.IngestionService.UndoMerge:input_type -> millrace.ingestion.v1.UndoMergeRequest
+	18, // 78: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
+	21, // 79: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
+	24, // 80: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
+	26, // 81: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:input_type -> millrace.ingestion.v1.ReadAbsentKeysRequest
+	28, // 82: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
+	30, // 83: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
+	46, // 84: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
+	48, // 85: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
+	4,  // 86: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
+	6,  // 87: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
+	37, // 88: millrace.ingestion.v1.IngestionService.GetGroup:output_type -> millrace.ingestion.v1.GetGroupResponse
+	39, // 89: millrace.ingestion.v1.IngestionService.ListGroups:output_type -> millrace.ingestion.v1.ListGroupsResponse
+	41, // 90: millrace.ingestion.v1.IngestionService.ListGroupMembers:output_type -> millrace.ingestion.v1.ListGroupMembersResponse
+	44, // 91: millrace.ingestion.v1.IngestionService.GetLookupRow:output_type -> millrace.ingestion.v1.GetLookupRowResponse
+	14, // 92: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
+	16, // 93: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
+	9,  // 94: millrace.ingestion.v1.IngestionService.ListMerges:output_type -> millrace.ingestion.v1.ListMergesResponse
+	11, // 95: millrace.ingestion.v1.IngestionService.UndoMerge:output_type -> millrace.ingestion.v1.UndoMergeResponse
+	19, // 96: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
+	22, // 97: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
+	25, // 98: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
+	27, // 99: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:output_type -> millrace.ingestion.v1.ReadAbsentKeysResponse
+	29, // 100: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
+	45, // 101: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
+	47, // 102: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
+	49, // 103: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
+	86, // [86:104] is the sub-list for method output_type
+	68, // [68:86] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_millrace_ingestion_v1_ingestion_proto_init() }
@@ -3129,7 +3833,7 @@ func file_millrace_ingestion_v1_ingestion_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_ingestion_v1_ingestion_proto_rawDesc), len(file_millrace_ingestion_v1_ingestion_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   45,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,8 @@ const (
 	IngestionService_GetLookupRow_FullMethodName      = "/millrace.ingestion.v1.IngestionService/GetLookupRow"
 	IngestionService_ListProfileEvents_FullMethodName = "/millrace.ingestion.v1.IngestionService/ListProfileEvents"
 	IngestionService_ListEvents_FullMethodName        = "/millrace.ingestion.v1.IngestionService/ListEvents"
+	IngestionService_ListMerges_FullMethodName        = "/millrace.ingestion.v1.IngestionService/ListMerges"
+	IngestionService_UndoMerge_FullMethodName         = "/millrace.ingestion.v1.IngestionService/UndoMerge"
 	IngestionService_ListRejects_FullMethodName       = "/millrace.ingestion.v1.IngestionService/ListRejects"
 	IngestionService_ExportRejects_FullMethodName     = "/millrace.ingestion.v1.IngestionService/ExportRejects"
 	IngestionService_ReadRejectedRows_FullMethodName  = "/millrace.ingestion.v1.IngestionService/ReadRejectedRows"
@@ -58,6 +60,11 @@ type IngestionServiceClient interface {
 	ListProfileEvents(ctx context.Context, in *ListProfileEventsRequest, opts ...grpc.CallOption) (*ListProfileEventsResponse, error)
 	// Events that a sync, or one run of it, brought in.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
+	// The log of merges of a profile and of all that is merged into it: merges, those that a rule stopped, and links.
+	ListMerges(ctx context.Context, in *ListMergesRequest, opts ...grpc.CallOption) (*ListMergesResponse, error)
+	// Takes a merge back: what had moved goes back, what came after the merge stays with the survivor, and the value that
+	// glued the two does not merge them again. Idempotent. FailedPrecondition for an entry that merged nothing.
+	UndoMerge(ctx context.Context, in *UndoMergeRequest, opts ...grpc.CallOption) (*UndoMergeResponse, error)
 	// Also counts them by reason.
 	ListRejects(ctx context.Context, in *ListRejectsRequest, opts ...grpc.CallOption) (*ListRejectsResponse, error)
 	// The rejects of a run with their rows, opened. SECRET_UNREADABLE where the key set that they were sealed with is gone.
@@ -161,6 +168,26 @@ func (c *ingestionServiceClient) ListEvents(ctx context.Context, in *ListEventsR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListEventsResponse)
 	err := c.cc.Invoke(ctx, IngestionService_ListEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestionServiceClient) ListMerges(ctx context.Context, in *ListMergesRequest, opts ...grpc.CallOption) (*ListMergesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMergesResponse)
+	err := c.cc.Invoke(ctx, IngestionService_ListMerges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestionServiceClient) UndoMerge(ctx context.Context, in *UndoMergeRequest, opts ...grpc.CallOption) (*UndoMergeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndoMergeResponse)
+	err := c.cc.Invoke(ctx, IngestionService_UndoMerge_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -295,6 +322,11 @@ type IngestionServiceServer interface {
 	ListProfileEvents(context.Context, *ListProfileEventsRequest) (*ListProfileEventsResponse, error)
 	// Events that a sync, or one run of it, brought in.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
+	// The log of merges of a profile and of all that is merged into it: merges, those that a rule stopped, and links.
+	ListMerges(context.Context, *ListMergesRequest) (*ListMergesResponse, error)
+	// Takes a merge back: what had moved goes back, what came after the merge stays with the survivor, and the value that
+	// glued the two does not merge them again. Idempotent. FailedPrecondition for an entry that merged nothing.
+	UndoMerge(context.Context, *UndoMergeRequest) (*UndoMergeResponse, error)
 	// Also counts them by reason.
 	ListRejects(context.Context, *ListRejectsRequest) (*ListRejectsResponse, error)
 	// The rejects of a run with their rows, opened. SECRET_UNREADABLE where the key set that they were sealed with is gone.
@@ -347,6 +379,12 @@ func (UnimplementedIngestionServiceServer) ListProfileEvents(context.Context, *L
 }
 func (UnimplementedIngestionServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
+}
+func (UnimplementedIngestionServiceServer) ListMerges(context.Context, *ListMergesRequest) (*ListMergesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMerges not implemented")
+}
+func (UnimplementedIngestionServiceServer) UndoMerge(context.Context, *UndoMergeRequest) (*UndoMergeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndoMerge not implemented")
 }
 func (UnimplementedIngestionServiceServer) ListRejects(context.Context, *ListRejectsRequest) (*ListRejectsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRejects not implemented")
@@ -537,6 +575,42 @@ func _IngestionService_ListEvents_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IngestionService_ListMerges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMergesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestionServiceServer).ListMerges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestionService_ListMerges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestionServiceServer).ListMerges(ctx, req.(*ListMergesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestionService_UndoMerge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndoMergeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestionServiceServer).UndoMerge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestionService_UndoMerge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestionServiceServer).UndoMerge(ctx, req.(*UndoMergeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IngestionService_ListRejects_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRejectsRequest)
 	if err := dec(in); err != nil {
@@ -698,6 +772,14 @@ var IngestionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListEvents",
 			Handler:    _IngestionService_ListEvents_Handler,
+		},
+		{
+			MethodName: "ListMerges",
+			Handler:    _IngestionService_ListMerges_Handler,
+		},
+		{
+			MethodName: "UndoMerge",
+			Handler:    _IngestionService_UndoMerge_Handler,
 		},
 		{
 			MethodName: "ListRejects",
