@@ -3,6 +3,7 @@ package profile
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -55,7 +56,8 @@ func (d *decider) join(i int, p id.Profile, hasTime bool, v Version) {
 	}
 }
 
-// GroupIDs answers the ids of groups that the value of an attribute names: one, or a list of them.
+// GroupIDs answers the ids of groups that the value of an attribute names: one, or a list of them. Text that is a JSON array
+// is a list, as some warehouses have no other.
 func GroupIDs(v Value) []string {
 	var out []string
 	add := func(v Value) {
@@ -63,29 +65,31 @@ func GroupIDs(v Value) []string {
 			out = append(out, text)
 		}
 	}
-	switch v.Kind {
-	case List:
-		for _, item := range v.Items {
-			add(item)
-		}
-	case JSON:
-		var items []any
-		if json.Unmarshal([]byte(v.Text), &items) != nil {
-			return nil
-		}
+	if items, ok := v.array(); ok {
 		for _, item := range items {
-			if text, ok := item.(string); ok {
-				add(Value{Kind: String, Text: text})
-				continue
+			text := string(item)
+			if item[0] == '"' {
+				text = unquoteJSON(text)
 			}
-			if b, err := json.Marshal(item); err == nil {
-				add(Value{Kind: String, Text: string(b)})
-			}
+			add(Value{Kind: String, Text: text})
 		}
-	default:
+		return out
+	}
+	if v.Kind != List {
 		add(v)
 	}
+	for _, item := range v.Items {
+		add(item)
+	}
 	return out
+}
+
+// array answers the items of a text that is a JSON array.
+func (v Value) array() (items []json.RawMessage, ok bool) {
+	if v.Kind != JSON && v.Kind != String || !strings.HasPrefix(v.Text, "[") {
+		return nil, false
+	}
+	return items, json.Unmarshal([]byte(v.Text), &items) == nil
 }
 
 // text answers a scalar as text, a string without quotes; "" for NULL, lists and objects.

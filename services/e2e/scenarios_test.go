@@ -34,6 +34,7 @@ func scenarios() []scenario {
 		{"bad rows become rejects and the rest goes on", badRows},
 		{"rejects are counted and exported and replayed through a mended mapping", replayedRejects},
 		{"a batch that grows tenfold in mapping arrives", tenfold},
+		{"every record kind arrives and is read in its own way", everyKind},
 		{"taxi rides arrive as the file has them", taxis},
 	}
 }
