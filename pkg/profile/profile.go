@@ -126,6 +126,8 @@ type Effects struct {
 	Result Result
 	// Entries to put; each row key at most once.
 	Entries []EntryWrite
+	// EntriesGone has rows whose entries to remove; none of them is in Entries.
+	EntriesGone []id.Row
 	// Identities to bind; each (type, value) at most once, and bound as IdentityWrite.From says when it was looked up.
 	Identities []IdentityWrite
 	// Unbound has identities that are bound to their profile to unbind, before Identities are bound.

@@ -37,6 +37,7 @@ type Store interface {
 
 	Reader
 	Mirrors
+	Imports
 }
 
 // Outcome is what a Commit did.

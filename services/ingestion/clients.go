@@ -98,6 +98,46 @@ func (p *peers) runNo(ctx context.Context, w id.Workspace, run id.Run) (int64, e
 	return r.GetRunNo(), err
 }
 
+// current answers a sync as it is.
+func (p *peers) current(ctx context.Context, w id.Workspace, sync string) (resource.Snapshot, error) {
+	resp, err := p.config.GetSyncSnapshot(ctx, &configv1.GetSyncSnapshotRequest{Workspace: string(w), Sync: sync})
+	if err != nil {
+		return resource.Snapshot{}, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+	}
+	return resourcepb.OfSnapshot(resp.GetSnapshot()), nil
+}
+
+// lastRunNo answers the ordinal of the newest run of a sync, 0 where there is none.
+func (p *peers) lastRunNo(ctx context.Context, w id.Workspace, sync string) (int64, error) {
+	resp, err := p.scheduler.ListRuns(ctx, &schedulerv1.ListRunsRequest{Workspace: string(w), Sync: sync, PageSize: newestRuns})
+	if err != nil {
+		return 0, fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+	}
+	last := int64(0)
+	for _, r := range resp.GetRuns() {
+		last = max(last, r.GetRunNo())
+	}
+	return last, nil
+}
+
+// newestRuns is how many runs are looked at for the newest one; clocks may have put it behind others.
+const newestRuns = 50
+
+// atRest refuses a sync with an open run.
+func (p *peers) atRest(ctx context.Context, w id.Workspace, sync string) error {
+	for _, state := range []string{"queued", "planning", "running", "held"} {
+		resp, err := p.scheduler.ListRuns(ctx, &schedulerv1.ListRunsRequest{Workspace: string(w), Sync: sync, Filter: "state=" + state, PageSize: 1})
+		if err != nil {
+			return fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+		}
+		for _, r := range resp.GetRuns() {
+			return fault.New(fault.Precondition, fault.ReasonRunOpen,
+				"run %s of sync %s is open; wait for its end, or cancel it, and delete then", r.GetId(), sync).With("run", r.GetId())
+		}
+	}
+	return nil
+}
+
 // replay starts the run that replays the rejects of another, or answers the one that does already.
 func (p *peers) replay(ctx context.Context, w id.Workspace, sync string, run id.Run) (*schedulerv1.Run, error) {
 	resp, err := p.scheduler.TriggerRun(ctx, &schedulerv1.TriggerRunRequest{

@@ -49,6 +49,7 @@ type commands struct {
 	Run         runCmd         `cmd:"" help:"Start a run of a sync."`
 	Runs        runsCmd        `cmd:"" help:"Runs: list, get, watch, cancel, retry, batches, parts."`
 	Rejects     rejectsCmd     `cmd:"" help:"Rows that became no record: list."`
+	Imports     importsCmd     `cmd:"" help:"What syncs brought in: delete."`
 	Profiles    profilesCmd    `cmd:"" help:"People: get, events, list."`
 	Groups      groupsCmd      `cmd:"" help:"Groups of people, such as companies: get, list, members."`
 	Lookups     lookupsCmd     `cmd:"" help:"Lookup tables: get."`

@@ -168,7 +168,7 @@ func (w *writing) all() (err error) {
 	if w.sync, err = w.dict.number(wordSync, syncName(w.e.Keys.Origin.Sync)); err != nil {
 		return err
 	}
-	w.touched = newTouched(len(w.e.Entries) + len(w.e.Identities) + int(w.e.NewProfiles))
+	w.touched = newTouched(len(w.e.Entries) + len(w.e.EntriesGone) + len(w.e.Identities) + int(w.e.NewProfiles))
 	for _, step := range []func() error{w.entries, w.gone, w.identities, w.contributions, w.reshaping, w.events, w.rejects, w.sighted, w.key} {
 		if err := step(); err != nil {
 			return err

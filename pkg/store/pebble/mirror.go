@@ -257,8 +257,14 @@ func (l *looking) documents() error {
 	return cmp.Or(it.Close(), l.ctx.Err())
 }
 
-// gone unbinds identities and deletes profiles.
+// gone removes entries of the row index, unbinds identities and deletes profiles.
 func (w *writing) gone() error {
+	for i := range w.e.EntriesGone {
+		if err := w.b.Delete(rowKey(nil, w.sync, w.e.EntriesGone[i]), nil); err != nil {
+			return unavailable("commit", err)
+		}
+		w.touched.add(rowHash(w.sync, w.e.EntriesGone[i][:]))
+	}
 	for _, x := range w.e.Unbound {
 		n, err := w.dict.number(wordType, x.Type)
 		if err != nil {

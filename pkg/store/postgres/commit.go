@@ -51,7 +51,7 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 			return err
 		}
 		w := writing{ctx: ctx, c: c, e: e, saw: saw, sync: sync, scope: scope, eventScope: events}
-		for _, step := range []func() error{w.pass, w.entries, w.gone, w.identities, w.profiles, w.merges, w.events, w.rejects, w.sighted} {
+		for _, step := range []func() error{w.pass, w.entries, w.entriesGone, w.gone, w.identities, w.profiles, w.merges, w.events, w.rejects, w.sighted} {
 			if err := step(); err != nil {
 				return err
 			}

@@ -3326,6 +3326,324 @@ func (x *FenceResponse) GetApplied() []*v11.IngestResult {
 	return nil
 }
 
+type PreviewDeleteImportRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Sync      string                 `protobuf:"bytes,2,opt,name=sync,proto3" json:"sync,omitempty"`
+	// Empty: all runs of the sync.
+	Run           string `protobuf:"bytes,3,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewDeleteImportRequest) Reset() {
+	*x = PreviewDeleteImportRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewDeleteImportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewDeleteImportRequest) ProtoMessage() {}
+
+func (x *PreviewDeleteImportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewDeleteImportRequest.ProtoReflect.Descriptor instead.
+func (*PreviewDeleteImportRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *PreviewDeleteImportRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *PreviewDeleteImportRequest) GetSync() string {
+	if x != nil {
+		return x.Sync
+	}
+	return ""
+}
+
+func (x *PreviewDeleteImportRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+type PreviewDeleteImportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Effects       *ImportEffects         `protobuf:"bytes,1,opt,name=effects,proto3" json:"effects,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewDeleteImportResponse) Reset() {
+	*x = PreviewDeleteImportResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewDeleteImportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewDeleteImportResponse) ProtoMessage() {}
+
+func (x *PreviewDeleteImportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewDeleteImportResponse.ProtoReflect.Descriptor instead.
+func (*PreviewDeleteImportResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *PreviewDeleteImportResponse) GetEffects() *ImportEffects {
+	if x != nil {
+		return x.Effects
+	}
+	return nil
+}
+
+type DeleteImportRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Sync      string                 `protobuf:"bytes,2,opt,name=sync,proto3" json:"sync,omitempty"`
+	// Empty: all runs of the sync.
+	Run           string `protobuf:"bytes,3,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteImportRequest) Reset() {
+	*x = DeleteImportRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteImportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteImportRequest) ProtoMessage() {}
+
+func (x *DeleteImportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteImportRequest.ProtoReflect.Descriptor instead.
+func (*DeleteImportRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *DeleteImportRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *DeleteImportRequest) GetSync() string {
+	if x != nil {
+		return x.Sync
+	}
+	return ""
+}
+
+func (x *DeleteImportRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+type DeleteImportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Effects       *ImportEffects         `protobuf:"bytes,1,opt,name=effects,proto3" json:"effects,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteImportResponse) Reset() {
+	*x = DeleteImportResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteImportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteImportResponse) ProtoMessage() {}
+
+func (x *DeleteImportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteImportResponse.ProtoReflect.Descriptor instead.
+func (*DeleteImportResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *DeleteImportResponse) GetEffects() *ImportEffects {
+	if x != nil {
+		return x.Effects
+	}
+	return nil
+}
+
+// ImportEffects is what deleting an import takes away, so far. In a preview a profile counts once for each batch of rows
+// that it meets; of the deletion itself each counts once.
+type ImportEffects struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rows of the row index; they come in again as created.
+	Rows   int64 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	Events int64 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"`
+	// Profiles that lose something.
+	Profiles int64 `protobuf:"varint,3,opt,name=profiles,proto3" json:"profiles,omitempty"`
+	// Of these: with nothing left.
+	ProfilesDeleted int64 `protobuf:"varint,4,opt,name=profiles_deleted,json=profilesDeleted,proto3" json:"profiles_deleted,omitempty"`
+	// Of these: merged with others, so that their identities stay.
+	ProfilesMerged int64 `protobuf:"varint,5,opt,name=profiles_merged,json=profilesMerged,proto3" json:"profiles_merged,omitempty"`
+	Attributes     int64 `protobuf:"varint,6,opt,name=attributes,proto3" json:"attributes,omitempty"`
+	// Attributes that have an earlier value of another sync again.
+	AttributesBack int64 `protobuf:"varint,7,opt,name=attributes_back,json=attributesBack,proto3" json:"attributes_back,omitempty"`
+	// Identities that nobody else brought.
+	Identities    int64 `protobuf:"varint,8,opt,name=identities,proto3" json:"identities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportEffects) Reset() {
+	*x = ImportEffects{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportEffects) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportEffects) ProtoMessage() {}
+
+func (x *ImportEffects) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportEffects.ProtoReflect.Descriptor instead.
+func (*ImportEffects) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ImportEffects) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *ImportEffects) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *ImportEffects) GetProfiles() int64 {
+	if x != nil {
+		return x.Profiles
+	}
+	return 0
+}
+
+func (x *ImportEffects) GetProfilesDeleted() int64 {
+	if x != nil {
+		return x.ProfilesDeleted
+	}
+	return 0
+}
+
+func (x *ImportEffects) GetProfilesMerged() int64 {
+	if x != nil {
+		return x.ProfilesMerged
+	}
+	return 0
+}
+
+func (x *ImportEffects) GetAttributes() int64 {
+	if x != nil {
+		return x.Attributes
+	}
+	return 0
+}
+
+func (x *ImportEffects) GetAttributesBack() int64 {
+	if x != nil {
+		return x.AttributesBack
+	}
+	return 0
+}
+
+func (x *ImportEffects) GetIdentities() int64 {
+	if x != nil {
+		return x.Identities
+	}
+	return 0
+}
+
 var File_millrace_ingestion_v1_ingestion_proto protoreflect.FileDescriptor
 
 const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
@@ -3609,7 +3927,32 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"N\n" +
 	"\rFenceResponse\x12=\n" +
-	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied2\xf4\x0e\n" +
+	"\aapplied\x18\x01 \x03(\v2#.millrace.scheduler.v1.IngestResultR\aapplied\"`\n" +
+	"\x1aPreviewDeleteImportRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x12\n" +
+	"\x04sync\x18\x02 \x01(\tR\x04sync\x12\x10\n" +
+	"\x03run\x18\x03 \x01(\tR\x03run\"]\n" +
+	"\x1bPreviewDeleteImportResponse\x12>\n" +
+	"\aeffects\x18\x01 \x01(\v2$.millrace.ingestion.v1.ImportEffectsR\aeffects\"Y\n" +
+	"\x13DeleteImportRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x12\n" +
+	"\x04sync\x18\x02 \x01(\tR\x04sync\x12\x10\n" +
+	"\x03run\x18\x03 \x01(\tR\x03run\"V\n" +
+	"\x14DeleteImportResponse\x12>\n" +
+	"\aeffects\x18\x01 \x01(\v2$.millrace.ingestion.v1.ImportEffectsR\aeffects\"\x94\x02\n" +
+	"\rImportEffects\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\x03R\x04rows\x12\x16\n" +
+	"\x06events\x18\x02 \x01(\x03R\x06events\x12\x1a\n" +
+	"\bprofiles\x18\x03 \x01(\x03R\bprofiles\x12)\n" +
+	"\x10profiles_deleted\x18\x04 \x01(\x03R\x0fprofilesDeleted\x12'\n" +
+	"\x0fprofiles_merged\x18\x05 \x01(\x03R\x0eprofilesMerged\x12\x1e\n" +
+	"\n" +
+	"attributes\x18\x06 \x01(\x03R\n" +
+	"attributes\x12'\n" +
+	"\x0fattributes_back\x18\a \x01(\x03R\x0eattributesBack\x12\x1e\n" +
+	"\n" +
+	"identities\x18\b \x01(\x03R\n" +
+	"identities2\xdf\x10\n" +
 	"\x10IngestionService\x12a\n" +
 	"\n" +
 	"GetProfile\x12(.millrace.ingestion.v1.GetProfileRequest\x1a).millrace.ingestion.v1.GetProfileResponse\x12g\n" +
@@ -3629,7 +3972,9 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\rExportRejects\x12+.millrace.ingestion.v1.ExportRejectsRequest\x1a,.millrace.ingestion.v1.ExportRejectsResponse0\x01\x12u\n" +
 	"\x10ReadRejectedRows\x12..millrace.ingestion.v1.ReadRejectedRowsRequest\x1a/.millrace.ingestion.v1.ReadRejectedRowsResponse0\x01\x12o\n" +
 	"\x0eReadAbsentKeys\x12,.millrace.ingestion.v1.ReadAbsentKeysRequest\x1a-.millrace.ingestion.v1.ReadAbsentKeysResponse0\x01\x12j\n" +
-	"\rReplayRejects\x12+.millrace.ingestion.v1.ReplayRejectsRequest\x1a,.millrace.ingestion.v1.ReplayRejectsResponse\x12m\n" +
+	"\rReplayRejects\x12+.millrace.ingestion.v1.ReplayRejectsRequest\x1a,.millrace.ingestion.v1.ReplayRejectsResponse\x12~\n" +
+	"\x13PreviewDeleteImport\x121.millrace.ingestion.v1.PreviewDeleteImportRequest\x1a2.millrace.ingestion.v1.PreviewDeleteImportResponse0\x01\x12i\n" +
+	"\fDeleteImport\x12*.millrace.ingestion.v1.DeleteImportRequest\x1a+.millrace.ingestion.v1.DeleteImportResponse0\x01\x12m\n" +
 	"\x0ePreviewRecords\x12,.millrace.ingestion.v1.PreviewRecordsRequest\x1a-.millrace.ingestion.v1.PreviewRecordsResponse\x12m\n" +
 	"\x0eGetStoreDigest\x12,.millrace.ingestion.v1.GetStoreDigestRequest\x1a-.millrace.ingestion.v1.GetStoreDigestResponse\x12R\n" +
 	"\x05Fence\x12#.millrace.ingestion.v1.FenceRequest\x1a$.millrace.ingestion.v1.FenceResponseB\xd5\x01\n" +
@@ -3647,109 +3992,114 @@ func file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP() []byte {
 	return file_millrace_ingestion_v1_ingestion_proto_rawDescData
 }
 
-var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
-	(*Identity)(nil),                  // 0: millrace.ingestion.v1.Identity
-	(*Provenance)(nil),                // 1: millrace.ingestion.v1.Provenance
-	(*Profile)(nil),                   // 2: millrace.ingestion.v1.Profile
-	(*GetProfileRequest)(nil),         // 3: millrace.ingestion.v1.GetProfileRequest
-	(*GetProfileResponse)(nil),        // 4: millrace.ingestion.v1.GetProfileResponse
-	(*ListProfilesRequest)(nil),       // 5: millrace.ingestion.v1.ListProfilesRequest
-	(*ListProfilesResponse)(nil),      // 6: millrace.ingestion.v1.ListProfilesResponse
-	(*Merge)(nil),                     // 7: millrace.ingestion.v1.Merge
-	(*ListMergesRequest)(nil),         // 8: millrace.ingestion.v1.ListMergesRequest
-	(*ListMergesResponse)(nil),        // 9: millrace.ingestion.v1.ListMergesResponse
-	(*UndoMergeRequest)(nil),          // 10: millrace.ingestion.v1.UndoMergeRequest
-	(*UndoMergeResponse)(nil),         // 11: millrace.ingestion.v1.UndoMergeResponse
-	(*Event)(nil),                     // 12: millrace.ingestion.v1.Event
-	(*ListProfileEventsRequest)(nil),  // 13: millrace.ingestion.v1.ListProfileEventsRequest
-	(*ListProfileEventsResponse)(nil), // 14: millrace.ingestion.v1.ListProfileEventsResponse
-	(*ListEventsRequest)(nil),         // 15: millrace.ingestion.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),        // 16: millrace.ingestion.v1.ListEventsResponse
-	(*Reject)(nil),                    // 17: millrace.ingestion.v1.Reject
-	(*ListRejectsRequest)(nil),        // 18: millrace.ingestion.v1.ListRejectsRequest
-	(*ListRejectsResponse)(nil),       // 19: millrace.ingestion.v1.ListRejectsResponse
-	(*RejectCount)(nil),               // 20: millrace.ingestion.v1.RejectCount
-	(*ExportRejectsRequest)(nil),      // 21: millrace.ingestion.v1.ExportRejectsRequest
-	(*ExportRejectsResponse)(nil),     // 22: millrace.ingestion.v1.ExportRejectsResponse
-	(*ExportedReject)(nil),            // 23: millrace.ingestion.v1.ExportedReject
-	(*ReadRejectedRowsRequest)(nil),   // 24: millrace.ingestion.v1.ReadRejectedRowsRequest
-	(*ReadRejectedRowsResponse)(nil),  // 25: millrace.ingestion.v1.ReadRejectedRowsResponse
-	(*ReadAbsentKeysRequest)(nil),     // 26: millrace.ingestion.v1.ReadAbsentKeysRequest
-	(*ReadAbsentKeysResponse)(nil),    // 27: millrace.ingestion.v1.ReadAbsentKeysResponse
-	(*ReplayRejectsRequest)(nil),      // 28: millrace.ingestion.v1.ReplayRejectsRequest
-	(*ReplayRejectsResponse)(nil),     // 29: millrace.ingestion.v1.ReplayRejectsResponse
-	(*PreviewRecordsRequest)(nil),     // 30: millrace.ingestion.v1.PreviewRecordsRequest
-	(*PreviewedRecord)(nil),           // 31: millrace.ingestion.v1.PreviewedRecord
-	(*IdentityOutcome)(nil),           // 32: millrace.ingestion.v1.IdentityOutcome
-	(*IdentityFate)(nil),              // 33: millrace.ingestion.v1.IdentityFate
-	(*IdentityFigures)(nil),           // 34: millrace.ingestion.v1.IdentityFigures
-	(*Group)(nil),                     // 35: millrace.ingestion.v1.Group
-	(*GetGroupRequest)(nil),           // 36: millrace.ingestion.v1.GetGroupRequest
-	(*GetGroupResponse)(nil),          // 37: millrace.ingestion.v1.GetGroupResponse
-	(*ListGroupsRequest)(nil),         // 38: millrace.ingestion.v1.ListGroupsRequest
-	(*ListGroupsResponse)(nil),        // 39: millrace.ingestion.v1.ListGroupsResponse
-	(*ListGroupMembersRequest)(nil),   // 40: millrace.ingestion.v1.ListGroupMembersRequest
-	(*ListGroupMembersResponse)(nil),  // 41: millrace.ingestion.v1.ListGroupMembersResponse
-	(*LookupRow)(nil),                 // 42: millrace.ingestion.v1.LookupRow
-	(*GetLookupRowRequest)(nil),       // 43: millrace.ingestion.v1.GetLookupRowRequest
-	(*GetLookupRowResponse)(nil),      // 44: millrace.ingestion.v1.GetLookupRowResponse
-	(*PreviewRecordsResponse)(nil),    // 45: millrace.ingestion.v1.PreviewRecordsResponse
-	(*GetStoreDigestRequest)(nil),     // 46: millrace.ingestion.v1.GetStoreDigestRequest
-	(*GetStoreDigestResponse)(nil),    // 47: millrace.ingestion.v1.GetStoreDigestResponse
-	(*FenceRequest)(nil),              // 48: millrace.ingestion.v1.FenceRequest
-	(*FenceResponse)(nil),             // 49: millrace.ingestion.v1.FenceResponse
-	nil,                               // 50: millrace.ingestion.v1.Profile.ProvenanceEntry
-	nil,                               // 51: millrace.ingestion.v1.Event.LookupsEntry
-	nil,                               // 52: millrace.ingestion.v1.Group.ProvenanceEntry
-	(*timestamppb.Timestamp)(nil),     // 53: google.protobuf.Timestamp
-	(v1.Environment)(0),               // 54: millrace.config.v1.Environment
-	(*structpb.Struct)(nil),           // 55: google.protobuf.Struct
-	(*v11.AbsentKeys)(nil),            // 56: millrace.scheduler.v1.AbsentKeys
-	(*v11.Run)(nil),                   // 57: millrace.scheduler.v1.Run
-	(*v1.SyncSnapshot)(nil),           // 58: millrace.config.v1.SyncSnapshot
-	(*v11.IngestResult)(nil),          // 59: millrace.scheduler.v1.IngestResult
+	(*Identity)(nil),                    // 0: millrace.ingestion.v1.Identity
+	(*Provenance)(nil),                  // 1: millrace.ingestion.v1.Provenance
+	(*Profile)(nil),                     // 2: millrace.ingestion.v1.Profile
+	(*GetProfileRequest)(nil),           // 3: millrace.ingestion.v1.GetProfileRequest
+	(*GetProfileResponse)(nil),          // 4: millrace.ingestion.v1.GetProfileResponse
+	(*ListProfilesRequest)(nil),         // 5: millrace.ingestion.v1.ListProfilesRequest
+	(*ListProfilesResponse)(nil),        // 6: millrace.ingestion.v1.ListProfilesResponse
+	(*Merge)(nil),                       // 7: millrace.ingestion.v1.Merge
+	(*ListMergesRequest)(nil),           // 8: millrace.ingestion.v1.ListMergesRequest
+	(*ListMergesResponse)(nil),          // 9: millrace.ingestion.v1.ListMergesResponse
+	(*UndoMergeRequest)(nil),            // 10: millrace.ingestion.v1.UndoMergeRequest
+	(*UndoMergeResponse)(nil),           // 11: millrace.ingestion.v1.UndoMergeResponse
+	(*Event)(nil),                       // 12: millrace.ingestion.v1.Event
+	(*ListProfileEventsRequest)(nil),    // 13: millrace.ingestion.v1.ListProfileEventsRequest
+	(*ListProfileEventsResponse)(nil),   // 14: millrace.ingestion.v1.ListProfileEventsResponse
+	(*ListEventsRequest)(nil),           // 15: millrace.ingestion.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),          // 16: millrace.ingestion.v1.ListEventsResponse
+	(*Reject)(nil),                      // 17: millrace.ingestion.v1.Reject
+	(*ListRejectsRequest)(nil),          // 18: millrace.ingestion.v1.ListRejectsRequest
+	(*ListRejectsResponse)(nil),         // 19: millrace.ingestion.v1.ListRejectsResponse
+	(*RejectCount)(nil),                 // 20: millrace.ingestion.v1.RejectCount
+	(*ExportRejectsRequest)(nil),        // 21: millrace.ingestion.v1.ExportRejectsRequest
+	(*ExportRejectsResponse)(nil),       // 22: millrace.ingestion.v1.ExportRejectsResponse
+	(*ExportedReject)(nil),              // 23: millrace.ingestion.v1.ExportedReject
+	(*ReadRejectedRowsRequest)(nil),     // 24: millrace.ingestion.v1.ReadRejectedRowsRequest
+	(*ReadRejectedRowsResponse)(nil),    // 25: millrace.ingestion.v1.ReadRejectedRowsResponse
+	(*ReadAbsentKeysRequest)(nil),       // 26: millrace.ingestion.v1.ReadAbsentKeysRequest
+	(*ReadAbsentKeysResponse)(nil),      // 27: millrace.ingestion.v1.ReadAbsentKeysResponse
+	(*ReplayRejectsRequest)(nil),        // 28: millrace.ingestion.v1.ReplayRejectsRequest
+	(*ReplayRejectsResponse)(nil),       // 29: millrace.ingestion.v1.ReplayRejectsResponse
+	(*PreviewRecordsRequest)(nil),       // 30: millrace.ingestion.v1.PreviewRecordsRequest
+	(*PreviewedRecord)(nil),             // 31: millrace.ingestion.v1.PreviewedRecord
+	(*IdentityOutcome)(nil),             // 32: millrace.ingestion.v1.IdentityOutcome
+	(*IdentityFate)(nil),                // 33: millrace.ingestion.v1.IdentityFate
+	(*IdentityFigures)(nil),             // 34: millrace.ingestion.v1.IdentityFigures
+	(*Group)(nil),                       // 35: millrace.ingestion.v1.Group
+	(*GetGroupRequest)(nil),             // 36: millrace.ingestion.v1.GetGroupRequest
+	(*GetGroupResponse)(nil),            // 37: millrace.ingestion.v1.GetGroupResponse
+	(*ListGroupsRequest)(nil),           // 38: millrace.ingestion.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),          // 39: millrace.ingestion.v1.ListGroupsResponse
+	(*ListGroupMembersRequest)(nil),     // 40: millrace.ingestion.v1.ListGroupMembersRequest
+	(*ListGroupMembersResponse)(nil),    // 41: millrace.ingestion.v1.ListGroupMembersResponse
+	(*LookupRow)(nil),                   // 42: millrace.ingestion.v1.LookupRow
+	(*GetLookupRowRequest)(nil),         // 43: millrace.ingestion.v1.GetLookupRowRequest
+	(*GetLookupRowResponse)(nil),        // 44: millrace.ingestion.v1.GetLookupRowResponse
+	(*PreviewRecordsResponse)(nil),      // 45: millrace.ingestion.v1.PreviewRecordsResponse
+	(*GetStoreDigestRequest)(nil),       // 46: millrace.ingestion.v1.GetStoreDigestRequest
+	(*GetStoreDigestResponse)(nil),      // 47: millrace.ingestion.v1.GetStoreDigestResponse
+	(*FenceRequest)(nil),                // 48: millrace.ingestion.v1.FenceRequest
+	(*FenceResponse)(nil),               // 49: millrace.ingestion.v1.FenceResponse
+	(*PreviewDeleteImportRequest)(nil),  // 50: millrace.ingestion.v1.PreviewDeleteImportRequest
+	(*PreviewDeleteImportResponse)(nil), // 51: millrace.ingestion.v1.PreviewDeleteImportResponse
+	(*DeleteImportRequest)(nil),         // 52: millrace.ingestion.v1.DeleteImportRequest
+	(*DeleteImportResponse)(nil),        // 53: millrace.ingestion.v1.DeleteImportResponse
+	(*ImportEffects)(nil),               // 54: millrace.ingestion.v1.ImportEffects
+	nil,                                 // 55: millrace.ingestion.v1.Profile.ProvenanceEntry
+	nil,                                 // 56: millrace.ingestion.v1.Event.LookupsEntry
+	nil,                                 // 57: millrace.ingestion.v1.Group.ProvenanceEntry
+	(*timestamppb.Timestamp)(nil),       // 58: google.protobuf.Timestamp
+	(v1.Environment)(0),                 // 59: millrace.config.v1.Environment
+	(*structpb.Struct)(nil),             // 60: google.protobuf.Struct
+	(*v11.AbsentKeys)(nil),              // 61: millrace.scheduler.v1.AbsentKeys
+	(*v11.Run)(nil),                     // 62: millrace.scheduler.v1.Run
+	(*v1.SyncSnapshot)(nil),             // 63: millrace.config.v1.SyncSnapshot
+	(*v11.IngestResult)(nil),            // 64: millrace.scheduler.v1.IngestResult
 }
 var file_millrace_ingestion_v1_ingestion_proto_depIdxs = []int32{
-	53, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
-	54, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
+	58, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
+	59, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
 	0,  // 2: millrace.ingestion.v1.Profile.identities:type_name -> millrace.ingestion.v1.Identity
-	55, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
-	50, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
-	53, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
-	53, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
-	54, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
+	60, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
+	55, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
+	58, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
+	58, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
+	59, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 8: millrace.ingestion.v1.GetProfileRequest.identity:type_name -> millrace.ingestion.v1.Identity
-	53, // 9: millrace.ingestion.v1.GetProfileRequest.as_of:type_name -> google.protobuf.Timestamp
+	58, // 9: millrace.ingestion.v1.GetProfileRequest.as_of:type_name -> google.protobuf.Timestamp
 	2,  // 10: millrace.ingestion.v1.GetProfileResponse.profile:type_name -> millrace.ingestion.v1.Profile
-	54, // 11: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
+	59, // 11: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
 	2,  // 12: millrace.ingestion.v1.ListProfilesResponse.profiles:type_name -> millrace.ingestion.v1.Profile
 	0,  // 13: millrace.ingestion.v1.Merge.glue:type_name -> millrace.ingestion.v1.Identity
 	0,  // 14: millrace.ingestion.v1.Merge.moved:type_name -> millrace.ingestion.v1.Identity
-	53, // 15: millrace.ingestion.v1.Merge.create_time:type_name -> google.protobuf.Timestamp
-	53, // 16: millrace.ingestion.v1.Merge.undo_time:type_name -> google.protobuf.Timestamp
-	54, // 17: millrace.ingestion.v1.ListMergesRequest.environment:type_name -> millrace.config.v1.Environment
+	58, // 15: millrace.ingestion.v1.Merge.create_time:type_name -> google.protobuf.Timestamp
+	58, // 16: millrace.ingestion.v1.Merge.undo_time:type_name -> google.protobuf.Timestamp
+	59, // 17: millrace.ingestion.v1.ListMergesRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 18: millrace.ingestion.v1.ListMergesRequest.identity:type_name -> millrace.ingestion.v1.Identity
 	7,  // 19: millrace.ingestion.v1.ListMergesResponse.merges:type_name -> millrace.ingestion.v1.Merge
-	54, // 20: millrace.ingestion.v1.UndoMergeRequest.environment:type_name -> millrace.config.v1.Environment
+	59, // 20: millrace.ingestion.v1.UndoMergeRequest.environment:type_name -> millrace.config.v1.Environment
 	7,  // 21: millrace.ingestion.v1.UndoMergeResponse.merge:type_name -> millrace.ingestion.v1.Merge
-	55, // 22: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
-	51, // 23: millrace.ingestion.v1.Event.lookups:type_name -> millrace.ingestion.v1.Event.LookupsEntry
-	54, // 24: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	60, // 22: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
+	56, // 23: millrace.ingestion.v1.Event.lookups:type_name -> millrace.ingestion.v1.Event.LookupsEntry
+	59, // 24: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
 	0,  // 25: millrace.ingestion.v1.ListProfileEventsRequest.identity:type_name -> millrace.ingestion.v1.Identity
 	12, // 26: millrace.ingestion.v1.ListProfileEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	54, // 27: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
-	53, // 28: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
-	53, // 29: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
+	59, // 27: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	58, // 28: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
+	58, // 29: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
 	12, // 30: millrace.ingestion.v1.ListEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	53, // 31: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
+	58, // 31: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
 	17, // 32: millrace.ingestion.v1.ListRejectsResponse.rejects:type_name -> millrace.ingestion.v1.Reject
 	20, // 33: millrace.ingestion.v1.ListRejectsResponse.by_reason:type_name -> millrace.ingestion.v1.RejectCount
 	23, // 34: millrace.ingestion.v1.ExportRejectsResponse.rejects:type_name -> millrace.ingestion.v1.ExportedReject
 	17, // 35: millrace.ingestion.v1.ExportedReject.reject:type_name -> millrace.ingestion.v1.Reject
-	56, // 36: millrace.ingestion.v1.ReadAbsentKeysRequest.absent:type_name -> millrace.scheduler.v1.AbsentKeys
-	57, // 37: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
-	58, // 38: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
+	61, // 36: millrace.ingestion.v1.ReadAbsentKeysRequest.absent:type_name -> millrace.scheduler.v1.AbsentKeys
+	62, // 37: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
+	63, // 38: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
 	2,  // 39: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
 	35, // 40: millrace.ingestion.v1.PreviewedRecord.group:type_name -> millrace.ingestion.v1.Group
 	32, // 41: millrace.ingestion.v1.PreviewedRecord.identity:type_name -> millrace.ingestion.v1.IdentityOutcome
@@ -3757,69 +4107,75 @@ var file_millrace_ingestion_v1_ingestion_proto_depIdxs = []int32{
 	7,  // 43: millrace.ingestion.v1.IdentityOutcome.merges:type_name -> millrace.ingestion.v1.Merge
 	0,  // 44: millrace.ingestion.v1.IdentityFate.identity:type_name -> millrace.ingestion.v1.Identity
 	0,  // 45: millrace.ingestion.v1.IdentityFigures.glue:type_name -> millrace.ingestion.v1.Identity
-	54, // 46: millrace.ingestion.v1.Group.environment:type_name -> millrace.config.v1.Environment
-	55, // 47: millrace.ingestion.v1.Group.attributes:type_name -> google.protobuf.Struct
-	52, // 48: millrace.ingestion.v1.Group.provenance:type_name -> millrace.ingestion.v1.Group.ProvenanceEntry
-	53, // 49: millrace.ingestion.v1.Group.first_seen:type_name -> google.protobuf.Timestamp
-	53, // 50: millrace.ingestion.v1.Group.last_seen:type_name -> google.protobuf.Timestamp
-	54, // 51: millrace.ingestion.v1.GetGroupRequest.environment:type_name -> millrace.config.v1.Environment
-	53, // 52: millrace.ingestion.v1.GetGroupRequest.as_of:type_name -> google.protobuf.Timestamp
+	59, // 46: millrace.ingestion.v1.Group.environment:type_name -> millrace.config.v1.Environment
+	60, // 47: millrace.ingestion.v1.Group.attributes:type_name -> google.protobuf.Struct
+	57, // 48: millrace.ingestion.v1.Group.provenance:type_name -> millrace.ingestion.v1.Group.ProvenanceEntry
+	58, // 49: millrace.ingestion.v1.Group.first_seen:type_name -> google.protobuf.Timestamp
+	58, // 50: millrace.ingestion.v1.Group.last_seen:type_name -> google.protobuf.Timestamp
+	59, // 51: millrace.ingestion.v1.GetGroupRequest.environment:type_name -> millrace.config.v1.Environment
+	58, // 52: millrace.ingestion.v1.GetGroupRequest.as_of:type_name -> google.protobuf.Timestamp
 	35, // 53: millrace.ingestion.v1.GetGroupResponse.group:type_name -> millrace.ingestion.v1.Group
-	54, // 54: millrace.ingestion.v1.ListGroupsRequest.environment:type_name -> millrace.config.v1.Environment
+	59, // 54: millrace.ingestion.v1.ListGroupsRequest.environment:type_name -> millrace.config.v1.Environment
 	35, // 55: millrace.ingestion.v1.ListGroupsResponse.groups:type_name -> millrace.ingestion.v1.Group
-	54, // 56: millrace.ingestion.v1.ListGroupMembersRequest.environment:type_name -> millrace.config.v1.Environment
+	59, // 56: millrace.ingestion.v1.ListGroupMembersRequest.environment:type_name -> millrace.config.v1.Environment
 	2,  // 57: millrace.ingestion.v1.ListGroupMembersResponse.profiles:type_name -> millrace.ingestion.v1.Profile
-	55, // 58: millrace.ingestion.v1.LookupRow.row:type_name -> google.protobuf.Struct
+	60, // 58: millrace.ingestion.v1.LookupRow.row:type_name -> google.protobuf.Struct
 	1,  // 59: millrace.ingestion.v1.LookupRow.provenance:type_name -> millrace.ingestion.v1.Provenance
-	54, // 60: millrace.ingestion.v1.GetLookupRowRequest.environment:type_name -> millrace.config.v1.Environment
+	59, // 60: millrace.ingestion.v1.GetLookupRowRequest.environment:type_name -> millrace.config.v1.Environment
 	42, // 61: millrace.ingestion.v1.GetLookupRowResponse.row:type_name -> millrace.ingestion.v1.LookupRow
 	31, // 62: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
 	34, // 63: millrace.ingestion.v1.PreviewRecordsResponse.figures:type_name -> millrace.ingestion.v1.IdentityFigures
-	59, // 64: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
-	1,  // 65: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
-	55, // 66: millrace.ingestion.v1.Event.LookupsEntry.value:type_name -> google.protobuf.Struct
-	1,  // 67: millrace.ingestion.v1.Group.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
-	3,  // 68: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
-	5,  // 69: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
-	36, // 70: millrace.ingestion.v1.IngestionService.GetGroup:input_type -> millrace.ingestion.v1.GetGroupRequest
-	38, // 71: millrace.ingestion.v1.IngestionService.ListGroups:input_type -> millrace.ingestion.v1.ListGroupsRequest
-	40, // 72: millrace.ingestion.v1.IngestionService.ListGroupMembers:input_type -> millrace.ingestion.v1.ListGroupMembersRequest
-	43, // 73: millrace.ingestion.v1.IngestionService.GetLookupRow:input_type -> millrace.ingestion.v1.GetLookupRowRequest
-	13, // 74: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
-	15, // 75: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
-	8,  // 76: millrace.ingestion.v1.IngestionService.ListMerges:input_type -> millrace.ingestion.v1.ListMergesRequest
-	10, // 77: millrace.ingestion.v1.IngestionService.UndoMerge:input_type -> millrace.ingestion.v1.UndoMergeRequest
-	18, // 78: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
-	21, // 79: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
-	24, // 80: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
-	26, // 81: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:input_type -> millrace.ingestion.v1.ReadAbsentKeysRequest
-	28, // 82: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
-	30, // 83: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
-	46, // 84: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
-	48, // 85: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
-	4,  // 86: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
-	6,  // 87: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
-	37, // 88: millrace.ingestion.v1.IngestionService.GetGroup:output_type -> millrace.ingestion.v1.GetGroupResponse
-	39, // 89: millrace.ingestion.v1.IngestionService.ListGroups:output_type -> millrace.ingestion.v1.ListGroupsResponse
-	41, // 90: millrace.ingestion.v1.IngestionService.ListGroupMembers:output_type -> millrace.ingestion.v1.ListGroupMembersResponse
-	44, // 91: millrace.ingestion.v1.IngestionService.GetLookupRow:output_type -> millrace.ingestion.v1.GetLookupRowResponse
-	14, // 92: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
-	16, // 93: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
-	9,  // 94: millrace.ingestion.v1.IngestionService.ListMerges:output_type -> millrace.ingestion.v1.ListMergesResponse
-	11, // 95: millrace.ingestion.v1.IngestionService.UndoMerge:output_type -> millrace.ingestion.v1.UndoMergeResponse
-	19, // 96: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
-	22, // 97: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
-	25, // 98: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
-	27, // 99: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:output_type -> millrace.ingestion.v1.ReadAbsentKeysResponse
-	29, // 100: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
-	45, // 101: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
-	47, // 102: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
-	49, // 103: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
-	86, // [86:104] is the sub-list for method output_type
-	68, // [68:86] is the sub-list for method input_type
-	68, // [68:68] is the sub-list for extension type_name
-	68, // [68:68] is the sub-list for extension extendee
-	0,  // [0:68] is the sub-list for field type_name
+	64, // 64: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
+	54, // 65: millrace.ingestion.v1.PreviewDeleteImportResponse.effects:type_name -> millrace.ingestion.v1.ImportEffects
+	54, // 66: millrace.ingestion.v1.DeleteImportResponse.effects:type_name -> millrace.ingestion.v1.ImportEffects
+	1,  // 67: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
+	60, // 68: millrace.ingestion.v1.Event.LookupsEntry.value:type_name -> google.protobuf.Struct
+	1,  // 69: millrace.ingestion.v1.Group.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
+	3,  // 70: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
+	5,  // 71: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
+	36, // 72: millrace.ingestion.v1.IngestionService.GetGroup:input_type -> millrace.ingestion.v1.GetGroupRequest
+	38, // 73: millrace.ingestion.v1.IngestionService.ListGroups:input_type -> millrace.ingestion.v1.ListGroupsRequest
+	40, // 74: millrace.ingestion.v1.IngestionService.ListGroupMembers:input_type -> millrace.ingestion.v1.ListGroupMembersRequest
+	43, // 75: millrace.ingestion.v1.IngestionService.GetLookupRow:input_type -> millrace.ingestion.v1.GetLookupRowRequest
+	13, // 76: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
+	15, // 77: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
+	8,  // 78: millrace.ingestion.v1.IngestionService.ListMerges:input_type -> millrace.ingestion.v1.ListMergesRequest
+	10, // 79: millrace.ingestion.v1.IngestionService.UndoMerge:input_type -> millrace.ingestion.v1.UndoMergeRequest
+	18, // 80: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
+	21, // 81: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
+	24, // 82: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
+	26, // 83: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:input_type -> millrace.ingestion.v1.ReadAbsentKeysRequest
+	28, // 84: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
+	50, // 85: millrace.ingestion.v1.IngestionService.PreviewDeleteImport:input_type -> millrace.ingestion.v1.PreviewDeleteImportRequest
+	52, // 86: millrace.ingestion.v1.IngestionService.DeleteImport:input_type -> millrace.ingestion.v1.DeleteImportRequest
+	30, // 87: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
+	46, // 88: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
+	48, // 89: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
+	4,  // 90: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
+	6,  // 91: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
+	37, // 92: millrace.ingestion.v1.IngestionService.GetGroup:output_type -> millrace.ingestion.v1.GetGroupResponse
+	39, // 93: millrace.ingestion.v1.IngestionService.ListGroups:output_type -> millrace.ingestion.v1.ListGroupsResponse
+	41, // 94: millrace.ingestion.v1.IngestionService.ListGroupMembers:output_type -> millrace.ingestion.v1.ListGroupMembersResponse
+	44, // 95: millrace.ingestion.v1.IngestionService.GetLookupRow:output_type -> millrace.ingestion.v1.GetLookupRowResponse
+	14, // 96: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
+	16, // 97: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
+	9,  // 98: millrace.ingestion.v1.IngestionService.ListMerges:output_type -> millrace.ingestion.v1.ListMergesResponse
+	11, // 99: millrace.ingestion.v1.IngestionService.UndoMerge:output_type -> millrace.ingestion.v1.UndoMergeResponse
+	19, // 100: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
+	22, // 101: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
+	25, // 102: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
+	27, // 103: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:output_type -> millrace.ingestion.v1.ReadAbsentKeysResponse
+	29, // 104: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
+	51, // 105: millrace.ingestion.v1.IngestionService.PreviewDeleteImport:output_type -> millrace.ingestion.v1.PreviewDeleteImportResponse
+	53, // 106: millrace.ingestion.v1.IngestionService.DeleteImport:output_type -> millrace.ingestion.v1.DeleteImportResponse
+	45, // 107: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
+	47, // 108: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
+	49, // 109: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
+	90, // [90:110] is the sub-list for method output_type
+	70, // [70:90] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_millrace_ingestion_v1_ingestion_proto_init() }
@@ -3833,7 +4189,7 @@ func file_millrace_ingestion_v1_ingestion_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_ingestion_v1_ingestion_proto_rawDesc), len(file_millrace_ingestion_v1_ingestion_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   53,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

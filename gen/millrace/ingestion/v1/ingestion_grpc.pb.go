@@ -19,24 +19,26 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	IngestionService_GetProfile_FullMethodName        = "/millrace.ingestion.v1.IngestionService/GetProfile"
-	IngestionService_ListProfiles_FullMethodName      = "/millrace.ingestion.v1.IngestionService/ListProfiles"
-	IngestionService_GetGroup_FullMethodName          = "/millrace.ingestion.v1.IngestionService/GetGroup"
-	IngestionService_ListGroups_FullMethodName        = "/millrace.ingestion.v1.IngestionService/ListGroups"
-	IngestionService_ListGroupMembers_FullMethodName  = "/millrace.ingestion.v1.IngestionService/ListGroupMembers"
-	IngestionService_GetLookupRow_FullMethodName      = "/millrace.ingestion.v1.IngestionService/GetLookupRow"
-	IngestionService_ListProfileEvents_FullMethodName = "/millrace.ingestion.v1.IngestionService/ListProfileEvents"
-	IngestionService_ListEvents_FullMethodName        = "/millrace.ingestion.v1.IngestionService/ListEvents"
-	IngestionService_ListMerges_FullMethodName        = "/millrace.ingestion.v1.IngestionService/ListMerges"
-	IngestionService_UndoMerge_FullMethodName         = "/millrace.ingestion.v1.IngestionService/UndoMerge"
-	IngestionService_ListRejects_FullMethodName       = "/millrace.ingestion.v1.IngestionService/ListRejects"
-	IngestionService_ExportRejects_FullMethodName     = "/millrace.ingestion.v1.IngestionService/ExportRejects"
-	IngestionService_ReadRejectedRows_FullMethodName  = "/millrace.ingestion.v1.IngestionService/ReadRejectedRows"
-	IngestionService_ReadAbsentKeys_FullMethodName    = "/millrace.ingestion.v1.IngestionService/ReadAbsentKeys"
-	IngestionService_ReplayRejects_FullMethodName     = "/millrace.ingestion.v1.IngestionService/ReplayRejects"
-	IngestionService_PreviewRecords_FullMethodName    = "/millrace.ingestion.v1.IngestionService/PreviewRecords"
-	IngestionService_GetStoreDigest_FullMethodName    = "/millrace.ingestion.v1.IngestionService/GetStoreDigest"
-	IngestionService_Fence_FullMethodName             = "/millrace.ingestion.v1.IngestionService/Fence"
+	IngestionService_GetProfile_FullMethodName          = "/millrace.ingestion.v1.IngestionService/GetProfile"
+	IngestionService_ListProfiles_FullMethodName        = "/millrace.ingestion.v1.IngestionService/ListProfiles"
+	IngestionService_GetGroup_FullMethodName            = "/millrace.ingestion.v1.IngestionService/GetGroup"
+	IngestionService_ListGroups_FullMethodName          = "/millrace.ingestion.v1.IngestionService/ListGroups"
+	IngestionService_ListGroupMembers_FullMethodName    = "/millrace.ingestion.v1.IngestionService/ListGroupMembers"
+	IngestionService_GetLookupRow_FullMethodName        = "/millrace.ingestion.v1.IngestionService/GetLookupRow"
+	IngestionService_ListProfileEvents_FullMethodName   = "/millrace.ingestion.v1.IngestionService/ListProfileEvents"
+	IngestionService_ListEvents_FullMethodName          = "/millrace.ingestion.v1.IngestionService/ListEvents"
+	IngestionService_ListMerges_FullMethodName          = "/millrace.ingestion.v1.IngestionService/ListMerges"
+	IngestionService_UndoMerge_FullMethodName           = "/millrace.ingestion.v1.IngestionService/UndoMerge"
+	IngestionService_ListRejects_FullMethodName         = "/millrace.ingestion.v1.IngestionService/ListRejects"
+	IngestionService_ExportRejects_FullMethodName       = "/millrace.ingestion.v1.IngestionService/ExportRejects"
+	IngestionService_ReadRejectedRows_FullMethodName    = "/millrace.ingestion.v1.IngestionService/ReadRejectedRows"
+	IngestionService_ReadAbsentKeys_FullMethodName      = "/millrace.ingestion.v1.IngestionService/ReadAbsentKeys"
+	IngestionService_ReplayRejects_FullMethodName       = "/millrace.ingestion.v1.IngestionService/ReplayRejects"
+	IngestionService_PreviewDeleteImport_FullMethodName = "/millrace.ingestion.v1.IngestionService/PreviewDeleteImport"
+	IngestionService_DeleteImport_FullMethodName        = "/millrace.ingestion.v1.IngestionService/DeleteImport"
+	IngestionService_PreviewRecords_FullMethodName      = "/millrace.ingestion.v1.IngestionService/PreviewRecords"
+	IngestionService_GetStoreDigest_FullMethodName      = "/millrace.ingestion.v1.IngestionService/GetStoreDigest"
+	IngestionService_Fence_FullMethodName               = "/millrace.ingestion.v1.IngestionService/Fence"
 )
 
 // IngestionServiceClient is the client API for IngestionService service.
@@ -78,6 +80,13 @@ type IngestionServiceClient interface {
 	// Starts a run in the history lane of the sync that takes the rejected rows of a run through the current mapping.
 	// Idempotent by run while that replay is open.
 	ReplayRejects(ctx context.Context, in *ReplayRejectsRequest, opts ...grpc.CallOption) (*ReplayRejectsResponse, error)
+	// What DeleteImport would do; nothing is written. Sends totals now and then, and at the end.
+	PreviewDeleteImport(ctx context.Context, in *PreviewDeleteImportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PreviewDeleteImportResponse], error)
+	// Deletes what a sync, or one run of it, brought in: its rows in the row index, events, attribute values and identities.
+	// Values of other syncs come back; a profile with nothing left is deleted; a run that reads the rows again counts them as
+	// created. Sends totals now and then, and at the end. It may be broken off and asked for again: what is deleted stays so.
+	// FAILED_PRECONDITION RUN_OPEN while a run of the sync is open.
+	DeleteImport(ctx context.Context, in *DeleteImportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DeleteImportResponse], error)
 	// What records would do; nothing is written.
 	PreviewRecords(ctx context.Context, in *PreviewRecordsRequest, opts ...grpc.CallOption) (*PreviewRecordsResponse, error)
 	// Order-free digest of identities, attribute values with row times and events by row key. Equal digests, equal content.
@@ -271,6 +280,44 @@ func (c *ingestionServiceClient) ReplayRejects(ctx context.Context, in *ReplayRe
 	return out, nil
 }
 
+func (c *ingestionServiceClient) PreviewDeleteImport(ctx context.Context, in *PreviewDeleteImportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PreviewDeleteImportResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &IngestionService_ServiceDesc.Streams[3], IngestionService_PreviewDeleteImport_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PreviewDeleteImportRequest, PreviewDeleteImportResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IngestionService_PreviewDeleteImportClient = grpc.ServerStreamingClient[PreviewDeleteImportResponse]
+
+func (c *ingestionServiceClient) DeleteImport(ctx context.Context, in *DeleteImportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DeleteImportResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &IngestionService_ServiceDesc.Streams[4], IngestionService_DeleteImport_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DeleteImportRequest, DeleteImportResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IngestionService_DeleteImportClient = grpc.ServerStreamingClient[DeleteImportResponse]
+
 func (c *ingestionServiceClient) PreviewRecords(ctx context.Context, in *PreviewRecordsRequest, opts ...grpc.CallOption) (*PreviewRecordsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PreviewRecordsResponse)
@@ -340,6 +387,13 @@ type IngestionServiceServer interface {
 	// Starts a run in the history lane of the sync that takes the rejected rows of a run through the current mapping.
 	// Idempotent by run while that replay is open.
 	ReplayRejects(context.Context, *ReplayRejectsRequest) (*ReplayRejectsResponse, error)
+	// What DeleteImport would do; nothing is written. Sends totals now and then, and at the end.
+	PreviewDeleteImport(*PreviewDeleteImportRequest, grpc.ServerStreamingServer[PreviewDeleteImportResponse]) error
+	// Deletes what a sync, or one run of it, brought in: its rows in the row index, events, attribute values and identities.
+	// Values of other syncs come back; a profile with nothing left is deleted; a run that reads the rows again counts them as
+	// created. Sends totals now and then, and at the end. It may be broken off and asked for again: what is deleted stays so.
+	// FAILED_PRECONDITION RUN_OPEN while a run of the sync is open.
+	DeleteImport(*DeleteImportRequest, grpc.ServerStreamingServer[DeleteImportResponse]) error
 	// What records would do; nothing is written.
 	PreviewRecords(context.Context, *PreviewRecordsRequest) (*PreviewRecordsResponse, error)
 	// Order-free digest of identities, attribute values with row times and events by row key. Equal digests, equal content.
@@ -400,6 +454,12 @@ func (UnimplementedIngestionServiceServer) ReadAbsentKeys(*ReadAbsentKeysRequest
 }
 func (UnimplementedIngestionServiceServer) ReplayRejects(context.Context, *ReplayRejectsRequest) (*ReplayRejectsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReplayRejects not implemented")
+}
+func (UnimplementedIngestionServiceServer) PreviewDeleteImport(*PreviewDeleteImportRequest, grpc.ServerStreamingServer[PreviewDeleteImportResponse]) error {
+	return status.Error(codes.Unimplemented, "method PreviewDeleteImport not implemented")
+}
+func (UnimplementedIngestionServiceServer) DeleteImport(*DeleteImportRequest, grpc.ServerStreamingServer[DeleteImportResponse]) error {
+	return status.Error(codes.Unimplemented, "method DeleteImport not implemented")
 }
 func (UnimplementedIngestionServiceServer) PreviewRecords(context.Context, *PreviewRecordsRequest) (*PreviewRecordsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PreviewRecords not implemented")
@@ -680,6 +740,28 @@ func _IngestionService_ReplayRejects_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IngestionService_PreviewDeleteImport_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(PreviewDeleteImportRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(IngestionServiceServer).PreviewDeleteImport(m, &grpc.GenericServerStream[PreviewDeleteImportRequest, PreviewDeleteImportResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IngestionService_PreviewDeleteImportServer = grpc.ServerStreamingServer[PreviewDeleteImportResponse]
+
+func _IngestionService_DeleteImport_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(DeleteImportRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(IngestionServiceServer).DeleteImport(m, &grpc.GenericServerStream[DeleteImportRequest, DeleteImportResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IngestionService_DeleteImportServer = grpc.ServerStreamingServer[DeleteImportResponse]
+
 func _IngestionService_PreviewRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PreviewRecordsRequest)
 	if err := dec(in); err != nil {
@@ -816,6 +898,16 @@ var IngestionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ReadAbsentKeys",
 			Handler:       _IngestionService_ReadAbsentKeys_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "PreviewDeleteImport",
+			Handler:       _IngestionService_PreviewDeleteImport_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "DeleteImport",
+			Handler:       _IngestionService_DeleteImport_Handler,
 			ServerStreams: true,
 		},
 	},
