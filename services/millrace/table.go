@@ -95,6 +95,9 @@ func facts(m proto.Message) func(io.Writer) error {
 	}
 }
 
+// unspecified is the word of an enum that says nothing.
+const unspecified = "unspecified"
+
 // addFacts adds the leaves under a node; a resource's meta block stands without its name.
 func addFacts(t *table, path string, n *yaml.Node) {
 	if n.Kind == yaml.MappingNode && path != "" && len(n.Content) == 0 {
@@ -122,7 +125,7 @@ func addFacts(t *table, path string, n *yaml.Node) {
 			t.row(head, flow(c))
 		}
 	default:
-		if n.Value != "" && n.Value != "0" && n.Tag != "!!null" {
+		if n.Value != "" && n.Value != "0" && n.Value != unspecified && n.Tag != "!!null" {
 			for i, line := range strings.Split(strings.TrimRight(n.Value, "\n"), "\n") {
 				if i == 0 {
 					t.row(path, line)
