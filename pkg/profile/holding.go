@@ -17,7 +17,7 @@ type Holding struct {
 
 // HoldingOf reads a profile's own document and those of the profiles that are merged into it, directly or not.
 func HoldingOf(own []byte, members []id.Profile, docs ...[]byte) (Holding, error) {
-	d, ok := parse(append([][]byte{own}, docs...)...)
+	d, ok := parse(settled(append([][]byte{own}, docs...))...)
 	if !ok {
 		return Holding{}, badDocument("a profile")
 	}

@@ -247,5 +247,16 @@ func Shape(doc []byte) uint64 {
 	return xxh3.Hash(d.ties.append(b))
 }
 
-// Concat sets documents of merged profiles one behind the other. What it answers is read as that of one profile.
-func Concat(docs ...[]byte) []byte { return bytes.Join(docs, nil) }
+// Concat sets documents of merged profiles, each of them whole, one behind the other. What it answers is read as that of
+// one profile. What is withdrawn from one of them is not withdrawn from the others.
+func Concat(docs ...[]byte) []byte { return bytes.Join(settled(docs), nil) }
+
+func settled(docs [][]byte) [][]byte {
+	out := make([][]byte, len(docs))
+	for i, doc := range docs {
+		if out[i] = doc; Withdraws(doc) {
+			out[i] = Settle(doc)
+		}
+	}
+	return out
+}

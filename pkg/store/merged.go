@@ -36,6 +36,15 @@ func (f Family) Doc() []byte {
 	return profile.Concat(append([][]byte{f.own}, f.docs...)...)
 }
 
+// With answers the document of the whole family as it would be with what `more` answers merged into each of its profiles.
+func (f Family) With(more func(id.Profile) []byte) []byte {
+	docs := [][]byte{append(slices.Clone(f.own), more(f.Profile)...)}
+	for i, p := range f.Members {
+		docs = append(docs, append(slices.Clone(f.docs[i]), more(p)...))
+	}
+	return profile.Concat(docs...)
+}
+
 // Holding answers what Decide must know of the family.
 func (f Family) Holding() (profile.Holding, error) {
 	return profile.HoldingOf(f.own, f.Members, f.docs...) //nolint:wrapcheck // classified by profile

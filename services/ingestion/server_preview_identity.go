@@ -144,7 +144,7 @@ func (p *preview) would(ctx context.Context, to id.Profile) (*ingestionv1.Profil
 	for _, q := range whole.Members {
 		family[q] = true
 	}
-	docs := [][]byte{whole.Doc()}
+	docs := [][]byte{whole.With(p.brought)}
 	// Links are in the order in which they come about, so that what is merged into a profile stands before it.
 	for _, l := range slices.Backward(p.effects.Links) {
 		if !family[l.Survivor] || family[l.Profile] {
@@ -154,12 +154,17 @@ func (p *preview) would(ctx context.Context, to id.Profile) (*ingestionv1.Profil
 		if err != nil {
 			return nil, fmt.Errorf("read profile %s: %w", l.Profile, err)
 		}
-		docs, family[l.Profile] = append(docs, part.Doc()), true
+		docs, family[l.Profile] = append(docs, part.With(p.brought)), true
 	}
+	return toProfile(p.scope, whole.Profile, profile.Concat(docs...))
+}
+
+// brought answers what the records would merge into a profile's own document.
+func (p *preview) brought(q id.Profile) (doc []byte) {
 	for _, c := range p.effects.Contributions {
-		if family[c.Profile] {
-			docs = append(docs, c.Doc)
+		if c.Profile == q {
+			doc = append(doc, c.Doc...)
 		}
 	}
-	return toProfile(p.scope, whole.Profile, profile.Fold(docs...))
+	return doc
 }

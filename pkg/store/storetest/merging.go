@@ -12,6 +12,7 @@ import (
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/identity"
 	"millrace.dev/pkg/profile"
+	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/record/recordtest"
 	"millrace.dev/pkg/store"
 )
@@ -211,7 +212,15 @@ func conflictUndo(t *testing.T, open func() store.Store) {
 	m := h.log(h.resolve("alias", "ada"))[0]
 	stale := h.standing(m)
 	h.must(users(origin(1, 1, 1, 2), known("4", day(4), nil, "email=ada@x.org", "other=o")))
-	err := h.Undo(h.ctx, stale)
+	top, err := store.Whole(h.ctx, h, h.scope, m.Others[0])
+	require.NoError(t, err)
+	require.Equal(t, h.resolve("other", "o"), top.Profile)
+	for _, size := range []int{1, 2, 10} {
+		log := pages(t, size, func(after string) ([]profile.Merge, string, error) { return top.Merges(h.ctx, h, h.scope, after, size) })
+		require.Len(t, log, 2, "what was merged into it, and what had been merged into that, each once")
+		require.NotEqual(t, log[0].ID, log[1].ID)
+	}
+	err = h.Undo(h.ctx, stale)
 	require.Equal(t, fault.ReasonCommitConflict, fault.ReasonOf(err), "the survivor is merged itself: %v", err)
 	require.NoError(t, h.Undo(h.ctx, h.standing(m)))
 	require.Equal(t, m.Others[0], h.resolve("alias", "ada"))
@@ -276,4 +285,26 @@ func eightMergers(t *testing.T, open func() store.Store) {
 	_, n, err := store.Digest(h.ctx, h, "")
 	require.NoError(t, err)
 	require.Equal(t, store.Totals{Profiles: people, Identities: 3 * people}, n)
+}
+
+// mirrorOfMerged: what a mirror takes from a merged profile goes from the survivor, and what it changes comes to it.
+func mirrorOfMerged(t *testing.T, open func() store.Store) {
+	h := graph(t, open)
+	h.must(mirrorOf(users(originOf("shop", 1, 1, 1, 0), known("1", day(1), map[string]any{"a": 1}, "email=ada@x.org"),
+		known("2", day(2), map[string]any{"b": 2}, "alias=ada"), known("3", day(2), map[string]any{"c": 3}, "alias=ada"))))
+	h.must(users(origin(1, 1, 1, 0), known("4", day(3), map[string]any{"d": 4}, "email=ada@x.org", "alias=ada")))
+	p := h.resolve("alias", "ada")
+	require.Equal(t, h.resolve("email", "ada@x.org"), p)
+	require.Len(t, h.whole(p).Attributes, 4)
+
+	c := h.must(absentOf(originOf("shop", 2, 2, 1, 0), record.Users, keysOf("2")...))
+	require.EqualValues(t, 1, c.Deleted)
+	require.Len(t, h.whole(p).Attributes, 3)
+	c = h.must(mirrorOf(users(originOf("shop", 3, 1, 1, 0), known("3", day(2), map[string]any{"e": 5}, "alias=ada"))))
+	require.EqualValues(t, 1, c.Updated)
+	got := map[string]string{}
+	for _, a := range h.whole(p).Attributes {
+		got[a.Name] = string(a.Value.AppendJSON(nil))
+	}
+	require.Equal(t, map[string]string{"a": "1", "d": "4", "e": "5"}, got)
 }

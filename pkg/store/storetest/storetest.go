@@ -76,6 +76,7 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 		{"conflict over an undone merge", "", conflictUndo},
 		{"an identity goes to another profile", "", steal},
 		{"eight mergers", "", eightMergers},
+		{"a mirror of merged profiles", "", mirrorOfMerged},
 		{"groups", "", groups},
 		{"lookup tables", "", lookups},
 		{"profile histories", "", histories},
