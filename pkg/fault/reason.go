@@ -47,6 +47,7 @@ const (
 	ReasonEmptyRead            = Reason(faultv1.Reason_REASON_EMPTY_READ)
 	ReasonWarehouseThrottled   = Reason(faultv1.Reason_REASON_WAREHOUSE_THROTTLED)
 	ReasonQueryInterrupted     = Reason(faultv1.Reason_REASON_QUERY_INTERRUPTED)
+	ReasonResyncRequired       = Reason(faultv1.Reason_REASON_RESYNC_REQUIRED)
 )
 
 // String answers the reason as it travels in ErrorInfo: RUN_OPEN.

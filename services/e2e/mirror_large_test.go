@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	configv1 "millrace.dev/gen/millrace/config/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/fault"
 )
@@ -72,6 +73,34 @@ func TestAGuardedMirrorMakesADryPass(t *testing.T) {
 	require.NotEqual(t, "gold", m.profile(t, "customer_id", 2000).GetUserAttributes().GetFields()["plan"].GetStringValue(), "nothing was written")
 	requireWanted(t, wanted{updated: 100, unchanged: n - 200, deleted: 100}, m.approved(t, held))
 	require.Len(t, m.known(t), n-100)
+}
+
+// TestAMirrorWithOtherKeysIsResynced changes the key columns of a mirror: nothing that is known would be recognised. The
+// run ends without an effect and says what to do; a resync leads out.
+func TestAMirrorWithOtherKeysIsResynced(t *testing.T) {
+	const n = 500
+	m := startOne(t, databases{}).in("keys")
+	w := newWarehouse(t, n)
+	m.apply(t, "", w.mirrorDocuments("customers", ""))
+	m.run(t, "customers")
+	before := m.digest(t).GetDigest()
+	w.exec(t, "DELETE FROM customers WHERE id > 400")
+	m.apply(t, "", strings.Replace(w.mirrorDocuments("customers", ""), "key_columns: [id]", "key_columns: [id, email]", 1))
+	failed := m.end(t, m.trigger(t, "customers"))
+	require.Equal(t, schedulerv1.RunState_RUN_STATE_FAILED, failed.GetState())
+	require.Equal(t, fault.ReasonResyncRequired.Word(), failed.GetError().GetReason())
+	require.Equal(t, before, m.digest(t).GetDigest())
+	eventually(t, "the sync says so", func() bool {
+		return m.sync(t, "customers").GetStatus() == configv1.SyncStatus_SYNC_STATUS_RESYNC_REQUIRED
+	})
+	require.Contains(t, m.sync(t, "customers").GetStatusNextStep(), "millrace syncs resync customers")
+	done := m.run(t, "customers", func(r *schedulerv1.TriggerRunRequest) { r.Resync = true })
+	requireWanted(t, wanted{created: 400, deleted: n}, done)
+	require.Len(t, m.known(t), 400)
+	eventually(t, "the sync is healthy", func() bool {
+		return m.sync(t, "customers").GetStatus() == configv1.SyncStatus_SYNC_STATUS_HEALTHY
+	})
+	requireWanted(t, wanted{unchanged: 400}, m.run(t, "customers"))
 }
 
 // TestAMirroredRowTakesItsProfileWithIt mirrors customers that another sync knows as well.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"strings"
 
+	"github.com/google/uuid"
+
 	configv1 "millrace.dev/gen/millrace/config/v1"
+	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 )
 
 type syncsCmd struct {
@@ -13,6 +16,7 @@ type syncsCmd struct {
 	Activate syncsActivateCmd `cmd:"" help:"Check a sync against its warehouse and set it active."`
 	Pause    syncsPauseCmd    `cmd:"" help:"Stop a sync's schedule; an open run goes on."`
 	Resume   syncsResumeCmd   `cmd:"" help:"Set a sync active again, and healthy where it was faulted."`
+	Resync   syncsResyncCmd   `cmd:"" help:"Read everything anew, with the key columns as they are now; in mode mirror rows under other keys are deleted."`
 	Delete   syncsDeleteCmd   `cmd:"" help:"Delete a sync; what it brought in stays."`
 }
 
@@ -106,6 +110,26 @@ func (c *syncsResumeCmd) Run(ctx context.Context, s *session) error {
 		r, err := cc.ResumeSync(ctx, &configv1.ResumeSyncRequest{Workspace: s.flags.Workspace, Id: c.ID})
 		return r.GetSync(), err
 	})
+}
+
+type syncsResyncCmd struct {
+	idArg
+	Wait bool `help:"Wait for the end of the run."`
+}
+
+// Run starts the run that resyncs and answers it at once, or with --wait at its end.
+func (c *syncsResyncCmd) Run(ctx context.Context, s *session) error {
+	key := uuid.NewString() // a repeated call starts no second run
+	trigger := func(ctx context.Context, sc schedulerv1.SchedulerServiceClient) (*schedulerv1.Run, error) {
+		r, err := sc.TriggerRun(ctx, &schedulerv1.TriggerRunRequest{
+			Workspace: s.flags.Workspace, Sync: c.ID, IdempotencyKey: key, Resync: true, Reason: schedulerv1.RunReason_RUN_REASON_MANUAL,
+		})
+		return r.GetRun(), err
+	}
+	if c.Wait {
+		return startAndFollow(ctx, s, trigger)
+	}
+	return answerRun(ctx, s, trigger)
 }
 
 // turn changes a sync's state and answers the sync.

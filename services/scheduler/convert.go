@@ -144,7 +144,7 @@ func ofPlan(p *schedulerv1.RunPlan) (plan, []slice, error) {
 		Text: string(text), Watermark: p.GetWatermark(), LowEdge: p.GetLowEdge(), Snapshot: p.GetSnapshot(),
 		EstimatedRows: p.GetEstimatedRows(), NullIterator: p.GetNullIterator(),
 		Facts: planFacts{
-			Counted: p.CountedRows, Future: p.GetFutureRows(), Complete: p.GetCompleteRead(), Accepted: ofAccepted(p), Drift: ofChanges(p.GetDrift()),
+			Counted: p.CountedRows, Future: p.GetFutureRows(), Complete: p.GetCompleteRead(), Keys: p.GetKeyColumns(), Accepted: ofAccepted(p), Drift: ofChanges(p.GetDrift()),
 		},
 	}
 	slices := make([]slice, 0, len(p.GetParts()))

@@ -7,6 +7,7 @@ type runFacts struct {
 	From     time.Time `json:"from,omitzero"` // bounds of a backfill
 	Until    time.Time `json:"until,omitzero"`
 	ReplayOf string    `json:"replay_of,omitempty"` // the run whose rejects it replays
+	Resync   bool      `json:"resync,omitempty"`
 	Plan     planFacts `json:"plan,omitzero"`
 
 	Terms    terms          `json:"terms,omitzero"`
@@ -25,6 +26,7 @@ type planFacts struct {
 	Future  int64  `json:"future,omitempty"`  // rows beyond what the window may hold
 	// Complete says that the parts are everything that the query selects, in one snapshot.
 	Complete bool           `json:"complete,omitempty"`
+	Keys     []string       `json:"keys,omitempty"` // the columns that make the row key
 	Accepted acceptedSchema `json:"accepted,omitzero"`
 	Drift    []columnChange `json:"drift,omitempty"`
 }
@@ -47,6 +49,7 @@ type syncFacts struct {
 	// it deleted. What a retried run counted is counted by the run that retries it.
 	IndexRows int64          `json:"index_rows,omitempty"`
 	Accepted  acceptedSchema `json:"accepted,omitzero"` // the columns of its last stored plan
+	Keys      []string       `json:"keys,omitempty"`    // the key columns of its last done run
 }
 
 // acceptedSchema is the columns that drift is judged against.

@@ -337,7 +337,7 @@ func (k *keeper) settleSync(ctx context.Context, tx *sqldb.Tx, r runRow) error {
 		if err != nil {
 			return err
 		}
-		y.SuccessTime = r.EndTime
+		y.SuccessTime, y.Facts.Keys = r.EndTime, r.Facts.Plan.Keys
 		if r.Plan.Watermark != "" {
 			y.Checkpoint = r.Plan.Watermark
 		}

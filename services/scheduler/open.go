@@ -22,6 +22,7 @@ type trigger struct {
 	Sync      string
 	Key       string // idempotency key
 	Full      bool
+	Resync    bool
 	Reason    reason
 	Join      bool // an open run will do
 	// Bounds of a backfill; either may be zero.
@@ -53,7 +54,10 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 	if t.isBackfill() {
 		r.Lane, r.Reason, r.Facts.From, r.Facts.Until = history, backfill, t.From, t.Until
 	}
-	r.Facts.Dry = r.Facts.Terms.dry()
+	if r.Facts.Dry = r.Facts.Terms.dry(); t.Resync {
+		r.Facts.Resync, r.Facts.Dry = true, false
+		r.Facts.Approved = []string{fault.ReasonGuardBreached.Word()}
+	}
 	if have, ok, err := s.standing(ctx, s.db, r, t); ok || err != nil {
 		return have, err
 	}
@@ -243,7 +247,7 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 		ID: id.NewRun(), Workspace: old.Workspace, SyncID: old.SyncID, SyncUID: old.SyncUID, SyncVersion: snap.Version,
 		Lane: old.Lane, Reason: retrying, Full: old.Full, Incremental: snap.Sync.Mode == resource.Incremental, Checkpoint: old.Checkpoint,
 		Connection: warehouse(old.Workspace, snap.Connection.ID),
-		Facts:      runFacts{From: old.Facts.From, Until: old.Facts.Until, ReplayOf: old.Facts.ReplayOf, Terms: termsOf(snap)},
+		Facts:      runFacts{From: old.Facts.From, Until: old.Facts.Until, ReplayOf: old.Facts.ReplayOf, Resync: old.Facts.Resync, Terms: termsOf(snap)},
 		Retried:    append([]retriedRun{{Run: old.ID.String(), RunNo: old.RunNo}}, old.Retried...),
 	}
 	if r.Facts.ReplayOf != "" { // it reads no warehouse
@@ -264,6 +268,9 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 			return err
 		}
 		r.Facts.Dry = r.Facts.Terms.dry() && !adopts(old, same)
+		if r.Facts.Resync {
+			r.Facts.Dry, r.Facts.Approved = false, []string{fault.ReasonGuardBreached.Word()}
+		}
 		if out, err = s.create(ctx, tx, r, time.Time{}); err != nil {
 			return err
 		}

@@ -25,6 +25,9 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 		if err != nil {
 			return err
 		}
+		if stale, err := s.resyncs(ctx, tx, r, pl.Facts.Keys); stale || err != nil {
+			return err
+		}
 		now, err := tx.Now(ctx)
 		if err != nil {
 			return err
@@ -60,6 +63,7 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 	killpoint.Reach("scheduler.plan.after")
 	s.log.InfoContext(ctx, "run planned", "run", runID.String(), "parts", len(slices), "estimated_rows", pl.EstimatedRows)
 	s.work.ring()
+	s.keep.ring()
 	s.changed.ring()
 	return nil
 }

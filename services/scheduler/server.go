@@ -60,7 +60,7 @@ func (s *server) TriggerRun(ctx context.Context, req *schedulerv1.TriggerRunRequ
 	}
 	r, err := s.trigger(ctx, trigger{
 		Workspace: id.Workspace(req.GetWorkspace()).Or(), Sync: req.GetSync(), Key: req.GetIdempotencyKey(),
-		Full: req.GetFull(), Reason: why, Join: req.GetJoin(), From: ofTime(req.GetFrom()), Until: ofTime(req.GetUntil()),
+		Full: req.GetFull() || req.GetResync(), Resync: req.GetResync(), Reason: why, Join: req.GetJoin(), From: ofTime(req.GetFrom()), Until: ofTime(req.GetUntil()),
 	})
 	if err != nil {
 		return nil, err

@@ -41,6 +41,10 @@ func statusAfter(r runRow) (statusRow, bool) {
 			st.Status = string(resource.Faulted)
 		}
 		return st, true
+	case r.State == run.Failed && r.FaultsSync && r.Issue.Reason == fault.ReasonResyncRequired.Word():
+		st.Status, st.Reason = string(resource.ResyncRequired), shorten(r.Issue.Reason+": "+r.Issue.Message)
+		st.NextStep = fmt.Sprintf("read everything anew: millrace syncs resync %s", r.SyncID)
+		return st, true
 	case r.State == run.Failed && r.FaultsSync:
 		st.Status = string(resource.Faulted)
 		st.Reason = shorten(r.Issue.Reason + ": " + r.Issue.Message)

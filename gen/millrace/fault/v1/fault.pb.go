@@ -100,6 +100,8 @@ const (
 	Reason_REASON_WAREHOUSE_THROTTLED Reason = 34
 	// The warehouse answers, but it ended the query: by a limit of time, memory or space, for a lock, or for a conflict.
 	Reason_REASON_QUERY_INTERRUPTED Reason = 35
+	// What the platform knows of the sync's rows says nothing about the rows that it reads now.
+	Reason_REASON_RESYNC_REQUIRED Reason = 36
 )
 
 // Enum value maps for Reason.
@@ -141,6 +143,7 @@ var (
 		33: "REASON_EMPTY_READ",
 		34: "REASON_WAREHOUSE_THROTTLED",
 		35: "REASON_QUERY_INTERRUPTED",
+		36: "REASON_RESYNC_REQUIRED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -179,6 +182,7 @@ var (
 		"REASON_EMPTY_READ":            33,
 		"REASON_WAREHOUSE_THROTTLED":   34,
 		"REASON_QUERY_INTERRUPTED":     35,
+		"REASON_RESYNC_REQUIRED":       36,
 	}
 )
 
@@ -373,7 +377,7 @@ const file_millrace_fault_v1_fault_proto_rawDesc = "" +
 	"\x02id\x18\x05 \x01(\tR\x02id\x12\x14\n" +
 	"\x05field\x18\x06 \x01(\tR\x05field\x12\x18\n" +
 	"\amessage\x18\a \x01(\tR\amessage\x12\x10\n" +
-	"\x03fix\x18\b \x01(\tR\x03fix*\xc5\a\n" +
+	"\x03fix\x18\b \x01(\tR\x03fix*\xe1\a\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17REASON_INVALID_ARGUMENT\x10\x01\x12\x14\n" +
@@ -411,7 +415,8 @@ const file_millrace_fault_v1_fault_proto_rawDesc = "" +
 	"\x13REASON_REJECT_LIMIT\x10 \x12\x15\n" +
 	"\x11REASON_EMPTY_READ\x10!\x12\x1e\n" +
 	"\x1aREASON_WAREHOUSE_THROTTLED\x10\"\x12\x1c\n" +
-	"\x18REASON_QUERY_INTERRUPTED\x10#B\xb5\x01\n" +
+	"\x18REASON_QUERY_INTERRUPTED\x10#\x12\x1a\n" +
+	"\x16REASON_RESYNC_REQUIRED\x10$B\xb5\x01\n" +
 	"\x15com.millrace.fault.v1B\n" +
 	"FaultProtoP\x01Z*millrace.dev/gen/millrace/fault/v1;faultv1\xa2\x02\x03MFX\xaa\x02\x11Millrace.Fault.V1\xca\x02\x11Millrace\\Fault\\V1\xe2\x02\x1dMillrace\\Fault\\V1\\GPBMetadata\xea\x02\x13Millrace::Fault::V1b\x06proto3"
 

@@ -1177,7 +1177,10 @@ type TriggerRunRequest struct {
 	From  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
 	Until *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=until,proto3" json:"until,omitempty"`
 	// Replays the rejects of that run, in the history lane. For ingestion; people call ReplayRejects.
-	ReplayOf      string `protobuf:"bytes,9,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
+	ReplayOf string `protobuf:"bytes,9,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
+	// A resync: reads everything, takes the key columns as they are now, and holds for no deletes. It leads out of
+	// resync_required.
+	Resync        bool `protobuf:"varint,10,opt,name=resync,proto3" json:"resync,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1273,6 +1276,13 @@ func (x *TriggerRunRequest) GetReplayOf() string {
 		return x.ReplayOf
 	}
 	return ""
+}
+
+func (x *TriggerRunRequest) GetResync() bool {
+	if x != nil {
+		return x.Resync
+	}
+	return false
 }
 
 type TriggerRunResponse struct {
@@ -2687,7 +2697,7 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\anotices\x18\x1d \x03(\tR\anotices\x12\x1f\n" +
 	"\vwaiting_for\x18\x1e \x03(\tR\n" +
 	"waitingFor\x12\x10\n" +
-	"\x03dry\x18\x1f \x01(\bR\x03dry\"\xcf\x02\n" +
+	"\x03dry\x18\x1f \x01(\bR\x03dry\"\xe7\x02\n" +
 	"\x11TriggerRunRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x12\n" +
 	"\x04sync\x18\x02 \x01(\tR\x04sync\x12'\n" +
@@ -2697,7 +2707,9 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x04join\x18\x06 \x01(\bR\x04join\x12.\n" +
 	"\x04from\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
 	"\x05until\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1b\n" +
-	"\treplay_of\x18\t \x01(\tR\breplayOf\"B\n" +
+	"\treplay_of\x18\t \x01(\tR\breplayOf\x12\x16\n" +
+	"\x06resync\x18\n" +
+	" \x01(\bR\x06resync\"B\n" +
 	"\x12TriggerRunResponse\x12,\n" +
 	"\x03run\x18\x01 \x01(\v2\x1a.millrace.scheduler.v1.RunR\x03run\"=\n" +
 	"\rGetRunRequest\x12\x1c\n" +
