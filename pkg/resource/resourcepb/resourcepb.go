@@ -232,6 +232,20 @@ func ToMode(m resource.Mode) configv1.Mode {
 // OfMode answers the mode of an enum value.
 func OfMode(m configv1.Mode) resource.Mode { return resource.Mode(word(m.String(), prefixMode)) }
 
+func toOnDelete(d resource.OnDelete) *configv1.OnDelete {
+	if d == "" {
+		return nil
+	}
+	return configv1.OnDelete(enum(configv1.OnDelete_value, prefixOnDelete, string(d))).Enum()
+}
+
+func ofOnDelete(s *configv1.Sync) resource.OnDelete {
+	if s.GetOnDelete() == configv1.OnDelete_ON_DELETE_UNSPECIFIED {
+		return ""
+	}
+	return resource.OnDelete(word(s.GetOnDelete().String(), prefixOnDelete))
+}
+
 // ToState answers s as an enum value.
 func ToState(s resource.SyncState) configv1.SyncState {
 	return configv1.SyncState(enum(configv1.SyncState_value, prefixState, string(s)))
@@ -258,7 +272,7 @@ func ToSync(s resource.Sync) *configv1.Sync {
 		Meta: toMeta(s.Meta), DataModel: s.DataModel, Mapping: s.Mapping, Feed: s.Feed, Mode: ToMode(s.Mode), Schedule: ToSchedule(s.Schedule),
 		From: toTime(s.From), Until: toTime(s.Until), Lookback: resource.FormatDuration(s.Lookback), Delay: resource.FormatDuration(s.Delay),
 		State: ToState(s.State), TriggerLimit: s.TriggerLimit, Guard: toGuard(s.Guard), Drift: toDrift(s.Drift), RejectLimit: toRejectLimit(s.RejectLimit),
-		OnDelete: configv1.OnDelete(enum(configv1.OnDelete_value, prefixOnDelete, string(s.OnDelete))),
+		OnDelete: toOnDelete(s.OnDelete),
 		Status:   ToStatus(s.Status), StatusReason: s.Reason, StatusNextStep: s.NextStep, Version: s.Version,
 	}
 }
@@ -270,7 +284,7 @@ func OfSync(s *configv1.Sync) resource.Sync {
 		Schedule: OfSchedule(s.GetSchedule()), From: ofTime(s.GetFrom()), Until: ofTime(s.GetUntil()),
 		Lookback: ofDuration(s.GetLookback()), Delay: ofDuration(s.GetDelay()), State: OfState(s.GetState()), TriggerLimit: s.GetTriggerLimit(),
 		Guard: ofGuard(s.GetGuard()), Drift: ofDrift(s.GetDrift()), RejectLimit: ofRejectLimit(s.GetRejectLimit()),
-		OnDelete: resource.OnDelete(word(s.GetOnDelete().String(), prefixOnDelete)),
+		OnDelete: ofOnDelete(s),
 		Status:   OfStatus(s.GetStatus()), Reason: s.GetStatusReason(), NextStep: s.GetStatusNextStep(), Version: s.GetVersion(),
 	}
 }

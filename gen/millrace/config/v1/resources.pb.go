@@ -2013,7 +2013,7 @@ type Sync struct {
 	Drift       *Drift       `protobuf:"bytes,18,opt,name=drift,proto3" json:"drift,omitempty"`
 	RejectLimit *RejectLimit `protobuf:"bytes,19,opt,name=reject_limit,json=rejectLimit,proto3" json:"reject_limit,omitempty"`
 	// Of mode mirror.
-	OnDelete      OnDelete `protobuf:"varint,20,opt,name=on_delete,json=onDelete,proto3,enum=millrace.config.v1.OnDelete" json:"on_delete,omitempty"`
+	OnDelete      *OnDelete `protobuf:"varint,20,opt,name=on_delete,json=onDelete,proto3,enum=millrace.config.v1.OnDelete,oneof" json:"on_delete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2182,8 +2182,8 @@ func (x *Sync) GetRejectLimit() *RejectLimit {
 }
 
 func (x *Sync) GetOnDelete() OnDelete {
-	if x != nil {
-		return x.OnDelete
+	if x != nil && x.OnDelete != nil {
+		return *x.OnDelete
 	}
 	return OnDelete_ON_DELETE_UNSPECIFIED
 }
@@ -2700,7 +2700,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05After\x12\x14\n" +
 	"\x05syncs\x18\x01 \x03(\tR\x05syncs\"\n" +
 	"\n" +
-	"\bOnDemand\"\xd9\x06\n" +
+	"\bOnDemand\"\xec\x06\n" +
 	"\x04Sync\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12\x1d\n" +
 	"\n" +
@@ -2722,8 +2722,10 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\aversion\x18\x10 \x01(\x03R\aversion\x12/\n" +
 	"\x05guard\x18\x11 \x01(\v2\x19.millrace.config.v1.GuardR\x05guard\x12/\n" +
 	"\x05drift\x18\x12 \x01(\v2\x19.millrace.config.v1.DriftR\x05drift\x12B\n" +
-	"\freject_limit\x18\x13 \x01(\v2\x1f.millrace.config.v1.RejectLimitR\vrejectLimit\x129\n" +
-	"\ton_delete\x18\x14 \x01(\x0e2\x1c.millrace.config.v1.OnDeleteR\bonDelete\"\xa2\x02\n" +
+	"\freject_limit\x18\x13 \x01(\v2\x1f.millrace.config.v1.RejectLimitR\vrejectLimit\x12>\n" +
+	"\ton_delete\x18\x14 \x01(\x0e2\x1c.millrace.config.v1.OnDeleteH\x00R\bonDelete\x88\x01\x01B\f\n" +
+	"\n" +
+	"_on_delete\"\xa2\x02\n" +
 	"\x05Guard\x128\n" +
 	"\adeletes\x18\x01 \x01(\v2\x1e.millrace.config.v1.GuardLimitR\adeletes\x128\n" +
 	"\aupdates\x18\x02 \x01(\v2\x1e.millrace.config.v1.GuardLimitR\aupdates\x124\n" +
@@ -2952,6 +2954,7 @@ func file_millrace_config_v1_resources_proto_init() {
 		(*Schedule_After)(nil),
 		(*Schedule_OnDemand)(nil),
 	}
+	file_millrace_config_v1_resources_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
