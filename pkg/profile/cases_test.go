@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -32,6 +33,7 @@ import (
 //	counts          what became of the batch before: counts that are not zero
 //	rejects         the rejects of the batch before: key values, stage, rule
 //	fence WORDS     run=1 part=1 epoch=2
+//	types           every attribute with its type, of batches with conflict=widen, reject or text
 //	profiles        every profile: its identities, attributes and where they come from
 //	events          every event: whose it is, time, type, data
 //	settings        the workspace's strategy and what belongs to it, as words: strategy=graph limits=email=5;alias=1
@@ -72,6 +74,11 @@ func runCase(t *testing.T, path string) {
 			text = ""
 			for _, r := range last.Rejects {
 				text += fmt.Sprintf("%s %s %s\n", r.KeyValues, r.Stage, r.Rule)
+			}
+		case "types":
+			text = ""
+			for _, name := range slices.Sorted(maps.Keys(m.types)) {
+				text += fmt.Sprintf("%s %s\n", name, m.types[name])
 			}
 		case "profiles":
 			text = profilesText(t, m)
@@ -131,7 +138,15 @@ func runBatch(t *testing.T, m *model, rules profile.Rules, words map[string]stri
 		rows = append(rows, rowOf(t, lines.Text()))
 	}
 	b := recordtest.Batch(kindOf(words), rows, recordtest.Options{Clears: list(words["clears"]), Opens: list(words["opens"])})
-	return m.apply(t, b, o, rulesOf(rules, words))
+	rules = rulesOf(rules, words)
+	if policy, ok := words["conflict"]; ok {
+		rules.Typing = profile.TypingOf(b, m.types, profile.OnConflict(policy))
+		for _, w := range rules.Typing.Writes {
+			require.Equal(t, m.types[w.Name], w.From)
+			m.types[w.Name] = w.To
+		}
+	}
+	return m.apply(t, b, o, rules)
 }
 
 func runAbsent(t *testing.T, m *model, rules profile.Rules, words map[string]string, text string, seq *uint32) profile.Effects {
@@ -153,6 +168,9 @@ func rulesOf(r profile.Rules, words map[string]string) profile.Rules {
 func kindOf(words map[string]string) record.Kind {
 	if _, ok := words["events"]; ok {
 		return record.Events
+	}
+	if _, ok := words["groups"]; ok {
+		return record.Groups
 	}
 	return record.Users
 }

@@ -69,6 +69,7 @@ type decider struct {
 
 	attributes  fields
 	memberships []membership
+	refused     []refusedColumn
 	joined      map[EventKey]bool // what join has written
 	event       eventColumns
 	table       Table
@@ -132,6 +133,7 @@ func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
 		d.event = d.singleColumnsOf(b.Kind, body)
 	} else {
 		d.attributes, d.memberships = fieldsOf(body), memberships(body, r.GroupTypes)
+		d.refused = r.Typing.apply(d.attributes, body)
 	}
 	for _, c := range k.Identities {
 		d.typeNames = append(d.typeNames, appendText(nil, c.Type))

@@ -54,7 +54,7 @@ func (d *decider) place(i int, key id.Row, v Version, e *Entry) bool {
 			return false
 		}
 	case record.Users, record.Groups:
-		return d.resolveUser(i, key, v, e)
+		return !d.mistyped(i, key, v) && d.resolveUser(i, key, v, e)
 	}
 	e.EventTime = d.event.time(i, v.Time)
 	return true

@@ -101,5 +101,9 @@ func (v Value) text() string {
 		return ""
 	case Int, Float, False, True, Instant, Date, Bytes:
 	}
-	return unquoteJSON(string(v.AppendJSON(nil)))
+	text := string(v.AppendJSON(nil))
+	if text[0] == '"' {
+		return unquoteJSON(text)
+	}
+	return text
 }

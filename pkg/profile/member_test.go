@@ -15,7 +15,7 @@ func TestAnAttributeNamesOneGroupOrSeveral(t *testing.T) {
 		want  []string
 	}{
 		"one":                    {text("acme"), []string{"acme"}},
-		"a number":               {profile.Value{Kind: profile.Int, Int: 7}, []string{"7"}},
+		"a number":               {profile.Value{Kind: profile.Int, Int: 77}, []string{"77"}},
 		"none":                   {profile.Value{Kind: profile.Cleared}, nil},
 		"a list":                 {profile.Value{Kind: profile.List, Items: []profile.Value{text("a"), {Kind: profile.Int, Int: 7}, text("a"), {Kind: profile.Cleared}}}, []string{"a", "7"}},
 		"a JSON array":           {profile.Value{Kind: profile.JSON, Text: `["a", 7, "b\n"]`}, []string{"a", "7", "b\n"}},

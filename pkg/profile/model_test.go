@@ -25,13 +25,14 @@ type model struct {
 	fences     map[profile.RunPart]uint32
 	applied    map[id.Batch]profile.Result
 	merges     map[profile.MergeID]profile.Merge
+	types      map[string]profile.AttributeType
 }
 
 func newModel() *model {
 	return &model{
 		map[string]profile.Entry{}, map[profile.Identity]id.Profile{}, map[id.Profile][]byte{},
 		map[profile.EventKey][]byte{}, map[profile.RunPart]uint32{}, map[id.Batch]profile.Result{},
-		map[profile.MergeID]profile.Merge{},
+		map[profile.MergeID]profile.Merge{}, map[string]profile.AttributeType{},
 	}
 }
 

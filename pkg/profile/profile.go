@@ -215,6 +215,8 @@ type Rules struct {
 	OnDelete resource.OnDelete
 	// GroupTypes are the types of groups; a user attribute of such a name holds ids of groups.
 	GroupTypes []string
+	// Typing says what the types of attributes do to the batch.
+	Typing Typing
 	// Table is of lookup rows.
 	Table Table
 }

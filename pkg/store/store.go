@@ -32,6 +32,11 @@ type Store interface {
 	// Sweep removes up to limit events of a scope whose time, in milliseconds, is before an instant, durably. It answers
 	// how many: fewer than limit where no such event is left. Their entries of the row index stay.
 	Sweep(ctx context.Context, s profile.Scope, before int64, limit int) (int, error)
+	// Types answers the types of the attributes of a scope.
+	Types(ctx context.Context, s profile.Scope) (map[string]profile.AttributeType, error)
+	// DefineTypes gives attributes their types, durably: all of them, or none. Conflict (COMMIT_CONFLICT) where one has
+	// another type than TypeWrite.From.
+	DefineTypes(ctx context.Context, s profile.Scope, ws []profile.TypeWrite) error
 	// Close frees what Open took. No other call may be under way. Calls after it answer Unavailable.
 	Close() error
 

@@ -29,6 +29,7 @@ type Service struct {
 	store    store.Store
 	keys     *secret.Keyring
 	peers    *peers
+	types    dictionaries
 	metrics  *metrics
 }
 

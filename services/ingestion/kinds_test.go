@@ -39,6 +39,28 @@ func (w *world) brings(kind record.Kind, runNo int64, rows ...recordtest.Row) *s
 
 func day(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
 
+func TestAnAttributeKeepsTheTypeThatItCameWithFirst(t *testing.T) {
+	for policy, want := range map[string]struct {
+		visits  any
+		refused int64
+	}{"widen": {1.5, 0}, "reject": {3.0, 1}, "text": {"1.5", 0}} {
+		t.Run(policy, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.settings.AttributeConflict = policy
+			w.another("people", &configv1.DataModel{Meta: &configv1.Meta{Id: "people"}, RecordKind: configv1.RecordKind_RECORD_KIND_USERS}, configv1.Mode_MODE_FULL)
+			person := func(n int, visits any) recordtest.Row {
+				return recordtest.Row{Key: "ann", Time: day(n), Identities: map[string]string{"customer_id": "ann"}, Attributes: map[string]any{"visits": visits}}
+			}
+			w.brings(record.Users, 1, person(1, 3))
+			c := w.brings(record.Users, 2, person(2, 1.5))
+			require.Equal(t, want.refused, c.GetRefused())
+			p, err := w.profile("customer_id", "ann")
+			require.NoError(t, err)
+			require.Equal(t, want.visits, p.GetUserAttributes().AsMap()["visits"])
+		})
+	}
+}
+
 func companies() *configv1.DataModel {
 	return &configv1.DataModel{
 		Meta: &configv1.Meta{Id: "companies"}, RecordKind: configv1.RecordKind_RECORD_KIND_GROUPS, KeyColumns: []string{"id"}, GroupType: "company",

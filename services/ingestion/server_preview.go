@@ -41,6 +41,9 @@ func (s *server) PreviewRecords(ctx context.Context, r *ingestionv1.PreviewRecor
 		return nil, err
 	}
 	rules.Explain = b.Kind != record.Groups && b.Kind != record.Lookup
+	if rules.Typing, err = s.typing(ctx, b, scope, true); err != nil {
+		return nil, err
+	}
 	keys := profile.KeysOf(b, o, scope, rules)
 	state, err := s.store.Look(ctx, keys)
 	if err != nil {

@@ -26,6 +26,8 @@ type Settings struct {
 	IdentityMaxMerges   int      `help:"Strategy graph: merges that a profile is made of at most." default:"100"`
 	IdentityMaxMappings int      `help:"Strategy graph: identities that a profile holds at most." default:"1000"`
 
+	AttributeConflict string `help:"What becomes of an attribute that comes with another type than it has: widen makes its type the narrowest that holds both, reject refuses the row, text keeps the value as text." default:"widen" enum:"widen,reject,text"`
+
 	KeepRejects time.Duration `help:"How long rejects and their rows are kept; 0: for ever." default:"720h"`
 
 	Snapshots int `help:"Snapshots of syncs that are remembered." default:"1024"`

@@ -43,6 +43,9 @@ func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
 	if err := w.sweep(ctx, o, scope, rules.Table.Current); err != nil {
 		return err
 	}
+	if rules.Typing, err = w.typing(ctx, b, scope, o.Dry); err != nil {
+		return err
+	}
 	out, err := w.bring(ctx, o, b, scope, rules)
 	if err != nil {
 		return err

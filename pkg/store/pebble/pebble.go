@@ -71,6 +71,8 @@ type Store struct {
 	lock *pebble.Lock
 	dict *dictionary
 
+	types sync.Mutex // of DefineTypes
+
 	filter *filter
 	stop   context.CancelFunc
 	work   sync.WaitGroup // the filter's scan

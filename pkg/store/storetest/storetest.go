@@ -77,6 +77,7 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 		{"an identity goes to another profile", "", steal},
 		{"eight mergers", "", eightMergers},
 		{"a mirror of merged profiles", "", mirrorOfMerged},
+		{"types of attributes", "", types},
 		{"groups", "", groups},
 		{"lookup tables", "", lookups},
 		{"profile histories", "", histories},
