@@ -175,7 +175,7 @@ table: t
 			"a.yaml:15:3 Mapping m rules: leaves columns unused: a, b; map them",
 			"a.yaml:15:21 Mapping m rules[0].to: names no field; begin with user_identities",
 			"a.yaml:26:13 Sync broken data_model: there is no DataModel gone; create it, or name another",
-			`a.yaml:27:7 Sync broken mode: unknown value "fulll"; use incremental or full`,
+			`a.yaml:27:7 Sync broken mode: unknown value "fulll"; use incremental, full or mirror`,
 			"a.yaml:31:53 Connection d postgres.password: nothing is stored that could be kept; give the secret",
 			"a.yaml:40:13 DataModel e connection: there is no Connection nowhere; create it, or name another",
 		}, texts(e))
