@@ -29,7 +29,7 @@ func (s *Service) absent(soft, ctx context.Context, l *lease, snap resource.Snap
 	sending, sendCtx := errgroup.WithContext(ctx)
 	sending.SetLimit(s.settings.Window)
 	var err error
-	for keys, failed := range bounded(s.peers.absent(sendCtx, l), l.absent.GetAtMost()) {
+	for keys, failed := range bounded(s.peers.absent(sendCtx, l), l.absent.atMost()) {
 		if err = failed; err != nil {
 			break
 		}

@@ -144,12 +144,25 @@ func (p *peers) rejected(ctx context.Context, l *lease) iter.Seq2[[]byte, error]
 	}
 }
 
+// absentKeys is what a part is about that passes on the rows which a mirror run lacks.
+type absentKeys struct{ message *schedulerv1.AbsentKeys }
+
+// atMost answers how many keys may be passed on, 0: any number.
+func (a *absentKeys) atMost() int64 { return a.message.GetAtMost() }
+
+func toAbsent(m *schedulerv1.AbsentKeys) *absentKeys {
+	if m == nil {
+		return nil
+	}
+	return &absentKeys{m}
+}
+
 // absent answers the keys that a mirror run lacks, some at a time.
 func (p *peers) absent(ctx context.Context, l *lease) iter.Seq2[[]id.Row, error] {
 	return func(yield func([]id.Row, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		req := &ingestionv1.ReadAbsentKeysRequest{Workspace: string(l.workspace), SyncUid: l.uid.String(), RunNo: l.runNo, Absent: l.absent}
+		req := &ingestionv1.ReadAbsentKeysRequest{Workspace: string(l.workspace), SyncUid: l.uid.String(), RunNo: l.runNo, Absent: l.absent.message}
 		for _, r := range l.retried {
 			req.Retried = append(req.Retried, r.RunNo)
 		}

@@ -29,7 +29,7 @@ func toLease(l *schedulerv1.PartLease) (*lease, error) {
 	out := &lease{
 		workspace: id.Workspace(l.GetWorkspace()).Or(), run: run, runNo: l.GetRunNo(), sync: l.GetSync(), uid: uid, syncVersion: l.GetSyncVersion(),
 		part: l.GetPart(), epoch: l.GetEpoch(), checkpoint: l.GetCheckpoint(), full: l.GetFull(), traceparent: l.GetTraceparent(),
-		rows: toRange(l.GetRange()), life: leaseLife, dry: l.GetDry(), absent: l.GetAbsent(),
+		rows: toRange(l.GetRange()), life: leaseLife, dry: l.GetDry(), absent: toAbsent(l.GetAbsent()),
 	}
 	if l.GetReplayOf() != "" {
 		if out.replayOf, err = id.ParseRun(l.GetReplayOf()); err != nil {

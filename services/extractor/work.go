@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/drift"
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
@@ -34,9 +33,9 @@ type lease struct {
 	rows        source.Range
 	retried     []record.RetriedRun
 	traceparent string
-	life        time.Duration           // without a heartbeat
-	dry         bool                    // the store answers without writing
-	absent      *schedulerv1.AbsentKeys // the part is the rows that the run lacks; nil: it is rows of the source
+	life        time.Duration // without a heartbeat
+	dry         bool          // the store answers without writing
+	absent      *absentKeys   // the part is the rows that the run lacks; nil: it is rows of the source
 
 	accepted      accepted
 	driftApproved bool // the columns as they are now
