@@ -90,7 +90,7 @@ func TestFilterKept(t *testing.T) {
 	o := small(fs)
 	o.Filter = 64
 	s := open(t, "store", o)
-	require.EqualValues(t, 500, created(t, s, people(0, 500), 0))
+	require.EqualValues(t, 5000, created(t, s, people(0, 5000), 0))
 	require.NoError(t, s.Close())
 	_, err := fs.Stat("store/filter")
 	require.NoError(t, err, "the database is larger than the filter")
@@ -98,7 +98,7 @@ func TestFilterKept(t *testing.T) {
 	s = open(t, "store", o)
 	_, err = fs.Stat("store/filter")
 	require.ErrorIs(t, err, os.ErrNotExist, "before anything is committed")
-	require.EqualValues(t, 100, created(t, s, people(400, 600), 1))
+	require.EqualValues(t, 100, created(t, s, people(4900, 5100), 1))
 	require.NoError(t, s.Close())
 
 	for _, spoil := range []func(b []byte) []byte{
@@ -109,13 +109,13 @@ func TestFilterKept(t *testing.T) {
 		b := readFile(t, fs, "store/filter")
 		writeFile(t, fs, "store/filter", spoil(b))
 		s = open(t, "store", o)
-		require.Zero(t, created(t, s, people(0, 600), 2), "a spoiled filter is not believed")
+		require.Zero(t, created(t, s, people(0, 5100), 2), "a spoiled filter is not believed")
 		require.Eventually(t, s.Whole, time.Minute, time.Millisecond, "only a whole filter is left to the next Open")
 		require.NoError(t, s.Close())
 	}
 	o.Filter = 128
 	s = open(t, "store", o)
-	require.Zero(t, created(t, s, people(0, 600), 3), "nor is one of another size")
+	require.Zero(t, created(t, s, people(0, 5100), 3), "nor is one of another size")
 }
 
 func readFile(t *testing.T, fs vfs.FS, path string) []byte {
