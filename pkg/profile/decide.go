@@ -178,7 +178,7 @@ func (d *decider) row(i int) {
 	old, at := d.entry(i, key)
 	known := d.has(old)
 	newer := !known || d.compare(v, old) > 0
-	same := known && d.k.Settled(i, old) || known && at >= 0 && hash == old.RecordHash
+	same := known && hash == old.RecordHash && (at >= 0 || !d.isMirror || old.Flags&FlagMirror != 0)
 	if !newer || same && !d.carries(old) {
 		if !same && !d.kind.Single() && !d.usable(i) {
 			d.refuse(i, key, v)

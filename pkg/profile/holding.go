@@ -55,7 +55,7 @@ func Asks(k Keys, st State, r Rules) Asked {
 	}
 	var a Asked
 	for i := range k.Len() {
-		if k.Settled(i, st.Entries[i]) || plain(k, r.Strategy, i, func(c int) id.Profile { return st.Profiles[c][i] }) {
+		if k.Settled(i, &st.Entries[i]) || plain(&k, r.Strategy, i, func(c int) id.Profile { return st.Profiles[c][i] }) {
 			continue
 		}
 		col := -1
@@ -86,7 +86,7 @@ func Asks(k Keys, st State, r Rules) Asked {
 
 // plain says whether position i needs no resolver: nobody is met, or exactly one profile by identities that are all its
 // own, one of which finds it.
-func plain(k Keys, r *identity.Rules, i int, bound func(c int) id.Profile) bool {
+func plain(k *Keys, r *identity.Rules, i int, bound func(c int) id.Profile) bool {
 	var met id.Profile
 	unbound, found := false, r.Strategy() == identity.Graph
 	for c, x := range k.Identities {

@@ -11,13 +11,13 @@ import (
 
 // Settled says whether Decide asks for nothing of position i but its entry e: the row is what it was. An entry that a
 // run of another mode wrote never settles a row of a mirror, so that the row is written in the form of mirrors once.
-func (k Keys) Settled(i int, e Entry) bool {
+func (k *Keys) Settled(i int, e *Entry) bool {
 	return e.Found && !e.Tombstone && row.FromBytes(k.RecordHashes.Value(i)) == e.RecordHash &&
 		(!k.Origin.Mirror || e.Flags&FlagMirror != 0)
 }
 
 // Document answers the profile whose document Decide asks for because position i met entry e; 0: none.
-func (k Keys) Document(i int, e Entry) id.Profile {
+func (k *Keys) Document(i int, e *Entry) id.Profile {
 	if !k.Origin.Mirror || !e.Found || e.Tombstone || k.Settled(i, e) {
 		return 0
 	}

@@ -57,7 +57,7 @@ func (m *model) look(k profile.Keys) profile.State {
 	}
 	for i := range n {
 		st.Entries[i] = m.entries[entryKey(k.Origin.Sync, k.Rows.Value(i))]
-		if p := k.Document(i, st.Entries[i]); p != 0 {
+		if p := k.Document(i, &st.Entries[i]); p != 0 {
 			st.Docs[p] = m.docs[p]
 		}
 		bound := false

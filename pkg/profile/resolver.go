@@ -52,7 +52,7 @@ func (d *decider) resolves(i int) bool {
 	if d.strategy.Strategy() == identity.BestMatch {
 		return d.explain
 	}
-	return d.explain || !plain(d.k, d.strategy, i, func(c int) id.Profile { return d.profiles[c] })
+	return d.explain || !plain(&d.k, d.strategy, i, func(c int) id.Profile { return d.profiles[c] })
 }
 
 // ask asks where the row at i belongs, 0 for a new profile. bind does what comes of it.

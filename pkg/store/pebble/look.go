@@ -127,7 +127,7 @@ func (l *looking) rows() error {
 		if l.st.Entries[i], ok = readEntry(v); !ok {
 			return errors.Join(damaged("an entry of the row index"), it.Close())
 		}
-		if l.k.Settled(i, l.st.Entries[i]) {
+		if l.k.Settled(i, &l.st.Entries[i]) {
 			if l.skip == nil {
 				l.skip = make([]bool, l.k.Len())
 			}

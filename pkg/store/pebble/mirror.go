@@ -221,7 +221,7 @@ func (l *looking) documents() error {
 	}
 	l.ord.reset()
 	for i := range l.st.Entries {
-		if p := l.k.Document(i, l.st.Entries[i]); p != 0 {
+		if p := l.k.Document(i, &l.st.Entries[i]); p != 0 {
 			l.ord.add(uint64(p), i)
 		}
 	}

@@ -98,7 +98,7 @@ func newLooking(k profile.Keys) *looking {
 
 // settled says whether the row index alone decides on position i.
 func (l *looking) settled(i int) bool {
-	return l.seen.revs[i] != 0 && l.k.RecordHashes != nil && l.k.Settled(i, l.state.Entries[i])
+	return l.seen.revs[i] != 0 && l.k.RecordHashes != nil && l.k.Settled(i, &l.state.Entries[i])
 }
 
 // findBound finds the profiles that the identities of unsettled positions are bound to.

@@ -164,7 +164,7 @@ func (l *looking) findDocuments(ctx context.Context, c *pgconn.PgConn, scope int
 	ids := newElements(0, 8)
 	l.state.Docs, l.seen.docs = map[id.Profile][]byte{}, map[id.Profile]uint64{}
 	for i := range l.n {
-		p := l.k.Document(i, l.state.Entries[i])
+		p := l.k.Document(i, &l.state.Entries[i])
 		if _, asked := l.state.Docs[p]; asked || p == 0 {
 			continue
 		}
