@@ -112,18 +112,21 @@ func (p *player) run(everything bool) *schedulerv1.Run {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	stream, err := p.mesh.scheduler.WatchRun(ctx, &schedulerv1.WatchRunRequest{Workspace: p.workspace, Id: res.GetRun().GetId()}, grpc.WaitForReady(true))
-	require.NoError(t, err)
 	last := res.GetRun()
 	for {
-		r, err := stream.Recv()
-		require.NoError(t, err, "the run did not end; last seen: %v", last)
-		last = r.GetRun()
-		switch last.GetState() {
-		case schedulerv1.RunState_RUN_STATE_QUEUED, schedulerv1.RunState_RUN_STATE_PLANNING, schedulerv1.RunState_RUN_STATE_RUNNING:
-			continue
+		stream, err := p.mesh.scheduler.WatchRun(ctx, &schedulerv1.WatchRunRequest{Workspace: p.workspace, Id: last.GetId()}, grpc.WaitForReady(true))
+		for err == nil {
+			var r *schedulerv1.WatchRunResponse
+			if r, err = stream.Recv(); err != nil {
+				break
+			}
+			switch last = r.GetRun(); last.GetState() {
+			case schedulerv1.RunState_RUN_STATE_QUEUED, schedulerv1.RunState_RUN_STATE_PLANNING, schedulerv1.RunState_RUN_STATE_RUNNING:
+				continue
+			}
+			return last
 		}
-		return last
+		require.Equal(t, codes.Unavailable, status.Code(err), "the run did not end: %v; last seen: %v", err, last) // else it is watched again
 	}
 }
 
