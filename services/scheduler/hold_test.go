@@ -253,7 +253,7 @@ func (m *mesh) empty() *schedulerv1.Run {
 	l := m.lease()
 	_, err := m.work.ReportPlan(m.t.Context(), &schedulerv1.ReportPlanRequest{Run: l.GetRun(), Epoch: l.GetEpoch(), Plan: &schedulerv1.RunPlan{
 		Snapshot: "s1", SnapshotTime: timestamppb.New(time.Unix(1_800_000_000, 0)), PayloadCap: 1 << 20,
-		Parts: []*schedulerv1.PartRange{{}}, CompleteRead: true,
+		Parts: []*schedulerv1.PartRange{{}}, CompleteRead: true, KeyColumns: []string{"id"},
 	}})
 	require.NoError(m.t, err)
 	require.NoError(m.t, m.complete(m.lease(), 0, 0))
