@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"millrace.dev/pkg/id"
-	"millrace.dev/pkg/killpoint"
 	"millrace.dev/pkg/profile"
 )
 
@@ -96,7 +95,6 @@ func (s *Store) Undo(ctx context.Context, u profile.Undoing) error {
 			return err
 		}
 	}
-	killpoint.Reach("pebble.commit.applied")
 	if err := b.SyncWait(); err != nil {
 		return s.breakDown("undo a merge", err)
 	}
