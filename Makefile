@@ -44,7 +44,7 @@ no-skips:
 	@if grep -h '"Action":"skip"' .bin/test.json .bin/race.json .bin/e2e.json .bin/mutants.json | grep '"Test":'; then echo "The tests above were skipped."; test "$$CI" != true; fi
 
 e2e: $(BIN)/gotestsum ## whole meshes alone: scenarios, kill points, faults and random histories, in their short form
-	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/e2e.json -- -p 1 -count=1 -timeout 30m ./services/e2e ./services/e2e/histories
+	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/e2e.json -- -p 1 -parallel 4 -count=1 -timeout 30m ./services/e2e ./services/e2e/histories
 
 # In the folder of a package go test shows what a test that passes prints.
 soak: ## the long forms: 2,000 random histories with faults (SEEDS), random kills for 5m (KILLS_FOR); prints what was lost

@@ -55,6 +55,7 @@ func TestF15ABrokerThatHangsDelaysARun(t *testing.T) {
 
 // TestF16AKilledBrokerDelaysARun kills the only broker, the leader of three, and all three.
 func TestF16AKilledBrokerDelaysARun(t *testing.T) {
+	t.Parallel()
 	t.Run("the only one", func(t *testing.T) {
 		n := testenv.NATSServer(t)
 		p := newPlant(t, site{nats: n.URL})

@@ -15,6 +15,7 @@ import (
 // left out and the run goes on; so it does where a type got wider. Any other change holds the run with the difference,
 // and no row was mapped in two ways.
 func TestF37TheSchemaChangesInTheMiddleOfARun(t *testing.T) {
+	t.Parallel()
 	const n = 40_000
 	m := smallParts(t, n/40)
 	for name, c := range map[string]struct {

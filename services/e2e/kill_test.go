@@ -74,6 +74,7 @@ func TestKillOfTheOneProcess(t *testing.T) {
 
 // TestKillOfEachOfFive kills each of the five processes once in the middle of a run and starts it again.
 func TestKillOfEachOfFive(t *testing.T) {
+	t.Parallel()
 	const n = 300_000
 	f := startFive(t)
 	w := newWarehouse(t, n)

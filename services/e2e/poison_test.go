@@ -149,6 +149,7 @@ func (p poisoned) quarantined(t *testing.T, n int) []bus.Delivery {
 
 // TestF41APoisonRowIsAReject: a row that cannot be mapped is data, and the rest of its batch goes on.
 func TestF41APoisonRowIsAReject(t *testing.T) {
+	t.Parallel()
 	p := startPoisoned(t, mapperSettings(), nothing, nothing)
 	w := newBadWarehouse(t)
 	p.apply(t, "", asFirst(w))
@@ -167,6 +168,7 @@ func TestF41APoisonRowIsAReject(t *testing.T) {
 // TestF41APoisonBatchIsReadAgain: other bytes stand in the broker under the name of a batch. They go to quarantine, and the
 // part is read again under the next epoch.
 func TestF41APoisonBatchIsReadAgain(t *testing.T) {
+	t.Parallel()
 	planned, publish := make(chan string), make(chan struct{})
 	var held sync.Map
 	hold := func(_ string, request any) { // until the poison stands where the batch will be
@@ -221,6 +223,7 @@ func TestF41APoisonBatchIsReadAgain(t *testing.T) {
 // TestF41AMapperThatPanicsLives: the handler of a batch panics each time. The process lives, the run fails and names the
 // batch, and other runs succeed meanwhile.
 func TestF41AMapperThatPanicsLives(t *testing.T) {
+	t.Parallel()
 	panicking := func(_ string, request any) {
 		if r, ok := request.(*configv1.GetSyncSnapshotRequest); ok && r.GetWorkspace() == "panic" {
 			panic("a defect of the mapper")
@@ -240,6 +243,7 @@ func TestF41AMapperThatPanicsLives(t *testing.T) {
 
 // TestF41ABatchAboveTheBoundOfMemoryFailsItsRunAlone: decoded, a batch is larger than the mapper may hold.
 func TestF41ABatchAboveTheBoundOfMemoryFailsItsRunAlone(t *testing.T) {
+	t.Parallel()
 	small := mapperSettings()
 	small.MaxBatch = 1 << 20
 	p := startPoisoned(t, small, nothing, nothing)

@@ -21,6 +21,7 @@ const redisRows = 20_000
 // TestF31RedisForgetsIsAwayAndIsSlow does so in the middle of a run. Redis counts the triggers of syncs that have a
 // limit: those are refused while it is away, and nothing else takes notice.
 func TestF31RedisForgetsIsAwayAndIsSlow(t *testing.T) {
+	t.Parallel()
 	u, err := url.Parse(testenv.Redis(t))
 	require.NoError(t, err)
 	r := newRelay(t, u.Host)

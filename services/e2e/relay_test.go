@@ -152,9 +152,10 @@ func (r *relay) admit(n int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.lag > 0 {
+		start := time.Now() // before the timer, so that the wait is over when it rings
 		late := time.AfterFunc(r.lag, func() { r.change(func() {}) })
 		defer late.Stop()
-		for start := time.Now(); r.lag > 0 && !r.ended && time.Since(start) < r.lag; {
+		for r.lag > 0 && !r.ended && time.Since(start) < r.lag {
 			r.moved.Wait()
 		}
 	}

@@ -102,6 +102,7 @@ func deliveries(t *testing.T, js jetstream.JetStream, stream string) (delivered,
 
 // TestF26BrokenConnectionsLoseNothing breaks the connections to the broker in the middle of frames, in four ways.
 func TestF26BrokenConnectionsLoseNothing(t *testing.T) {
+	t.Parallel()
 	n := testenv.NATSServer(t)
 	broker := newProxy(t, "127.0.0.1:0", n.Addr())
 	p := newPlant(t, site{nats: "nats://" + broker.Listen})
