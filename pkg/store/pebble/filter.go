@@ -200,8 +200,9 @@ func (s *Store) keepFilter() {
 		return
 	}
 	b := s.filter.bytes()
+	sum := xxh3.Hash(b) // before a file system has the bytes in hand
 	_, werr := f.Write(b)
-	_, herr := f.Write(binary.BigEndian.AppendUint64(nil, xxh3.Hash(b)))
+	_, herr := f.Write(binary.BigEndian.AppendUint64(nil, sum))
 	serr := f.Sync()
 	if cerr := f.Close(); werr != nil || herr != nil || serr != nil || cerr != nil {
 		_ = s.fs.Remove(s.filterPath()) //nolint:errcheck // a torn file has a wrong hash
