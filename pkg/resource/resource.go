@@ -86,8 +86,9 @@ func (s Secret) GoString() string { return s.String() }
 // Connection is the address and the credentials of one warehouse; the provider is the block that is set.
 type Connection struct {
 	Meta
-	DuckDB   *DuckDB
-	Postgres *Postgres
+	DuckDB     *DuckDB
+	Postgres   *Postgres
+	Databricks *Databricks
 }
 
 // Provider answers the name of the block that is set, "" where none is.
@@ -97,6 +98,8 @@ func (c Connection) Provider() string {
 		return "duckdb"
 	case c.Postgres != nil:
 		return "postgres"
+	case c.Databricks != nil:
+		return "databricks"
 	default:
 		return ""
 	}
@@ -119,6 +122,21 @@ type Postgres struct {
 	ClientCertificate string // PEM
 	ClientKey         Secret // PEM
 	StatementTimeout  time.Duration
+}
+
+// Databricks is a catalog of a workspace, read through a SQL warehouse or a cluster.
+type Databricks struct {
+	Host             string
+	Port             int
+	Protocol         string // https (default), http
+	HTTPPath         string
+	WarehouseID      string // in place of HTTPPath
+	Catalog          string
+	Schema           string
+	ClientID         string
+	ClientSecret     Secret
+	Token            Secret // in place of ClientID and ClientSecret
+	StatementTimeout time.Duration
 }
 
 // Environment separates production data from trials.

@@ -3,7 +3,7 @@ package resource
 import "reflect"
 
 // SameWork says whether a run of s reads, maps and writes as a run of o does: the two differ at most in schedule, state,
-// bounds of runs, and in how the connection gets in (password, certificates, TLS, time-out).
+// bounds of runs, and in how the connection gets in (password, certificates, TLS, time-out, which warehouse computes).
 func (s Snapshot) SameWork(o Snapshot) bool { return reflect.DeepEqual(s.work(), o.work()) }
 
 // work answers s less what has no say in the rows and what becomes of them.
@@ -24,6 +24,9 @@ func (s Snapshot) work() Snapshot {
 	}
 	if p := s.Connection.Postgres; p != nil {
 		out.Connection.Postgres = &Postgres{Host: p.Host, Port: p.Port, Database: p.Database, User: p.User}
+	}
+	if d := s.Connection.Databricks; d != nil {
+		out.Connection.Databricks = &Databricks{Host: d.Host, Port: d.Port, Catalog: d.Catalog, Schema: d.Schema}
 	}
 	return out
 }

@@ -21,9 +21,13 @@ const (
 // ResourceKind answers KindConnection.
 func (*Connection) ResourceKind() Kind { return KindConnection }
 
-// Normalize fills in what was left out: PostgreSQL's port 5432, sslmode verify-full and a statement timeout of 1h.
+// Normalize fills in what was left out: PostgreSQL's port 5432, sslmode verify-full and a statement timeout of 1h;
+// Databricks' protocol https, port 443, schema default and a statement timeout of 1h.
 func (c *Connection) Normalize() {
 	c.normalize()
+	if c.Databricks != nil {
+		c.Databricks.normalize()
+	}
 	p := c.Postgres
 	if p == nil {
 		return
@@ -44,16 +48,21 @@ func (c *Connection) Validate() []fault.Violation {
 	f := newFaults(c)
 	f.meta(c.Meta)
 	switch {
-	case c.DuckDB == nil && c.Postgres == nil:
-		f.add("", "add one block: duckdb or postgres", "names no warehouse")
+	case c.Provider() == "":
+		f.add("", "add one block: duckdb, postgres or databricks", "names no warehouse")
 	case c.DuckDB != nil && c.Postgres != nil:
 		f.add("postgres", "keep one block", "stands beside duckdb")
+	case c.Databricks != nil && c.Provider() != "databricks":
+		f.add("databricks", "keep one block", "stands beside %s", c.Provider())
 	}
 	if c.DuckDB != nil {
 		c.DuckDB.validate(f)
 	}
 	if c.Postgres != nil {
 		c.Postgres.validate(f)
+	}
+	if c.Databricks != nil {
+		c.Databricks.validate(f)
 	}
 	return f.out
 }
@@ -128,6 +137,9 @@ type SecretField struct {
 
 // Secrets answers the credentials that c's block can have, set or not, in a fixed order. The pointers are into c.
 func (c *Connection) Secrets() []SecretField {
+	if c.Databricks != nil {
+		return c.Databricks.secrets()
+	}
 	if c.Postgres == nil {
 		return nil
 	}
@@ -146,6 +158,10 @@ func (c Connection) Clone() Connection {
 	if c.Postgres != nil {
 		p := *c.Postgres
 		c.Postgres = &p
+	}
+	if c.Databricks != nil {
+		d := *c.Databricks
+		c.Databricks = &d
 	}
 	return c
 }

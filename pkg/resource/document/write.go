@@ -177,6 +177,9 @@ func (w *writer) connection(c *resource.Connection) {
 	if c.DuckDB != nil {
 		w.object("duckdb", false, func(w *writer) { w.text("path", c.DuckDB.Path) })
 	}
+	if c.Databricks != nil {
+		w.databricks(c.Databricks)
+	}
 	p := c.Postgres
 	if p == nil {
 		return

@@ -257,7 +257,7 @@ func drawRule(t *rapid.T, depth int) resource.Rule {
 }
 
 func drawResource(t *rapid.T) resource.Resource {
-	switch rapid.IntRange(0, 6).Draw(t, "kind") {
+	switch rapid.IntRange(0, 7).Draw(t, "kind") {
 	case 0:
 		return &resource.Feed{Meta: drawMeta(t), Environment: resource.Dev, Protection: resource.ReadOnly}
 	case 1:
@@ -266,6 +266,11 @@ func drawResource(t *rapid.T) resource.Resource {
 		return &resource.Connection{Meta: drawMeta(t), Postgres: &resource.Postgres{
 			Host: drawText(t, "host"), Port: rapid.IntRange(1, 65535).Draw(t, "port"), Database: drawText(t, "database"), User: drawText(t, "user"),
 			Password: resource.Secret{Kept: true}, SSLMode: "require", StatementTimeout: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "timeout")),
+		}}
+	case 6:
+		return &resource.Connection{Meta: drawMeta(t), Databricks: &resource.Databricks{
+			Host: "10.0.0.1", Port: rapid.IntRange(1, 65535).Draw(t, "port"), Protocol: "http", WarehouseID: "0123456789abcdef", Catalog: drawText(t, "catalog"),
+			Schema: drawText(t, "schema"), ClientID: drawText(t, "client"), ClientSecret: resource.Secret{Kept: true}, StatementTimeout: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "timeout")),
 		}}
 	case 3:
 		return &resource.DataModel{

@@ -12,7 +12,8 @@ import (
 
 // CheckConnection reports what of a message OfConnection cannot hold.
 func CheckConnection(c *configv1.Connection) []fault.Violation {
-	return checkDuration(nil, "postgres.statement_timeout", c.GetPostgres().GetStatementTimeout())
+	vs := checkDuration(nil, "postgres.statement_timeout", c.GetPostgres().GetStatementTimeout())
+	return checkDuration(vs, "databricks.statement_timeout", c.GetDatabricks().GetStatementTimeout())
 }
 
 // CheckDataModel reports what of a message OfDataModel cannot hold.

@@ -110,6 +110,8 @@ func ToConnection(c resource.Connection) *configv1.Connection {
 			Sslmode: p.SSLMode, Ca: p.CA, ClientCertificate: p.ClientCertificate, ClientKey: toSecret(p.ClientKey),
 			StatementTimeout: resource.FormatDuration(p.StatementTimeout),
 		}}
+	case c.Databricks != nil:
+		out.Provider = &configv1.Connection_Databricks{Databricks: toDatabricks(*c.Databricks)}
 	}
 	return out
 }
@@ -126,6 +128,9 @@ func OfConnection(c *configv1.Connection) resource.Connection {
 			SSLMode: p.GetSslmode(), CA: p.GetCa(), ClientCertificate: p.GetClientCertificate(), ClientKey: ofSecret(p.GetClientKey()),
 			StatementTimeout: ofDuration(p.GetStatementTimeout()),
 		}
+	}
+	if d := c.GetDatabricks(); d != nil {
+		out.Databricks = ofDatabricks(d)
 	}
 	return out
 }

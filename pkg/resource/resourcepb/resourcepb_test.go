@@ -206,7 +206,7 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			},
 		},
 	}
-	switch rapid.IntRange(0, 2).Draw(t, "provider") {
+	switch rapid.IntRange(0, 3).Draw(t, "provider") {
 	case 1:
 		s.Connection.DuckDB = &resource.DuckDB{Path: text(t, "path")}
 	case 2:
@@ -214,6 +214,12 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			Host: text(t, "host"), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Database: text(t, "database"), User: text(t, "user"),
 			Password: secret(t), SSLMode: text(t, "sslmode"), CA: text(t, "ca"), ClientCertificate: text(t, "certificate"), ClientKey: secret(t),
 			StatementTimeout: duration(t, "timeout"),
+		}
+	case 3:
+		s.Connection.Databricks = &resource.Databricks{
+			Host: text(t, "host"), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Protocol: text(t, "protocol"), HTTPPath: text(t, "path"),
+			WarehouseID: text(t, "warehouse"), Catalog: text(t, "catalog"), Schema: text(t, "schema"), ClientID: text(t, "client"),
+			ClientSecret: secret(t), Token: secret(t), StatementTimeout: duration(t, "timeout"),
 		}
 	}
 	switch rapid.IntRange(0, 2).Draw(t, "query") {

@@ -833,6 +833,7 @@ type Connection struct {
 	//
 	//	*Connection_Duckdb
 	//	*Connection_Postgres
+	//	*Connection_Databricks
 	Provider      isConnection_Provider `protobuf_oneof:"provider"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -900,6 +901,15 @@ func (x *Connection) GetPostgres() *Postgres {
 	return nil
 }
 
+func (x *Connection) GetDatabricks() *Databricks {
+	if x != nil {
+		if x, ok := x.Provider.(*Connection_Databricks); ok {
+			return x.Databricks
+		}
+	}
+	return nil
+}
+
 type isConnection_Provider interface {
 	isConnection_Provider()
 }
@@ -912,9 +922,15 @@ type Connection_Postgres struct {
 	Postgres *Postgres `protobuf:"bytes,3,opt,name=postgres,proto3,oneof"`
 }
 
+type Connection_Databricks struct {
+	Databricks *Databricks `protobuf:"bytes,8,opt,name=databricks,proto3,oneof"`
+}
+
 func (*Connection_Duckdb) isConnection_Provider() {}
 
 func (*Connection_Postgres) isConnection_Provider() {}
+
+func (*Connection_Databricks) isConnection_Provider() {}
 
 // DuckDB reads a database file, one Parquet, CSV or JSON file, a folder of such files, or a glob.
 type DuckDB struct {
@@ -1082,6 +1098,140 @@ func (x *Postgres) GetStatementTimeout() string {
 	return ""
 }
 
+// Databricks reads through a SQL warehouse of a workspace, or a cluster.
+type Databricks struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace's host, such as dbc-a1b2c3d4-e5f6.cloud.databricks.com; or that of a proxy, with protocol http.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// Default 443; 80 where protocol is http.
+	Port int32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	// https (default), or http to a proxy of one's own that adds TLS.
+	Protocol string `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// Of the SQL warehouse or cluster, such as /sql/1.0/warehouses/0123456789abcdef.
+	HttpPath string `protobuf:"bytes,4,opt,name=http_path,json=httpPath,proto3" json:"http_path,omitempty"`
+	// The SQL warehouse's id, in place of http_path.
+	WarehouseId string `protobuf:"bytes,5,opt,name=warehouse_id,json=warehouseId,proto3" json:"warehouse_id,omitempty"`
+	Catalog     string `protobuf:"bytes,6,opt,name=catalog,proto3" json:"catalog,omitempty"`
+	// Default: default.
+	Schema string `protobuf:"bytes,7,opt,name=schema,proto3" json:"schema,omitempty"`
+	// A service principal's application id and OAuth secret.
+	ClientId     string  `protobuf:"bytes,8,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	ClientSecret *Secret `protobuf:"bytes,9,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// A personal access token, in place of client_id and client_secret.
+	Token *Secret `protobuf:"bytes,10,opt,name=token,proto3" json:"token,omitempty"`
+	// A duration such as 10m; default 1h.
+	StatementTimeout string `protobuf:"bytes,11,opt,name=statement_timeout,json=statementTimeout,proto3" json:"statement_timeout,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Databricks) Reset() {
+	*x = Databricks{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Databricks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Databricks) ProtoMessage() {}
+
+func (x *Databricks) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Databricks.ProtoReflect.Descriptor instead.
+func (*Databricks) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Databricks) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Databricks) GetPort() int32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Databricks) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *Databricks) GetHttpPath() string {
+	if x != nil {
+		return x.HttpPath
+	}
+	return ""
+}
+
+func (x *Databricks) GetWarehouseId() string {
+	if x != nil {
+		return x.WarehouseId
+	}
+	return ""
+}
+
+func (x *Databricks) GetCatalog() string {
+	if x != nil {
+		return x.Catalog
+	}
+	return ""
+}
+
+func (x *Databricks) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *Databricks) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *Databricks) GetClientSecret() *Secret {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return nil
+}
+
+func (x *Databricks) GetToken() *Secret {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *Databricks) GetStatementTimeout() string {
+	if x != nil {
+		return x.StatementTimeout
+	}
+	return ""
+}
+
 // Feed is the input that a sync writes as.
 type Feed struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1094,7 +1244,7 @@ type Feed struct {
 
 func (x *Feed) Reset() {
 	*x = Feed{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[5]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1256,7 @@ func (x *Feed) String() string {
 func (*Feed) ProtoMessage() {}
 
 func (x *Feed) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[5]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1269,7 @@ func (x *Feed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feed.ProtoReflect.Descriptor instead.
 func (*Feed) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{5}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Feed) GetMeta() *Meta {
@@ -1158,7 +1308,7 @@ type Iterator struct {
 
 func (x *Iterator) Reset() {
 	*x = Iterator{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1320,7 @@ func (x *Iterator) String() string {
 func (*Iterator) ProtoMessage() {}
 
 func (x *Iterator) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1333,7 @@ func (x *Iterator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Iterator.ProtoReflect.Descriptor instead.
 func (*Iterator) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Iterator) GetColumn() string {
@@ -1241,7 +1391,7 @@ type DataModel struct {
 
 func (x *DataModel) Reset() {
 	*x = DataModel{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1403,7 @@ func (x *DataModel) String() string {
 func (*DataModel) ProtoMessage() {}
 
 func (x *DataModel) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1416,7 @@ func (x *DataModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DataModel.ProtoReflect.Descriptor instead.
 func (*DataModel) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DataModel) GetMeta() *Meta {
@@ -1396,7 +1546,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1558,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1571,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Rule) GetColumn() string {
@@ -1524,7 +1674,7 @@ type EventsMapping struct {
 
 func (x *EventsMapping) Reset() {
 	*x = EventsMapping{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1686,7 @@ func (x *EventsMapping) String() string {
 func (*EventsMapping) ProtoMessage() {}
 
 func (x *EventsMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1699,7 @@ func (x *EventsMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsMapping.ProtoReflect.Descriptor instead.
 func (*EventsMapping) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EventsMapping) GetTime() string {
@@ -1607,7 +1757,7 @@ type Mapping struct {
 
 func (x *Mapping) Reset() {
 	*x = Mapping{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1769,7 @@ func (x *Mapping) String() string {
 func (*Mapping) ProtoMessage() {}
 
 func (x *Mapping) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1782,7 @@ func (x *Mapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mapping.ProtoReflect.Descriptor instead.
 func (*Mapping) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Mapping) GetMeta() *Meta {
@@ -1680,7 +1830,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1842,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1855,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Schedule) GetWhen() isSchedule_When {
@@ -1806,7 +1956,7 @@ type Every struct {
 
 func (x *Every) Reset() {
 	*x = Every{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1968,7 @@ func (x *Every) String() string {
 func (*Every) ProtoMessage() {}
 
 func (x *Every) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1981,7 @@ func (x *Every) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Every.ProtoReflect.Descriptor instead.
 func (*Every) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Every) GetEvery() string {
@@ -1859,7 +2009,7 @@ type Cron struct {
 
 func (x *Cron) Reset() {
 	*x = Cron{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +2021,7 @@ func (x *Cron) String() string {
 func (*Cron) ProtoMessage() {}
 
 func (x *Cron) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +2034,7 @@ func (x *Cron) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cron.ProtoReflect.Descriptor instead.
 func (*Cron) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Cron) GetExpression() string {
@@ -1911,7 +2061,7 @@ type After struct {
 
 func (x *After) Reset() {
 	*x = After{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2073,7 @@ func (x *After) String() string {
 func (*After) ProtoMessage() {}
 
 func (x *After) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2086,7 @@ func (x *After) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use After.ProtoReflect.Descriptor instead.
 func (*After) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{14}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *After) GetSyncs() []string {
@@ -1954,7 +2104,7 @@ type OnDemand struct {
 
 func (x *OnDemand) Reset() {
 	*x = OnDemand{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2116,7 @@ func (x *OnDemand) String() string {
 func (*OnDemand) ProtoMessage() {}
 
 func (x *OnDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2129,7 @@ func (x *OnDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnDemand.ProtoReflect.Descriptor instead.
 func (*OnDemand) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{16}
 }
 
 // Sync is connection + model + mapping + feed + mode + schedule.
@@ -2020,7 +2170,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2182,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2195,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Sync) GetMeta() *Meta {
@@ -2206,7 +2356,7 @@ type Guard struct {
 
 func (x *Guard) Reset() {
 	*x = Guard{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +2368,7 @@ func (x *Guard) String() string {
 func (*Guard) ProtoMessage() {}
 
 func (x *Guard) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +2381,7 @@ func (x *Guard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Guard.ProtoReflect.Descriptor instead.
 func (*Guard) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Guard) GetDeletes() *GuardLimit {
@@ -2280,7 +2430,7 @@ type GuardLimit struct {
 
 func (x *GuardLimit) Reset() {
 	*x = GuardLimit{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2442,7 @@ func (x *GuardLimit) String() string {
 func (*GuardLimit) ProtoMessage() {}
 
 func (x *GuardLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2455,7 @@ func (x *GuardLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardLimit.ProtoReflect.Descriptor instead.
 func (*GuardLimit) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GuardLimit) GetMaxPercent() float64 {
@@ -2332,7 +2482,7 @@ type GuardRows struct {
 
 func (x *GuardRows) Reset() {
 	*x = GuardRows{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2494,7 @@ func (x *GuardRows) String() string {
 func (*GuardRows) ProtoMessage() {}
 
 func (x *GuardRows) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2507,7 @@ func (x *GuardRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardRows.ProtoReflect.Descriptor instead.
 func (*GuardRows) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GuardRows) GetMinPercentOfAverage() float64 {
@@ -2383,7 +2533,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2545,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2558,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Drift) GetAdded() DriftPolicy {
@@ -2444,7 +2594,7 @@ type RejectLimit struct {
 
 func (x *RejectLimit) Reset() {
 	*x = RejectLimit{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2456,7 +2606,7 @@ func (x *RejectLimit) String() string {
 func (*RejectLimit) ProtoMessage() {}
 
 func (x *RejectLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2469,7 +2619,7 @@ func (x *RejectLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectLimit.ProtoReflect.Descriptor instead.
 func (*RejectLimit) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RejectLimit) GetPercent() float64 {
@@ -2502,7 +2652,7 @@ type SyncSnapshot struct {
 
 func (x *SyncSnapshot) Reset() {
 	*x = SyncSnapshot{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2514,7 +2664,7 @@ func (x *SyncSnapshot) String() string {
 func (*SyncSnapshot) ProtoMessage() {}
 
 func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2527,7 +2677,7 @@ func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncSnapshot.ProtoReflect.Descriptor instead.
 func (*SyncSnapshot) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SyncSnapshot) GetVersion() int64 {
@@ -2600,12 +2750,15 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05plain\x18\x01 \x01(\tH\x00R\x05plain\x12\x14\n" +
 	"\x04kept\x18\x02 \x01(\bH\x00R\x04kept\x12\x18\n" +
 	"\x06sealed\x18\x03 \x01(\fH\x00R\x06sealedB\a\n" +
-	"\x05value\"\xb8\x01\n" +
+	"\x05value\"\xfa\x01\n" +
 	"\n" +
 	"Connection\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x124\n" +
 	"\x06duckdb\x18\x02 \x01(\v2\x1a.millrace.config.v1.DuckDBH\x00R\x06duckdb\x12:\n" +
-	"\bpostgres\x18\x03 \x01(\v2\x1c.millrace.config.v1.PostgresH\x00R\bpostgresB\n" +
+	"\bpostgres\x18\x03 \x01(\v2\x1c.millrace.config.v1.PostgresH\x00R\bpostgres\x12@\n" +
+	"\n" +
+	"databricks\x18\b \x01(\v2\x1e.millrace.config.v1.DatabricksH\x00R\n" +
+	"databricksB\n" +
 	"\n" +
 	"\bprovider\"\x1c\n" +
 	"\x06DuckDB\x12\x12\n" +
@@ -2622,7 +2775,21 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"client_key\x18\t \x01(\v2\x1a.millrace.config.v1.SecretR\tclientKey\x12+\n" +
 	"\x11statement_timeout\x18\n" +
-	" \x01(\tR\x10statementTimeout\"\xc7\x01\n" +
+	" \x01(\tR\x10statementTimeout\"\xff\x02\n" +
+	"\n" +
+	"Databricks\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\x05R\x04port\x12\x1a\n" +
+	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12\x1b\n" +
+	"\thttp_path\x18\x04 \x01(\tR\bhttpPath\x12!\n" +
+	"\fwarehouse_id\x18\x05 \x01(\tR\vwarehouseId\x12\x18\n" +
+	"\acatalog\x18\x06 \x01(\tR\acatalog\x12\x16\n" +
+	"\x06schema\x18\a \x01(\tR\x06schema\x12\x1b\n" +
+	"\tclient_id\x18\b \x01(\tR\bclientId\x12?\n" +
+	"\rclient_secret\x18\t \x01(\v2\x1a.millrace.config.v1.SecretR\fclientSecret\x120\n" +
+	"\x05token\x18\n" +
+	" \x01(\v2\x1a.millrace.config.v1.SecretR\x05token\x12+\n" +
+	"\x11statement_timeout\x18\v \x01(\tR\x10statementTimeout\"\xc7\x01\n" +
 	"\x04Feed\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12A\n" +
 	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12N\n" +
@@ -2829,7 +2996,7 @@ func file_millrace_config_v1_resources_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(Environment)(0),              // 0: millrace.config.v1.Environment
 	(InputProtection)(0),          // 1: millrace.config.v1.InputProtection
@@ -2847,86 +3014,90 @@ var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(*Connection)(nil),            // 13: millrace.config.v1.Connection
 	(*DuckDB)(nil),                // 14: millrace.config.v1.DuckDB
 	(*Postgres)(nil),              // 15: millrace.config.v1.Postgres
-	(*Feed)(nil),                  // 16: millrace.config.v1.Feed
-	(*Iterator)(nil),              // 17: millrace.config.v1.Iterator
-	(*DataModel)(nil),             // 18: millrace.config.v1.DataModel
-	(*Rule)(nil),                  // 19: millrace.config.v1.Rule
-	(*EventsMapping)(nil),         // 20: millrace.config.v1.EventsMapping
-	(*Mapping)(nil),               // 21: millrace.config.v1.Mapping
-	(*Schedule)(nil),              // 22: millrace.config.v1.Schedule
-	(*Every)(nil),                 // 23: millrace.config.v1.Every
-	(*Cron)(nil),                  // 24: millrace.config.v1.Cron
-	(*After)(nil),                 // 25: millrace.config.v1.After
-	(*OnDemand)(nil),              // 26: millrace.config.v1.OnDemand
-	(*Sync)(nil),                  // 27: millrace.config.v1.Sync
-	(*Guard)(nil),                 // 28: millrace.config.v1.Guard
-	(*GuardLimit)(nil),            // 29: millrace.config.v1.GuardLimit
-	(*GuardRows)(nil),             // 30: millrace.config.v1.GuardRows
-	(*Drift)(nil),                 // 31: millrace.config.v1.Drift
-	(*RejectLimit)(nil),           // 32: millrace.config.v1.RejectLimit
-	(*SyncSnapshot)(nil),          // 33: millrace.config.v1.SyncSnapshot
-	nil,                           // 34: millrace.config.v1.Meta.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 36: google.protobuf.Value
+	(*Databricks)(nil),            // 16: millrace.config.v1.Databricks
+	(*Feed)(nil),                  // 17: millrace.config.v1.Feed
+	(*Iterator)(nil),              // 18: millrace.config.v1.Iterator
+	(*DataModel)(nil),             // 19: millrace.config.v1.DataModel
+	(*Rule)(nil),                  // 20: millrace.config.v1.Rule
+	(*EventsMapping)(nil),         // 21: millrace.config.v1.EventsMapping
+	(*Mapping)(nil),               // 22: millrace.config.v1.Mapping
+	(*Schedule)(nil),              // 23: millrace.config.v1.Schedule
+	(*Every)(nil),                 // 24: millrace.config.v1.Every
+	(*Cron)(nil),                  // 25: millrace.config.v1.Cron
+	(*After)(nil),                 // 26: millrace.config.v1.After
+	(*OnDemand)(nil),              // 27: millrace.config.v1.OnDemand
+	(*Sync)(nil),                  // 28: millrace.config.v1.Sync
+	(*Guard)(nil),                 // 29: millrace.config.v1.Guard
+	(*GuardLimit)(nil),            // 30: millrace.config.v1.GuardLimit
+	(*GuardRows)(nil),             // 31: millrace.config.v1.GuardRows
+	(*Drift)(nil),                 // 32: millrace.config.v1.Drift
+	(*RejectLimit)(nil),           // 33: millrace.config.v1.RejectLimit
+	(*SyncSnapshot)(nil),          // 34: millrace.config.v1.SyncSnapshot
+	nil,                           // 35: millrace.config.v1.Meta.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 37: google.protobuf.Value
 }
 var file_millrace_config_v1_resources_proto_depIdxs = []int32{
-	34, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
-	35, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
-	35, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
+	35, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
+	36, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
+	36, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
 	11, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
 	14, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
 	15, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
-	12, // 6: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
-	12, // 7: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
-	11, // 8: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
-	0,  // 9: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
-	1,  // 10: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
-	3,  // 11: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
-	4,  // 12: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
-	11, // 13: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
-	2,  // 14: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
-	17, // 15: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
-	36, // 16: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
-	19, // 17: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
-	36, // 18: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
-	11, // 19: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
-	19, // 20: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
-	20, // 21: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
-	23, // 22: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
-	24, // 23: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
-	35, // 24: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
-	25, // 25: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
-	26, // 26: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
-	35, // 27: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
-	11, // 28: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
-	5,  // 29: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
-	22, // 30: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
-	35, // 31: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
-	35, // 32: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
-	7,  // 33: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
-	8,  // 34: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
-	28, // 35: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
-	31, // 36: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
-	32, // 37: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
-	6,  // 38: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
-	29, // 39: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
-	29, // 40: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
-	29, // 41: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
-	30, // 42: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
-	9,  // 43: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
-	10, // 44: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
-	10, // 45: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
-	10, // 46: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
-	27, // 47: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
-	13, // 48: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
-	18, // 49: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
-	21, // 50: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
-	16, // 51: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	16, // 6: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
+	12, // 7: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
+	12, // 8: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
+	12, // 9: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
+	12, // 10: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
+	11, // 11: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
+	0,  // 12: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
+	1,  // 13: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
+	3,  // 14: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
+	4,  // 15: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
+	11, // 16: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
+	2,  // 17: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
+	18, // 18: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
+	37, // 19: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
+	20, // 20: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
+	37, // 21: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
+	11, // 22: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
+	20, // 23: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
+	21, // 24: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
+	24, // 25: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
+	25, // 26: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
+	36, // 27: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
+	26, // 28: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
+	27, // 29: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
+	36, // 30: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
+	11, // 31: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
+	5,  // 32: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
+	23, // 33: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
+	36, // 34: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
+	36, // 35: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
+	7,  // 36: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
+	8,  // 37: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
+	29, // 38: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
+	32, // 39: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
+	33, // 40: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
+	6,  // 41: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
+	30, // 42: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
+	30, // 43: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
+	30, // 44: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
+	31, // 45: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
+	9,  // 46: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
+	10, // 47: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
+	10, // 48: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
+	10, // 49: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
+	28, // 50: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
+	13, // 51: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
+	19, // 52: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
+	22, // 53: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
+	17, // 54: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
+	55, // [55:55] is the sub-list for method output_type
+	55, // [55:55] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_resources_proto_init() }
@@ -2942,26 +3113,27 @@ func file_millrace_config_v1_resources_proto_init() {
 	file_millrace_config_v1_resources_proto_msgTypes[2].OneofWrappers = []any{
 		(*Connection_Duckdb)(nil),
 		(*Connection_Postgres)(nil),
+		(*Connection_Databricks)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[7].OneofWrappers = []any{
+	file_millrace_config_v1_resources_proto_msgTypes[8].OneofWrappers = []any{
 		(*DataModel_Sql)(nil),
 		(*DataModel_Table)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[11].OneofWrappers = []any{
+	file_millrace_config_v1_resources_proto_msgTypes[12].OneofWrappers = []any{
 		(*Schedule_Every)(nil),
 		(*Schedule_Cron)(nil),
 		(*Schedule_Once)(nil),
 		(*Schedule_After)(nil),
 		(*Schedule_OnDemand)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[16].OneofWrappers = []any{}
+	file_millrace_config_v1_resources_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_config_v1_resources_proto_rawDesc), len(file_millrace_config_v1_resources_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
