@@ -73,6 +73,9 @@ func build(ctx context.Context, env *app.Env, s Settings, st store.Store) (*Serv
 	if err != nil {
 		return nil, err
 	}
+	if err := watchStore(env.Metrics, st); err != nil {
+		return nil, err
+	}
 	return &Service{
 		log: env.Log, tracer: env.Tracer, settings: s, rules: rules,
 		bus: env.Bus, store: st, keys: keys, peers: p, metrics: m,

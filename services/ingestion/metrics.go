@@ -5,6 +5,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/store"
 )
 
 // metrics are the service's figures.
@@ -37,6 +38,21 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// watchStore shows how much an embedded store has written. A server tells that itself.
+func watchStore(r prometheus.Registerer, st store.Store) error {
+	w, ok := st.(interface{ Written() uint64 })
+	if !ok {
+		return nil
+	}
+	c := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "millrace_ingestion_store_bytes_total", Help: "Bytes that batches have put into the embedded store, before compaction.",
+	}, func() float64 { return float64(w.Written()) })
+	if err := r.Register(c); err != nil {
+		return fault.New(fault.Internal, fault.ReasonInternal, "register a metric: %w", err)
+	}
+	return nil
 }
 
 // applied counts the rows of a batch that was just committed.

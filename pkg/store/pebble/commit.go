@@ -102,9 +102,11 @@ func (s *Store) apply(b *pebble.Batch) (err error) {
 			err = s.breakDown("commit", fmt.Errorf("pebble: %v", p)) //nolint:err113 // a cause for logs
 		}
 	}()
+	n := uint64(b.Len()) //nolint:gosec // a length; a large batch gives its bytes away
 	if err := s.db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
 		return s.breakDown("commit", err)
 	}
+	s.written.Add(n)
 	return nil
 }
 

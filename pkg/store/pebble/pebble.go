@@ -77,6 +77,8 @@ type Store struct {
 	stop   context.CancelFunc
 	work   sync.WaitGroup // the filter's scan
 
+	written atomic.Uint64
+
 	closed atomic.Bool
 	broken atomic.Pointer[fault.Error] // set when the database can not be believed any more
 
@@ -170,6 +172,9 @@ func (s *Store) Close() error {
 	}
 	return nil
 }
+
+// Written answers how many bytes batches have put into the database since Open, before compaction.
+func (s *Store) Written() uint64 { return s.written.Load() }
 
 // Ready answers why the store must be opened again before it can be used, nil where it need not. A disk without room for
 // commits is no such reason: they go on by themselves.
