@@ -51,8 +51,8 @@ soak: ## the long forms: 2,000 random histories with faults (SEEDS), random kill
 	@cd services/e2e/histories && MILLRACE_SEEDS=$(or $(SEEDS),2000) $(GO) test -count=1 -timeout 6h -run "^TestHistories"
 	@cd services/e2e && MILLRACE_KILLS_FOR=$(or $(KILLS_FOR),5m) $(GO) test -count=1 -timeout 1h -run "^TestRandomKills|^TestRecoveryOfASingleKill"
 
-bench: bin/millrace ## measure: ceilings first, then the workloads of the same run (FULL=1: every size); writes bench.json
-	@$(GO) run ./services/e2e/bench $(if $(FULL),--full) --out bench.json
+bench: bin/millrace ## measure: ceilings first, then workloads (FULL=1: every size; ONLY=IM SIZES=2M,10M: those); writes bench.json (OUT)
+	@$(GO) run ./services/e2e/bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY)) $(if $(SIZES),--sizes $(SIZES)) --out $(or $(OUT),bench.json)
 
 mutants: $(BIN)/gotestsum ## break the code on purpose, rule by rule: a test must find each out
 	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/mutants.json -- -count=1 -timeout 20m ./services/e2e/mutants

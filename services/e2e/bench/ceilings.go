@@ -36,6 +36,7 @@ func ceilings(ctx context.Context, dir string, seed int64) ([]ceiling, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make %s: %w", dir, err)
 	}
+	defer func() { _ = os.RemoveAll(dir) }() // in the way of nothing but the disk
 	path := filepath.Join(dir, "users.duckdb")
 	if err := makeUsers(ctx, path, ceilingRows, seed); err != nil {
 		return nil, err

@@ -22,13 +22,19 @@ type options struct {
 	only string
 	bin  string
 	seed int64
+
+	sizes []int64
 }
 
 func main() {
 	var o options
 	flag.BoolVar(&o.full, "full", false, "every size of the tables, not the quick ones")
 	flag.StringVar(&o.out, "out", "bench.json", "file that the figures are written to")
-	flag.StringVar(&o.only, "only", "", "workloads to run, as letters: UEPL (default: all)")
+	flag.StringVar(&o.only, "only", "", "workloads to run, as letters: UEIMPL (default: all)")
+	flag.Func("sizes", "rows of U, E, I and M instead of the table's, such as 200k,2M,10M", func(text string) (err error) {
+		o.sizes, err = parseSizes(text)
+		return err
+	})
 	flag.StringVar(&o.bin, "bin", "bin/millrace", "the program to measure")
 	flag.Int64Var(&o.seed, "seed", 1, "seed of the generators")
 	flag.Parse()
@@ -40,28 +46,34 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, o options) error {
+func run(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "millrace-bench-")
 	if err != nil {
 		return fmt.Errorf("make a folder: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer func() {
+		if err == nil {
+			err = os.RemoveAll(dir)
+		}
+	}()
 	rep := report{Commit: commit(ctx), Cores: runtime.NumCPU(), Seed: o.seed}
 	say("Measuring the ceilings of this machine.")
 	before, err := ceilings(ctx, dir, o.seed)
 	if err != nil {
 		return fmt.Errorf("ceilings: %w", err)
 	}
-	for _, w := range workloads(o.full) {
+	for _, w := range workloads() {
 		if o.only != "" && !strings.Contains(o.only, w.letter) {
 			continue
 		}
-		say("Workload " + w.title + ".")
-		figures, err := w.run(ctx, bench{dir: dir, options: o}, w)
-		if err != nil {
-			return fmt.Errorf("workload %s: %w", w.title, err)
+		for _, n := range w.sizes(o) {
+			say(fmt.Sprintf("Workload %s at %s: %s.", w.letter, sizeText(n), w.title))
+			figures, err := w.run(ctx, bench{dir: dir, options: o}, w, n)
+			if err != nil {
+				return fmt.Errorf("workload %s at %s: %w", w.letter, sizeText(n), err)
+			}
+			rep.Workloads = append(rep.Workloads, figures...)
 		}
-		rep.Workloads = append(rep.Workloads, figures...)
 	}
 	say("Measuring the ceilings again.")
 	after, err := ceilings(ctx, dir, o.seed)

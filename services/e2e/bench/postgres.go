@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 
 	"github.com/jackc/pgx/v5"
@@ -15,8 +16,10 @@ import (
 )
 
 // runPostgres measures users from a PostgreSQL table to the PostgreSQL store, both on one server.
-func runPostgres(ctx context.Context, b bench, w workload) (_ []figures, err error) {
-	server, err := startPostgres(ctx, filepath.Join(b.dir, "postgres"))
+func runPostgres(ctx context.Context, b bench, w workload, n int64) (_ []figures, err error) {
+	dir := filepath.Join(b.dir, "postgres")
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	server, err := startPostgres(ctx, dir)
 	if err != nil {
 		return nil, fmt.Errorf("a PostgreSQL server: %w", err)
 	}
@@ -29,7 +32,6 @@ func runPostgres(ctx context.Context, b bench, w workload) (_ []figures, err err
 	if err != nil {
 		return nil, err
 	}
-	n := w.rows[0]
 	if err := fillPostgres(ctx, source, n, b.options.seed); err != nil {
 		return nil, err
 	}
@@ -37,13 +39,15 @@ func runPostgres(ctx context.Context, b bench, w workload) (_ []figures, err err
 	if err != nil {
 		return nil, err
 	}
-	f, err := b.load(ctx, fmt.Sprintf("P-%dM", n/1_000_000), "users", documents+usersDocuments, n, func(s *system) (verified, error) {
-		return verifyUsers(ctx, s, n, func() (*sql.DB, error) { return sql.Open("pgx", source) })
-	}, "--store", store)
-	if err != nil {
-		return nil, err
-	}
-	return []figures{f}, nil
+	return b.in(ctx, w.letter, n, []string{"--store", store}, func(s *scene) ([]figures, error) {
+		if err := s.apply(ctx, documents+usersDocuments); err != nil {
+			return nil, err
+		}
+		f, err := s.measured(ctx, s.id, "users", account{read: n, created: n}, func() (verified, error) {
+			return verifyUsers(ctx, s.system, n, fmt.Sprintf("customer_id %% %d = 7", step(n)), func() (*sql.DB, error) { return sql.Open("pgx", source) })
+		})
+		return []figures{f}, err
+	})
 }
 
 // fillPostgres makes the users of usersSelect in PostgreSQL's words.

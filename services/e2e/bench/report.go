@@ -39,7 +39,8 @@ type figures struct {
 	CPU           float64            `json:"cpu_seconds_per_million,omitempty"` // of all processes of Millrace
 	PeakRSS       int64              `json:"peak_rss_mib,omitempty"`
 	Disk          int64              `json:"disk_mib,omitempty"`
-	Stages        map[string]float64 `json:"stages,omitempty"` // share of the time that stages were at work
+	Written       float64            `json:"store_written_mib,omitempty"` // by batches into an embedded store, before compaction
+	Stages        map[string]float64 `json:"stages,omitempty"`            // share of the time that stages were at work
 	P50           float64            `json:"p50_ms,omitempty"`
 	P99           float64            `json:"p99_ms,omitempty"`
 	Verified      verified           `json:"verified"`
@@ -71,9 +72,9 @@ func (r report) print(w io.Writer) {
 		fmt.Fprintf(t, "%s\t%.0f\t\n", c.ID, c.RowsPerSecond)
 	}
 	fmt.Fprintln(t, "\t\t")
-	fmt.Fprintln(t, "workload\trows\trows/s\tCPU s/M\tpeak RSS MiB\tdisk MiB\tp50 ms\tp99 ms\t")
+	fmt.Fprintln(t, "workload\trows\tseconds\trows/s\tCPU s/M\tpeak RSS MiB\tdisk MiB\twritten MiB\tp50 ms\tp99 ms\t")
 	for _, f := range r.Workloads {
-		fmt.Fprintf(t, "%s\t%d\t%.0f\t%.2f\t%d\t%d\t%.0f\t%.0f\t\n", f.ID, f.Rows, f.RowsPerSecond, f.CPU, f.PeakRSS, f.Disk, f.P50, f.P99)
+		fmt.Fprintf(t, "%s\t%d\t%.1f\t%.0f\t%.2f\t%d\t%d\t%.1f\t%.0f\t%.0f\t\n", f.ID, f.Rows, f.Seconds, f.RowsPerSecond, f.CPU, f.PeakRSS, f.Disk, f.Written, f.P50, f.P99)
 	}
 	_ = t.Flush() // to a terminal
 	for _, f := range r.Workloads {

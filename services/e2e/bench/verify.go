@@ -10,6 +10,9 @@ import (
 	"maps"
 	"slices"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 )
 
@@ -29,11 +32,14 @@ func duckUsers(path string) opener {
 	}
 }
 
-// verifyUsers compares the number of profiles, and a sample of them value by value, with the source.
-func verifyUsers(ctx context.Context, s *system, n int64, open opener) (_ verified, err error) {
-	digest, err := s.ingestion.GetStoreDigest(ctx, &ingestionv1.GetStoreDigestRequest{})
+// step is the distance of sampled customers among n.
+func step(n int64) int64 { return max(20, n/samples) }
+
+// verifyUsers compares the number of profiles, and value by value those of a condition in SQL, with the source.
+func verifyUsers(ctx context.Context, s *system, n int64, sample string, open opener) (_ verified, err error) {
+	digest, err := s.digest(ctx)
 	if err != nil {
-		return verified{}, fmt.Errorf("digest: %w", err)
+		return verified{}, err
 	}
 	if digest.GetProfiles() != n || digest.GetIdentities() != 2*n {
 		return verified{}, fmt.Errorf("%d profiles with %d identities for %d users", digest.GetProfiles(), digest.GetIdentities(), n) //nolint:err113 // for people
@@ -43,7 +49,7 @@ func verifyUsers(ctx context.Context, s *system, n int64, open opener) (_ verifi
 		return verified{}, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	rows, err := db.QueryContext(ctx, fmt.Sprintf("SELECT customer_id, email, first_name, last_name, city, plan, ltv, visits, active FROM users WHERE customer_id %% %d = 7", max(8, n/samples)))
+	rows, err := db.QueryContext(ctx, "SELECT customer_id, email, first_name, last_name, city, plan, ltv, visits, active FROM users WHERE "+sample) //nolint:gosec // a condition of ours
 	if err != nil {
 		return verified{}, fmt.Errorf("read the source: %w", err)
 	}
@@ -75,14 +81,30 @@ func verifyUsers(ctx context.Context, s *system, n int64, open opener) (_ verifi
 	if err := rows.Err(); err != nil {
 		return verified{}, fmt.Errorf("read the source: %w", err)
 	}
+	if v.Sampled == 0 {
+		return verified{}, fmt.Errorf("no user is such that %s", sample) //nolint:err113 // for people
+	}
 	return v, nil
+}
+
+// gone answers an error where a sample of the customers that were n before and are the rest of a division by 500 still
+// has profiles.
+func (s *system) gone(ctx context.Context, n, rest int64) error {
+	for i := range int64(samples) {
+		id := rest + i*(n/500/samples)*500
+		_, err := s.ingestion.GetProfile(ctx, &ingestionv1.GetProfileRequest{Identity: &ingestionv1.Identity{Type: "customer_id", Value: fmt.Sprint(id)}})
+		if status.Code(err) != codes.NotFound {
+			return fmt.Errorf("customer %d was deleted from the source, and its profile answers %v", id, err) //nolint:errorlint,err113 // nil as well
+		}
+	}
+	return nil
 }
 
 // verifyEvents compares the number of events, and all events of a sample of customers, with the source.
 func verifyEvents(ctx context.Context, s *system, n int64, path string) (_ verified, err error) {
-	digest, err := s.ingestion.GetStoreDigest(ctx, &ingestionv1.GetStoreDigestRequest{})
+	digest, err := s.digest(ctx)
 	if err != nil {
-		return verified{}, fmt.Errorf("digest: %w", err)
+		return verified{}, err
 	}
 	if digest.GetEvents() != n {
 		return verified{}, fmt.Errorf("%d events for %d rows", digest.GetEvents(), n) //nolint:err113 // for people

@@ -4,16 +4,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
-	"path/filepath"
-	"slices"
-	"time"
-
-	configv1 "millrace.dev/gen/millrace/config/v1"
-	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
-	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 )
 
 // bench is what workloads share.
@@ -22,23 +13,35 @@ type bench struct {
 	options options
 }
 
-// workload is one row of the table of workloads.
+// workload is one row of the table of workloads. It is run once for each size.
 type workload struct {
 	letter, title string
-	rows          []int64
-	run           func(ctx context.Context, b bench, w workload) ([]figures, error)
+	sized         bool    // --sizes chooses others
+	quick, full   []int64 // rows, or small runs
+	run           func(ctx context.Context, b bench, w workload, n int64) ([]figures, error)
 }
 
-func workloads(full bool) []workload {
-	users, events := []int64{2_000_000}, []int64{2_000_000}
-	if full {
-		users, events = []int64{2_000_000, 10_000_000, 50_000_000}, []int64{10_000_000}
-	}
+func workloads() []workload {
+	const m = 1_000_000
 	return []workload{
-		{"U", "U: users from DuckDB", users, runUsers},
-		{"E", "E: events from DuckDB", events, runEvents},
-		{"P", "P: users from PostgreSQL to the PostgreSQL store", []int64{2_000_000}, runPostgres},
-		{"L", "L: latency of small runs and previews", []int64{200}, runLatency},
+		{"U", "users from DuckDB", true, []int64{2 * m}, []int64{2 * m, 10 * m, 50 * m}, runUsers},
+		{"E", "events from DuckDB", true, []int64{2 * m}, []int64{2 * m, 10 * m, 50 * m}, runEvents},
+		{"I", "1 % of the users touched", true, []int64{m}, []int64{2 * m, 10 * m}, runIncremental},
+		{"M", "a mirror of users, 1 % of them changed, by the row index", true, []int64{m}, []int64{2 * m, 10 * m}, runMirror("")},
+		{"P", "users from PostgreSQL to the PostgreSQL store", false, []int64{2 * m}, []int64{2 * m}, runPostgres},
+		{"L", "latency of small runs and previews", false, []int64{200}, []int64{200}, runLatency},
+	}
+}
+
+// sizes answers what a workload is run at.
+func (w workload) sizes(o options) []int64 {
+	switch {
+	case w.sized && len(o.sizes) > 0:
+		return o.sizes
+	case o.full:
+		return w.full
+	default:
+		return w.quick
 	}
 }
 
@@ -105,193 +108,25 @@ func duckdbConnection(path string) string {
 	return fmt.Sprintf("kind: Connection\nid: bench\nduckdb: {path: %s}\n---", path)
 }
 
-func runUsers(ctx context.Context, b bench, w workload) ([]figures, error) {
-	var all []figures
-	for _, n := range w.rows {
-		path := filepath.Join(b.dir, fmt.Sprintf("users-%d.duckdb", n))
-		if err := makeUsers(ctx, path, n, b.options.seed); err != nil {
+func runUsers(ctx context.Context, b bench, w workload, n int64) ([]figures, error) {
+	return b.in(ctx, w.letter, n, nil, func(s *scene) ([]figures, error) {
+		f, err := s.loadUsers(ctx, b, usersDocuments)
+		f.ID = s.id
+		return []figures{f}, err
+	})
+}
+
+func runEvents(ctx context.Context, b bench, w workload, n int64) ([]figures, error) {
+	return b.in(ctx, w.letter, n, nil, func(s *scene) ([]figures, error) {
+		if err := makeEvents(ctx, s.source, n, b.options.seed); err != nil {
 			return nil, err
 		}
-		f, err := b.load(ctx, fmt.Sprintf("U-%dM", n/1_000_000), "users", duckdbConnection(path)+usersDocuments, n, func(s *system) (verified, error) {
-			return verifyUsers(ctx, s, n, duckUsers(path))
+		if err := s.apply(ctx, duckdbConnection(s.source)+eventsDocuments); err != nil {
+			return nil, err
+		}
+		f, err := s.measured(ctx, s.id, "events", account{read: n, created: n}, func() (verified, error) {
+			return verifyEvents(ctx, s.system, n, s.source)
 		})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, f)
-	}
-	return all, nil
-}
-
-func runEvents(ctx context.Context, b bench, w workload) ([]figures, error) {
-	var all []figures
-	for _, n := range w.rows {
-		path := filepath.Join(b.dir, fmt.Sprintf("events-%d.duckdb", n))
-		if err := makeEvents(ctx, path, n, b.options.seed); err != nil {
-			return nil, err
-		}
-		f, err := b.load(ctx, fmt.Sprintf("E-%dM", n/1_000_000), "events", duckdbConnection(path)+eventsDocuments, n, func(s *system) (verified, error) {
-			return verifyEvents(ctx, s, n, path)
-		})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, f)
-	}
-	return all, nil
-}
-
-// load measures one run of a sync over a fresh data folder, and verifies what it left.
-func (b bench) load(ctx context.Context, id, sync, documents string, n int64, verify func(*system) (verified, error), flags ...string) (_ figures, err error) {
-	s, err := start(ctx, b.options.bin, filepath.Join(b.dir, id), flags...)
-	if err != nil {
-		return figures{}, err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := s.apply(ctx, documents); err != nil {
-		return figures{}, err
-	}
-	cpu, err := s.cpu()
-	if err != nil {
-		return figures{}, err
-	}
-	idle, err := s.busy(ctx)
-	if err != nil {
-		return figures{}, err
-	}
-	run, took, err := s.sync(ctx, sync)
-	if err != nil {
-		return figures{}, err
-	}
-	f := figures{ID: id, Rows: n, Seconds: took.Seconds(), RowsPerSecond: float64(n) / took.Seconds()}
-	used, err := s.cpu()
-	if err != nil {
-		return figures{}, err
-	}
-	f.CPU = (used - cpu) / float64(n) * 1e6
-	if f.Stages, err = s.shares(ctx, idle); err != nil {
-		return figures{}, err
-	}
-	if f.PeakRSS, err = s.peakRSS(); err != nil {
-		return figures{}, err
-	}
-	if f.Disk, err = s.disk(); err != nil {
-		return figures{}, err
-	}
-	say(fmt.Sprintf("%s: %.1f s, verifying.", id, f.Seconds))
-	if f.Verified, err = verify(s); err != nil {
-		return figures{}, fmt.Errorf("the result is wrong: %w", err)
-	}
-	f.Verified.Rows, f.Verified.Balanced = run.GetCounts().GetCreated(), run.GetCertificate().GetBalanced()
-	if f.Verified.Rows != n || !f.Verified.Balanced || run.GetCertificate().GetRowsDigest() != run.GetCertificate().GetAccountedDigest() {
-		return figures{}, fmt.Errorf("the run's account is wrong: %v", run) //nolint:err113 // for people
-	}
-	return f, nil
-}
-
-// shares answers how the time that stages were at work since idle divides among them.
-func (s *system) shares(ctx context.Context, idle map[string]float64) (map[string]float64, error) {
-	now, err := s.busy(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var sum float64
-	for k := range now {
-		now[k] -= idle[k]
-		sum += now[k]
-	}
-	for k, v := range now {
-		if now[k] = v / sum; sum == 0 || v/sum < 0.005 {
-			delete(now, k)
-		}
-	}
-	return now, nil
-}
-
-// runLatency measures small runs on an idle system: from the trigger to the moment at which the row's profile is
-// readable; and previews.
-func runLatency(ctx context.Context, b bench, w workload) (_ []figures, err error) {
-	path := filepath.Join(b.dir, "latency.duckdb")
-	if err := makeUsers(ctx, path, 1_000, b.options.seed); err != nil {
-		return nil, err
-	}
-	s, err := start(ctx, b.options.bin, filepath.Join(b.dir, "latency"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := s.apply(ctx, duckdbConnection(path)+usersDocuments); err != nil {
-		return nil, err
-	}
-	if _, _, err := s.sync(ctx, "users"); err != nil {
-		return nil, err
-	}
-	n := int(w.rows[0])
-	runs, previews := make([]float64, n), make([]float64, n/2)
-	for i := range runs {
-		key := 10_000 + i
-		if err := execute(ctx, path, fmt.Sprintf("INSERT INTO users SELECT * REPLACE (%d AS customer_id, 'new%d@example.com' AS email, TIMESTAMP '2024-02-01' + INTERVAL (%d) SECOND AS updated_at) FROM users WHERE customer_id = 1", key, key, i)); err != nil {
-			return nil, err
-		}
-		if runs[i], err = s.readable(ctx, key); err != nil {
-			return nil, err
-		}
-	}
-	for i := range previews {
-		began := time.Now()
-		if _, err := s.config.PreviewSync(ctx, &configv1.PreviewSyncRequest{Id: "users", Limit: 10}); err != nil {
-			return nil, fmt.Errorf("preview: %w", err)
-		}
-		previews[i] = milliseconds(time.Since(began))
-	}
-	ok := verified{Rows: int64(n), Balanced: true}
-	return []figures{
-		{ID: "L-run", Rows: int64(n), P50: quantile(runs, 0.5), P99: quantile(runs, 0.99), Verified: ok},
-		{ID: "L-preview", Rows: int64(n / 2), P50: quantile(previews, 0.5), P99: quantile(previews, 0.99), Verified: verified{Rows: int64(n / 2), Balanced: true}},
-	}, nil
-}
-
-// readable triggers a run and answers the milliseconds until the customer's profile can be read, once the run has ended.
-func (s *system) readable(ctx context.Context, customer int) (float64, error) {
-	began := time.Now()
-	res, err := s.scheduler.TriggerRun(ctx, &schedulerv1.TriggerRunRequest{Sync: "users"})
-	if err != nil {
-		return 0, fmt.Errorf("trigger: %w", err)
-	}
-	for {
-		_, err := s.ingestion.GetProfile(ctx, &ingestionv1.GetProfileRequest{Identity: &ingestionv1.Identity{Type: "customer_id", Value: fmt.Sprint(customer)}})
-		if err == nil {
-			break
-		}
-		if time.Since(began) > time.Minute {
-			return 0, fmt.Errorf("the profile does not come: %w", err)
-		}
-		timer := time.NewTimer(time.Millisecond)
-		select {
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		case <-timer.C:
-		}
-	}
-	took := milliseconds(time.Since(began))
-	stream, err := s.scheduler.WatchRun(ctx, &schedulerv1.WatchRunRequest{Id: res.GetRun().GetId()})
-	if err != nil {
-		return 0, fmt.Errorf("watch: %w", err)
-	}
-	for {
-		m, err := stream.Recv()
-		if err != nil {
-			return 0, fmt.Errorf("watch: %w", err)
-		}
-		if m.GetRun().GetEndTime() != nil {
-			return took, nil
-		}
-	}
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-func quantile(v []float64, q float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[min(len(v)-1, int(math.Ceil(q*float64(len(v))))-1)]
+		return []figures{f}, err
+	})
 }
