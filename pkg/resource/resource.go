@@ -89,6 +89,7 @@ type Connection struct {
 	DuckDB     *DuckDB
 	Postgres   *Postgres
 	Databricks *Databricks
+	Snowflake  *Snowflake
 }
 
 // Provider answers the name of the block that is set, "" where none is.
@@ -100,6 +101,8 @@ func (c Connection) Provider() string {
 		return "postgres"
 	case c.Databricks != nil:
 		return "databricks"
+	case c.Snowflake != nil:
+		return "snowflake"
 	default:
 		return ""
 	}

@@ -28,6 +28,9 @@ func (s Snapshot) work() Snapshot {
 	if d := s.Connection.Databricks; d != nil {
 		out.Connection.Databricks = &Databricks{Host: d.Host, Port: d.Port, Catalog: d.Catalog, Schema: d.Schema}
 	}
+	if f := s.Connection.Snowflake; f != nil {
+		out.Connection.Snowflake = f.place()
+	}
 	return out
 }
 

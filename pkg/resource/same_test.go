@@ -45,3 +45,21 @@ func TestWhatHasASayInTheRowsMakesOtherWork(t *testing.T) {
 	}
 	require.Equal(t, []byte("old"), was.Connection.Postgres.Password.Sealed, "what is compared stays as it is")
 }
+
+func TestAnotherKeyOfSnowflakeIsTheSameWork(t *testing.T) {
+	snapshot := func(change func(*resource.Snowflake)) resource.Snapshot {
+		f := &resource.Snowflake{Account: "a", Database: "D", Role: "R", Warehouse: "W", PrivateKey: resource.Secret{Sealed: []byte("old")}}
+		change(f)
+		return resource.Snapshot{Connection: resource.Connection{Snowflake: f}}
+	}
+	was := snapshot(func(*resource.Snowflake) {})
+	require.True(t, was.SameWork(snapshot(func(f *resource.Snowflake) { f.PrivateKey, f.Warehouse = resource.Secret{Sealed: []byte("new")}, "L" })))
+	for what, change := range map[string]func(*resource.Snowflake){
+		"account":    func(f *resource.Snowflake) { f.Account = "b" },
+		"database":   func(f *resource.Snowflake) { f.Database = "E" },
+		"role":       func(f *resource.Snowflake) { f.Role = "S" },
+		"timestamps": func(f *resource.Snowflake) { f.Timestamps = resource.Nanoseconds },
+	} {
+		require.False(t, was.SameWork(snapshot(change)), what)
+	}
+}

@@ -22,11 +22,15 @@ const (
 func (*Connection) ResourceKind() Kind { return KindConnection }
 
 // Normalize fills in what was left out: PostgreSQL's port 5432, sslmode verify-full and a statement timeout of 1h;
-// Databricks' protocol https, port 443, schema default and a statement timeout of 1h.
+// Databricks' protocol https, port 443, schema default and a statement timeout of 1h; Snowflake's protocol https, port 443,
+// timestamps in microseconds and a statement timeout of 1h.
 func (c *Connection) Normalize() {
 	c.normalize()
 	if c.Databricks != nil {
 		c.Databricks.normalize()
+	}
+	if c.Snowflake != nil {
+		c.Snowflake.normalize()
 	}
 	p := c.Postgres
 	if p == nil {
@@ -47,13 +51,13 @@ func (c *Connection) Normalize() {
 func (c *Connection) Validate() []fault.Violation {
 	f := newFaults(c)
 	f.meta(c.Meta)
-	switch {
-	case c.Provider() == "":
-		f.add("", "add one block: duckdb, postgres or databricks", "names no warehouse")
-	case c.DuckDB != nil && c.Postgres != nil:
-		f.add("postgres", "keep one block", "stands beside duckdb")
-	case c.Databricks != nil && c.Provider() != "databricks":
-		f.add("databricks", "keep one block", "stands beside %s", c.Provider())
+	switch blocks := c.blocks(); {
+	case len(blocks) == 0:
+		f.add("", "add one block: duckdb, postgres, databricks or snowflake", "names no warehouse")
+	default:
+		for _, b := range blocks[1:] {
+			f.add(b, "keep one block", "stands beside %s", blocks[0])
+		}
 	}
 	if c.DuckDB != nil {
 		c.DuckDB.validate(f)
@@ -64,7 +68,24 @@ func (c *Connection) Validate() []fault.Violation {
 	if c.Databricks != nil {
 		c.Databricks.validate(f)
 	}
+	if c.Snowflake != nil {
+		c.Snowflake.validate(f)
+	}
 	return f.out
+}
+
+// blocks answers the names of the blocks that are set.
+func (c *Connection) blocks() []string {
+	var out []string
+	for _, b := range []struct {
+		name string
+		set  bool
+	}{{"duckdb", c.DuckDB != nil}, {"postgres", c.Postgres != nil}, {"databricks", c.Databricks != nil}, {"snowflake", c.Snowflake != nil}} {
+		if b.set {
+			out = append(out, b.name)
+		}
+	}
+	return out
 }
 
 func (d *DuckDB) validate(f *faults) {
@@ -137,16 +158,18 @@ type SecretField struct {
 
 // Secrets answers the credentials that c's block can have, set or not, in a fixed order. The pointers are into c.
 func (c *Connection) Secrets() []SecretField {
-	if c.Databricks != nil {
+	switch {
+	case c.Postgres != nil:
+		return []SecretField{
+			{Name: "postgres.password", Value: &c.Postgres.Password},
+			{Name: "postgres.client_key", Value: &c.Postgres.ClientKey},
+		}
+	case c.Databricks != nil:
 		return c.Databricks.secrets()
+	case c.Snowflake != nil:
+		return c.Snowflake.secrets()
 	}
-	if c.Postgres == nil {
-		return nil
-	}
-	return []SecretField{
-		{Name: "postgres.password", Value: &c.Postgres.Password},
-		{Name: "postgres.client_key", Value: &c.Postgres.ClientKey},
-	}
+	return nil
 }
 
 // Clone answers a copy of c that shares nothing with it that can change.
@@ -162,6 +185,10 @@ func (c Connection) Clone() Connection {
 	if c.Databricks != nil {
 		d := *c.Databricks
 		c.Databricks = &d
+	}
+	if c.Snowflake != nil {
+		s := *c.Snowflake
+		c.Snowflake = &s
 	}
 	return c
 }

@@ -105,9 +105,10 @@ func TestSecretsHideFromEveryVerb(t *testing.T) {
 }
 
 func TestACloneSharesNothing(t *testing.T) {
-	c := resource.Connection{Postgres: &resource.Postgres{Host: "a"}, DuckDB: &resource.DuckDB{Path: "/a"}}
+	c := resource.Connection{Postgres: &resource.Postgres{Host: "a"}, DuckDB: &resource.DuckDB{Path: "/a"}, Snowflake: &resource.Snowflake{Host: "a"}}
 	d := c.Clone()
-	d.Postgres.Host, d.DuckDB.Path = "b", "/b"
+	d.Postgres.Host, d.DuckDB.Path, d.Snowflake.Host = "b", "/b", "b"
+	require.Equal(t, "a", c.Snowflake.Host)
 	require.Equal(t, "a", c.Postgres.Host)
 	require.Equal(t, "/a", c.DuckDB.Path)
 }

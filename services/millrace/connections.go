@@ -63,6 +63,13 @@ func address(c *configv1.Connection) string {
 	if d := c.GetDatabricks(); d != nil {
 		return fmt.Sprintf("%s:%d/%s.%s", d.GetHost(), d.GetPort(), d.GetCatalog(), d.GetSchema())
 	}
+	if s := c.GetSnowflake(); s != nil {
+		at := s.GetHost()
+		if at == "" {
+			at = s.GetAccount()
+		}
+		return fmt.Sprintf("%s@%s/%s", s.GetUser(), at, s.GetDatabase())
+	}
 	return ""
 }
 

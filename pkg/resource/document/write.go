@@ -180,6 +180,9 @@ func (w *writer) connection(c *resource.Connection) {
 	if c.Databricks != nil {
 		w.databricks(c.Databricks)
 	}
+	if c.Snowflake != nil {
+		w.snowflake(c.Snowflake)
+	}
 	p := c.Postgres
 	if p == nil {
 		return

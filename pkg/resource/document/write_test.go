@@ -272,6 +272,24 @@ func drawResource(t *rapid.T) resource.Resource {
 			Host: "10.0.0.1", Port: rapid.IntRange(1, 65535).Draw(t, "port"), Protocol: "http", WarehouseID: "0123456789abcdef", Catalog: drawText(t, "catalog"),
 			Schema: drawText(t, "schema"), ClientID: drawText(t, "client"), ClientSecret: resource.Secret{Kept: true}, StatementTimeout: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "timeout")),
 		}}
+	case 7:
+		f := &resource.Snowflake{
+			Account: "A" + drawID(t, "account"), Region: "us-east-2.aws", Warehouse: drawText(t, "warehouse"), Database: drawText(t, "database"),
+			Schema: drawText(t, "schema"), Role: drawText(t, "role"), User: drawText(t, "user"), Port: rapid.IntRange(1, 65535).Draw(t, "port"),
+			Host: "localhost", Protocol: rapid.SampledFrom([]string{"http", "https"}).Draw(t, "protocol"), Timestamps: resource.Nanoseconds,
+			StatementTimeout: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "timeout")),
+		}
+		switch rapid.IntRange(0, 3).Draw(t, "credentials") {
+		case 0:
+			f.PrivateKey, f.PrivateKey2 = resource.Secret{Kept: true}, resource.Secret{Kept: true}
+		case 1:
+			f.OAuthClientID, f.OAuthClientSecret, f.OAuthTokenURL, f.OAuthScope = drawText(t, "client"), resource.Secret{Kept: true}, "https://idp.example.com/t", drawText(t, "scope")
+		case 2:
+			f.WorkloadIdentity, f.WorkloadIdentityToken = "oidc", resource.Secret{Kept: true}
+		default:
+			f.Token = resource.Secret{Kept: true}
+		}
+		return &resource.Connection{Meta: drawMeta(t), Snowflake: f}
 	case 3:
 		return &resource.DataModel{
 			Meta: drawMeta(t), Connection: drawID(t, "connection"), Kind: resource.Users, SQL: drawBody(t, "sql"), KeyColumns: []string{drawText(t, "key")},

@@ -13,7 +13,8 @@ import (
 // CheckConnection reports what of a message OfConnection cannot hold.
 func CheckConnection(c *configv1.Connection) []fault.Violation {
 	vs := checkDuration(nil, "postgres.statement_timeout", c.GetPostgres().GetStatementTimeout())
-	return checkDuration(vs, "databricks.statement_timeout", c.GetDatabricks().GetStatementTimeout())
+	vs = checkDuration(vs, "databricks.statement_timeout", c.GetDatabricks().GetStatementTimeout())
+	return checkDuration(vs, "snowflake.statement_timeout", c.GetSnowflake().GetStatementTimeout())
 }
 
 // CheckDataModel reports what of a message OfDataModel cannot hold.

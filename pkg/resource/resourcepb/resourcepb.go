@@ -112,6 +112,8 @@ func ToConnection(c resource.Connection) *configv1.Connection {
 		}}
 	case c.Databricks != nil:
 		out.Provider = &configv1.Connection_Databricks{Databricks: toDatabricks(*c.Databricks)}
+	case c.Snowflake != nil:
+		out.Provider = &configv1.Connection_Snowflake{Snowflake: toSnowflake(c.Snowflake)}
 	}
 	return out
 }
@@ -131,6 +133,9 @@ func OfConnection(c *configv1.Connection) resource.Connection {
 	}
 	if d := c.GetDatabricks(); d != nil {
 		out.Databricks = ofDatabricks(d)
+	}
+	if s := c.GetSnowflake(); s != nil {
+		out.Snowflake = ofSnowflake(s)
 	}
 	return out
 }

@@ -68,6 +68,8 @@ func TestCheckReportsWhatValuesCannotHold(t *testing.T) {
 	require.Len(t, resourcepb.CheckDataModel(&configv1.DataModel{Iterator: &configv1.Iterator{Nulls: 9}}), 1)
 	c := &configv1.Connection{Provider: &configv1.Connection_Postgres{Postgres: &configv1.Postgres{StatementTimeout: "1"}}}
 	require.Len(t, resourcepb.CheckConnection(c), 1)
+	c.Provider = &configv1.Connection_Snowflake{Snowflake: &configv1.Snowflake{StatementTimeout: "1"}}
+	require.Len(t, resourcepb.CheckConnection(c), 1)
 }
 
 func text(t *rapid.T, name string) string { return rapid.StringN(0, 12, 40).Draw(t, name) }
@@ -206,7 +208,7 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			},
 		},
 	}
-	switch rapid.IntRange(0, 3).Draw(t, "provider") {
+	switch rapid.IntRange(0, 4).Draw(t, "provider") {
 	case 1:
 		s.Connection.DuckDB = &resource.DuckDB{Path: text(t, "path")}
 	case 2:
@@ -220,6 +222,14 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			Host: text(t, "host"), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Protocol: text(t, "protocol"), HTTPPath: text(t, "path"),
 			WarehouseID: text(t, "warehouse"), Catalog: text(t, "catalog"), Schema: text(t, "schema"), ClientID: text(t, "client"),
 			ClientSecret: secret(t), Token: secret(t), StatementTimeout: duration(t, "timeout"),
+		}
+	case 4:
+		s.Connection.Snowflake = &resource.Snowflake{
+			Account: text(t, "account"), Region: text(t, "region"), Warehouse: text(t, "warehouse"), Database: text(t, "database"), Schema: text(t, "schema"),
+			Role: text(t, "role"), User: text(t, "user"), Host: text(t, "host"), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Protocol: text(t, "protocol"),
+			Timestamps: text(t, "timestamps"), StatementTimeout: duration(t, "timeout"), PrivateKey: secret(t), PrivateKey2: secret(t),
+			OAuthClientID: text(t, "client"), OAuthClientSecret: secret(t), OAuthTokenURL: text(t, "token url"), OAuthScope: text(t, "scope"),
+			Token: secret(t), WorkloadIdentity: text(t, "identity"), WorkloadIdentityToken: secret(t), Password: secret(t),
 		}
 	}
 	switch rapid.IntRange(0, 2).Draw(t, "query") {

@@ -834,6 +834,7 @@ type Connection struct {
 	//	*Connection_Duckdb
 	//	*Connection_Postgres
 	//	*Connection_Databricks
+	//	*Connection_Snowflake
 	Provider      isConnection_Provider `protobuf_oneof:"provider"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -910,6 +911,15 @@ func (x *Connection) GetDatabricks() *Databricks {
 	return nil
 }
 
+func (x *Connection) GetSnowflake() *Snowflake {
+	if x != nil {
+		if x, ok := x.Provider.(*Connection_Snowflake); ok {
+			return x.Snowflake
+		}
+	}
+	return nil
+}
+
 type isConnection_Provider interface {
 	isConnection_Provider()
 }
@@ -926,11 +936,17 @@ type Connection_Databricks struct {
 	Databricks *Databricks `protobuf:"bytes,8,opt,name=databricks,proto3,oneof"`
 }
 
+type Connection_Snowflake struct {
+	Snowflake *Snowflake `protobuf:"bytes,6,opt,name=snowflake,proto3,oneof"`
+}
+
 func (*Connection_Duckdb) isConnection_Provider() {}
 
 func (*Connection_Postgres) isConnection_Provider() {}
 
 func (*Connection_Databricks) isConnection_Provider() {}
+
+func (*Connection_Snowflake) isConnection_Provider() {}
 
 // DuckDB reads a database file, one Parquet, CSV or JSON file, a folder of such files, or a glob.
 type DuckDB struct {
@@ -1232,6 +1248,231 @@ func (x *Databricks) GetStatementTimeout() string {
 	return ""
 }
 
+// Snowflake is an account with exactly one kind of credentials: a key pair, OAuth client credentials, a programmatic
+// access token, a workload identity, or (deprecated by the vendor) a password.
+type Snowflake struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account identifier: ORG-ACCOUNT, or a locator such as ab12345.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Of a locator: us-west-2, us-east-2.aws.
+	Region    string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	Warehouse string `protobuf:"bytes,3,opt,name=warehouse,proto3" json:"warehouse,omitempty"`
+	Database  string `protobuf:"bytes,4,opt,name=database,proto3" json:"database,omitempty"`
+	Schema    string `protobuf:"bytes,5,opt,name=schema,proto3" json:"schema,omitempty"`
+	Role      string `protobuf:"bytes,6,opt,name=role,proto3" json:"role,omitempty"`
+	User      string `protobuf:"bytes,7,opt,name=user,proto3" json:"user,omitempty"`
+	// PEM of the user's private key, and of the next one while keys are rotated.
+	PrivateKey        *Secret `protobuf:"bytes,8,opt,name=private_key,json=privateKey,proto3" json:"private_key,omitempty"`
+	PrivateKey_2      *Secret `protobuf:"bytes,9,opt,name=private_key_2,json=privateKey2,proto3" json:"private_key_2,omitempty"`
+	OauthClientId     string  `protobuf:"bytes,10,opt,name=oauth_client_id,json=oauthClientId,proto3" json:"oauth_client_id,omitempty"`
+	OauthClientSecret *Secret `protobuf:"bytes,11,opt,name=oauth_client_secret,json=oauthClientSecret,proto3" json:"oauth_client_secret,omitempty"`
+	OauthTokenUrl     string  `protobuf:"bytes,12,opt,name=oauth_token_url,json=oauthTokenUrl,proto3" json:"oauth_token_url,omitempty"`
+	OauthScope        string  `protobuf:"bytes,13,opt,name=oauth_scope,json=oauthScope,proto3" json:"oauth_scope,omitempty"`
+	// A programmatic access token.
+	Token *Secret `protobuf:"bytes,14,opt,name=token,proto3" json:"token,omitempty"`
+	// aws, azure, gcp or oidc.
+	WorkloadIdentity string `protobuf:"bytes,15,opt,name=workload_identity,json=workloadIdentity,proto3" json:"workload_identity,omitempty"`
+	// The identity's token, for oidc.
+	WorkloadIdentityToken *Secret `protobuf:"bytes,16,opt,name=workload_identity_token,json=workloadIdentityToken,proto3" json:"workload_identity_token,omitempty"`
+	Password              *Secret `protobuf:"bytes,17,opt,name=password,proto3" json:"password,omitempty"`
+	// In the place of the account's own address: a private link, or a server for tests.
+	Host string `protobuf:"bytes,18,opt,name=host,proto3" json:"host,omitempty"`
+	// Default 443.
+	Port int32 `protobuf:"varint,19,opt,name=port,proto3" json:"port,omitempty"`
+	// https (default), or http to this machine.
+	Protocol string `protobuf:"bytes,20,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// What timestamps finer than microseconds become: microseconds (default) or nanoseconds.
+	Timestamps string `protobuf:"bytes,21,opt,name=timestamps,proto3" json:"timestamps,omitempty"`
+	// A duration such as 10m; default 1h.
+	StatementTimeout string `protobuf:"bytes,22,opt,name=statement_timeout,json=statementTimeout,proto3" json:"statement_timeout,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Snowflake) Reset() {
+	*x = Snowflake{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snowflake) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snowflake) ProtoMessage() {}
+
+func (x *Snowflake) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snowflake.ProtoReflect.Descriptor instead.
+func (*Snowflake) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Snowflake) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Snowflake) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *Snowflake) GetWarehouse() string {
+	if x != nil {
+		return x.Warehouse
+	}
+	return ""
+}
+
+func (x *Snowflake) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *Snowflake) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *Snowflake) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Snowflake) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Snowflake) GetPrivateKey() *Secret {
+	if x != nil {
+		return x.PrivateKey
+	}
+	return nil
+}
+
+func (x *Snowflake) GetPrivateKey_2() *Secret {
+	if x != nil {
+		return x.PrivateKey_2
+	}
+	return nil
+}
+
+func (x *Snowflake) GetOauthClientId() string {
+	if x != nil {
+		return x.OauthClientId
+	}
+	return ""
+}
+
+func (x *Snowflake) GetOauthClientSecret() *Secret {
+	if x != nil {
+		return x.OauthClientSecret
+	}
+	return nil
+}
+
+func (x *Snowflake) GetOauthTokenUrl() string {
+	if x != nil {
+		return x.OauthTokenUrl
+	}
+	return ""
+}
+
+func (x *Snowflake) GetOauthScope() string {
+	if x != nil {
+		return x.OauthScope
+	}
+	return ""
+}
+
+func (x *Snowflake) GetToken() *Secret {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *Snowflake) GetWorkloadIdentity() string {
+	if x != nil {
+		return x.WorkloadIdentity
+	}
+	return ""
+}
+
+func (x *Snowflake) GetWorkloadIdentityToken() *Secret {
+	if x != nil {
+		return x.WorkloadIdentityToken
+	}
+	return nil
+}
+
+func (x *Snowflake) GetPassword() *Secret {
+	if x != nil {
+		return x.Password
+	}
+	return nil
+}
+
+func (x *Snowflake) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Snowflake) GetPort() int32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Snowflake) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *Snowflake) GetTimestamps() string {
+	if x != nil {
+		return x.Timestamps
+	}
+	return ""
+}
+
+func (x *Snowflake) GetStatementTimeout() string {
+	if x != nil {
+		return x.StatementTimeout
+	}
+	return ""
+}
+
 // Feed is the input that a sync writes as.
 type Feed struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1244,7 +1485,7 @@ type Feed struct {
 
 func (x *Feed) Reset() {
 	*x = Feed{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1497,7 @@ func (x *Feed) String() string {
 func (*Feed) ProtoMessage() {}
 
 func (x *Feed) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1510,7 @@ func (x *Feed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feed.ProtoReflect.Descriptor instead.
 func (*Feed) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Feed) GetMeta() *Meta {
@@ -1308,7 +1549,7 @@ type Iterator struct {
 
 func (x *Iterator) Reset() {
 	*x = Iterator{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1561,7 @@ func (x *Iterator) String() string {
 func (*Iterator) ProtoMessage() {}
 
 func (x *Iterator) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1574,7 @@ func (x *Iterator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Iterator.ProtoReflect.Descriptor instead.
 func (*Iterator) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Iterator) GetColumn() string {
@@ -1391,7 +1632,7 @@ type DataModel struct {
 
 func (x *DataModel) Reset() {
 	*x = DataModel{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1644,7 @@ func (x *DataModel) String() string {
 func (*DataModel) ProtoMessage() {}
 
 func (x *DataModel) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1657,7 @@ func (x *DataModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DataModel.ProtoReflect.Descriptor instead.
 func (*DataModel) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DataModel) GetMeta() *Meta {
@@ -1546,7 +1787,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1799,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1812,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Rule) GetColumn() string {
@@ -1674,7 +1915,7 @@ type EventsMapping struct {
 
 func (x *EventsMapping) Reset() {
 	*x = EventsMapping{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1927,7 @@ func (x *EventsMapping) String() string {
 func (*EventsMapping) ProtoMessage() {}
 
 func (x *EventsMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1940,7 @@ func (x *EventsMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsMapping.ProtoReflect.Descriptor instead.
 func (*EventsMapping) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EventsMapping) GetTime() string {
@@ -1757,7 +1998,7 @@ type Mapping struct {
 
 func (x *Mapping) Reset() {
 	*x = Mapping{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1769,7 +2010,7 @@ func (x *Mapping) String() string {
 func (*Mapping) ProtoMessage() {}
 
 func (x *Mapping) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1782,7 +2023,7 @@ func (x *Mapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mapping.ProtoReflect.Descriptor instead.
 func (*Mapping) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Mapping) GetMeta() *Meta {
@@ -1830,7 +2071,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1842,7 +2083,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1855,7 +2096,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Schedule) GetWhen() isSchedule_When {
@@ -1956,7 +2197,7 @@ type Every struct {
 
 func (x *Every) Reset() {
 	*x = Every{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2209,7 @@ func (x *Every) String() string {
 func (*Every) ProtoMessage() {}
 
 func (x *Every) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2222,7 @@ func (x *Every) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Every.ProtoReflect.Descriptor instead.
 func (*Every) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Every) GetEvery() string {
@@ -2009,7 +2250,7 @@ type Cron struct {
 
 func (x *Cron) Reset() {
 	*x = Cron{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2021,7 +2262,7 @@ func (x *Cron) String() string {
 func (*Cron) ProtoMessage() {}
 
 func (x *Cron) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2034,7 +2275,7 @@ func (x *Cron) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cron.ProtoReflect.Descriptor instead.
 func (*Cron) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{14}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Cron) GetExpression() string {
@@ -2061,7 +2302,7 @@ type After struct {
 
 func (x *After) Reset() {
 	*x = After{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2073,7 +2314,7 @@ func (x *After) String() string {
 func (*After) ProtoMessage() {}
 
 func (x *After) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2086,7 +2327,7 @@ func (x *After) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use After.ProtoReflect.Descriptor instead.
 func (*After) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *After) GetSyncs() []string {
@@ -2104,7 +2345,7 @@ type OnDemand struct {
 
 func (x *OnDemand) Reset() {
 	*x = OnDemand{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2357,7 @@ func (x *OnDemand) String() string {
 func (*OnDemand) ProtoMessage() {}
 
 func (x *OnDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2370,7 @@ func (x *OnDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnDemand.ProtoReflect.Descriptor instead.
 func (*OnDemand) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 // Sync is connection + model + mapping + feed + mode + schedule.
@@ -2170,7 +2411,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2182,7 +2423,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2195,7 +2436,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Sync) GetMeta() *Meta {
@@ -2356,7 +2597,7 @@ type Guard struct {
 
 func (x *Guard) Reset() {
 	*x = Guard{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +2609,7 @@ func (x *Guard) String() string {
 func (*Guard) ProtoMessage() {}
 
 func (x *Guard) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2381,7 +2622,7 @@ func (x *Guard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Guard.ProtoReflect.Descriptor instead.
 func (*Guard) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Guard) GetDeletes() *GuardLimit {
@@ -2430,7 +2671,7 @@ type GuardLimit struct {
 
 func (x *GuardLimit) Reset() {
 	*x = GuardLimit{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +2683,7 @@ func (x *GuardLimit) String() string {
 func (*GuardLimit) ProtoMessage() {}
 
 func (x *GuardLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +2696,7 @@ func (x *GuardLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardLimit.ProtoReflect.Descriptor instead.
 func (*GuardLimit) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GuardLimit) GetMaxPercent() float64 {
@@ -2482,7 +2723,7 @@ type GuardRows struct {
 
 func (x *GuardRows) Reset() {
 	*x = GuardRows{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2735,7 @@ func (x *GuardRows) String() string {
 func (*GuardRows) ProtoMessage() {}
 
 func (x *GuardRows) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2748,7 @@ func (x *GuardRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardRows.ProtoReflect.Descriptor instead.
 func (*GuardRows) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GuardRows) GetMinPercentOfAverage() float64 {
@@ -2533,7 +2774,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2545,7 +2786,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2558,7 +2799,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Drift) GetAdded() DriftPolicy {
@@ -2594,7 +2835,7 @@ type RejectLimit struct {
 
 func (x *RejectLimit) Reset() {
 	*x = RejectLimit{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2847,7 @@ func (x *RejectLimit) String() string {
 func (*RejectLimit) ProtoMessage() {}
 
 func (x *RejectLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2860,7 @@ func (x *RejectLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectLimit.ProtoReflect.Descriptor instead.
 func (*RejectLimit) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RejectLimit) GetPercent() float64 {
@@ -2652,7 +2893,7 @@ type SyncSnapshot struct {
 
 func (x *SyncSnapshot) Reset() {
 	*x = SyncSnapshot{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2664,7 +2905,7 @@ func (x *SyncSnapshot) String() string {
 func (*SyncSnapshot) ProtoMessage() {}
 
 func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2677,7 +2918,7 @@ func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncSnapshot.ProtoReflect.Descriptor instead.
 func (*SyncSnapshot) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{23}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SyncSnapshot) GetVersion() int64 {
@@ -2750,7 +2991,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05plain\x18\x01 \x01(\tH\x00R\x05plain\x12\x14\n" +
 	"\x04kept\x18\x02 \x01(\bH\x00R\x04kept\x12\x18\n" +
 	"\x06sealed\x18\x03 \x01(\fH\x00R\x06sealedB\a\n" +
-	"\x05value\"\xfa\x01\n" +
+	"\x05value\"\xb9\x02\n" +
 	"\n" +
 	"Connection\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x124\n" +
@@ -2758,7 +2999,8 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\bpostgres\x18\x03 \x01(\v2\x1c.millrace.config.v1.PostgresH\x00R\bpostgres\x12@\n" +
 	"\n" +
 	"databricks\x18\b \x01(\v2\x1e.millrace.config.v1.DatabricksH\x00R\n" +
-	"databricksB\n" +
+	"databricks\x12=\n" +
+	"\tsnowflake\x18\x06 \x01(\v2\x1d.millrace.config.v1.SnowflakeH\x00R\tsnowflakeB\n" +
 	"\n" +
 	"\bprovider\"\x1c\n" +
 	"\x06DuckDB\x12\x12\n" +
@@ -2789,7 +3031,35 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\rclient_secret\x18\t \x01(\v2\x1a.millrace.config.v1.SecretR\fclientSecret\x120\n" +
 	"\x05token\x18\n" +
 	" \x01(\v2\x1a.millrace.config.v1.SecretR\x05token\x12+\n" +
-	"\x11statement_timeout\x18\v \x01(\tR\x10statementTimeout\"\xc7\x01\n" +
+	"\x11statement_timeout\x18\v \x01(\tR\x10statementTimeout\"\xed\x06\n" +
+	"\tSnowflake\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x1c\n" +
+	"\twarehouse\x18\x03 \x01(\tR\twarehouse\x12\x1a\n" +
+	"\bdatabase\x18\x04 \x01(\tR\bdatabase\x12\x16\n" +
+	"\x06schema\x18\x05 \x01(\tR\x06schema\x12\x12\n" +
+	"\x04role\x18\x06 \x01(\tR\x04role\x12\x12\n" +
+	"\x04user\x18\a \x01(\tR\x04user\x12;\n" +
+	"\vprivate_key\x18\b \x01(\v2\x1a.millrace.config.v1.SecretR\n" +
+	"privateKey\x12>\n" +
+	"\rprivate_key_2\x18\t \x01(\v2\x1a.millrace.config.v1.SecretR\vprivateKey2\x12&\n" +
+	"\x0foauth_client_id\x18\n" +
+	" \x01(\tR\roauthClientId\x12J\n" +
+	"\x13oauth_client_secret\x18\v \x01(\v2\x1a.millrace.config.v1.SecretR\x11oauthClientSecret\x12&\n" +
+	"\x0foauth_token_url\x18\f \x01(\tR\roauthTokenUrl\x12\x1f\n" +
+	"\voauth_scope\x18\r \x01(\tR\n" +
+	"oauthScope\x120\n" +
+	"\x05token\x18\x0e \x01(\v2\x1a.millrace.config.v1.SecretR\x05token\x12+\n" +
+	"\x11workload_identity\x18\x0f \x01(\tR\x10workloadIdentity\x12R\n" +
+	"\x17workload_identity_token\x18\x10 \x01(\v2\x1a.millrace.config.v1.SecretR\x15workloadIdentityToken\x126\n" +
+	"\bpassword\x18\x11 \x01(\v2\x1a.millrace.config.v1.SecretR\bpassword\x12\x12\n" +
+	"\x04host\x18\x12 \x01(\tR\x04host\x12\x12\n" +
+	"\x04port\x18\x13 \x01(\x05R\x04port\x12\x1a\n" +
+	"\bprotocol\x18\x14 \x01(\tR\bprotocol\x12\x1e\n" +
+	"\n" +
+	"timestamps\x18\x15 \x01(\tR\n" +
+	"timestamps\x12+\n" +
+	"\x11statement_timeout\x18\x16 \x01(\tR\x10statementTimeout\"\xc7\x01\n" +
 	"\x04Feed\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12A\n" +
 	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12N\n" +
@@ -2996,7 +3266,7 @@ func file_millrace_config_v1_resources_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(Environment)(0),              // 0: millrace.config.v1.Environment
 	(InputProtection)(0),          // 1: millrace.config.v1.InputProtection
@@ -3015,89 +3285,97 @@ var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(*DuckDB)(nil),                // 14: millrace.config.v1.DuckDB
 	(*Postgres)(nil),              // 15: millrace.config.v1.Postgres
 	(*Databricks)(nil),            // 16: millrace.config.v1.Databricks
-	(*Feed)(nil),                  // 17: millrace.config.v1.Feed
-	(*Iterator)(nil),              // 18: millrace.config.v1.Iterator
-	(*DataModel)(nil),             // 19: millrace.config.v1.DataModel
-	(*Rule)(nil),                  // 20: millrace.config.v1.Rule
-	(*EventsMapping)(nil),         // 21: millrace.config.v1.EventsMapping
-	(*Mapping)(nil),               // 22: millrace.config.v1.Mapping
-	(*Schedule)(nil),              // 23: millrace.config.v1.Schedule
-	(*Every)(nil),                 // 24: millrace.config.v1.Every
-	(*Cron)(nil),                  // 25: millrace.config.v1.Cron
-	(*After)(nil),                 // 26: millrace.config.v1.After
-	(*OnDemand)(nil),              // 27: millrace.config.v1.OnDemand
-	(*Sync)(nil),                  // 28: millrace.config.v1.Sync
-	(*Guard)(nil),                 // 29: millrace.config.v1.Guard
-	(*GuardLimit)(nil),            // 30: millrace.config.v1.GuardLimit
-	(*GuardRows)(nil),             // 31: millrace.config.v1.GuardRows
-	(*Drift)(nil),                 // 32: millrace.config.v1.Drift
-	(*RejectLimit)(nil),           // 33: millrace.config.v1.RejectLimit
-	(*SyncSnapshot)(nil),          // 34: millrace.config.v1.SyncSnapshot
-	nil,                           // 35: millrace.config.v1.Meta.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 37: google.protobuf.Value
+	(*Snowflake)(nil),             // 17: millrace.config.v1.Snowflake
+	(*Feed)(nil),                  // 18: millrace.config.v1.Feed
+	(*Iterator)(nil),              // 19: millrace.config.v1.Iterator
+	(*DataModel)(nil),             // 20: millrace.config.v1.DataModel
+	(*Rule)(nil),                  // 21: millrace.config.v1.Rule
+	(*EventsMapping)(nil),         // 22: millrace.config.v1.EventsMapping
+	(*Mapping)(nil),               // 23: millrace.config.v1.Mapping
+	(*Schedule)(nil),              // 24: millrace.config.v1.Schedule
+	(*Every)(nil),                 // 25: millrace.config.v1.Every
+	(*Cron)(nil),                  // 26: millrace.config.v1.Cron
+	(*After)(nil),                 // 27: millrace.config.v1.After
+	(*OnDemand)(nil),              // 28: millrace.config.v1.OnDemand
+	(*Sync)(nil),                  // 29: millrace.config.v1.Sync
+	(*Guard)(nil),                 // 30: millrace.config.v1.Guard
+	(*GuardLimit)(nil),            // 31: millrace.config.v1.GuardLimit
+	(*GuardRows)(nil),             // 32: millrace.config.v1.GuardRows
+	(*Drift)(nil),                 // 33: millrace.config.v1.Drift
+	(*RejectLimit)(nil),           // 34: millrace.config.v1.RejectLimit
+	(*SyncSnapshot)(nil),          // 35: millrace.config.v1.SyncSnapshot
+	nil,                           // 36: millrace.config.v1.Meta.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 38: google.protobuf.Value
 }
 var file_millrace_config_v1_resources_proto_depIdxs = []int32{
-	35, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
-	36, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
-	36, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
+	36, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
+	37, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
+	37, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
 	11, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
 	14, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
 	15, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
 	16, // 6: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
-	12, // 7: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
-	12, // 8: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
-	12, // 9: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
-	12, // 10: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
-	11, // 11: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
-	0,  // 12: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
-	1,  // 13: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
-	3,  // 14: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
-	4,  // 15: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
-	11, // 16: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
-	2,  // 17: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
-	18, // 18: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
-	37, // 19: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
-	20, // 20: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
-	37, // 21: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
-	11, // 22: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
-	20, // 23: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
-	21, // 24: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
-	24, // 25: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
-	25, // 26: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
-	36, // 27: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
-	26, // 28: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
-	27, // 29: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
-	36, // 30: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
-	11, // 31: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
-	5,  // 32: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
-	23, // 33: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
-	36, // 34: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
-	36, // 35: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
-	7,  // 36: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
-	8,  // 37: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
-	29, // 38: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
-	32, // 39: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
-	33, // 40: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
-	6,  // 41: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
-	30, // 42: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
-	30, // 43: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
-	30, // 44: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
-	31, // 45: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
-	9,  // 46: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
-	10, // 47: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
-	10, // 48: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
-	10, // 49: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
-	28, // 50: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
-	13, // 51: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
-	19, // 52: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
-	22, // 53: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
-	17, // 54: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
-	55, // [55:55] is the sub-list for method output_type
-	55, // [55:55] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	17, // 7: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
+	12, // 8: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
+	12, // 9: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
+	12, // 10: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
+	12, // 11: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
+	12, // 12: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
+	12, // 13: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
+	12, // 14: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
+	12, // 15: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
+	12, // 16: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
+	12, // 17: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
+	11, // 18: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
+	0,  // 19: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
+	1,  // 20: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
+	3,  // 21: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
+	4,  // 22: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
+	11, // 23: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
+	2,  // 24: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
+	19, // 25: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
+	38, // 26: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
+	21, // 27: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
+	38, // 28: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
+	11, // 29: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
+	21, // 30: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
+	22, // 31: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
+	25, // 32: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
+	26, // 33: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
+	37, // 34: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
+	27, // 35: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
+	28, // 36: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
+	37, // 37: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
+	11, // 38: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
+	5,  // 39: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
+	24, // 40: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
+	37, // 41: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
+	37, // 42: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
+	7,  // 43: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
+	8,  // 44: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
+	30, // 45: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
+	33, // 46: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
+	34, // 47: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
+	6,  // 48: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
+	31, // 49: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
+	31, // 50: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
+	31, // 51: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
+	32, // 52: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
+	9,  // 53: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
+	10, // 54: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
+	10, // 55: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
+	10, // 56: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
+	29, // 57: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
+	13, // 58: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
+	20, // 59: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
+	23, // 60: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
+	18, // 61: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
+	62, // [62:62] is the sub-list for method output_type
+	62, // [62:62] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_resources_proto_init() }
@@ -3114,26 +3392,27 @@ func file_millrace_config_v1_resources_proto_init() {
 		(*Connection_Duckdb)(nil),
 		(*Connection_Postgres)(nil),
 		(*Connection_Databricks)(nil),
+		(*Connection_Snowflake)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[8].OneofWrappers = []any{
+	file_millrace_config_v1_resources_proto_msgTypes[9].OneofWrappers = []any{
 		(*DataModel_Sql)(nil),
 		(*DataModel_Table)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[12].OneofWrappers = []any{
+	file_millrace_config_v1_resources_proto_msgTypes[13].OneofWrappers = []any{
 		(*Schedule_Every)(nil),
 		(*Schedule_Cron)(nil),
 		(*Schedule_Once)(nil),
 		(*Schedule_After)(nil),
 		(*Schedule_OnDemand)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[17].OneofWrappers = []any{}
+	file_millrace_config_v1_resources_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_config_v1_resources_proto_rawDesc), len(file_millrace_config_v1_resources_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
