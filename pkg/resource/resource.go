@@ -90,6 +90,7 @@ type Connection struct {
 	Postgres   *Postgres
 	Databricks *Databricks
 	Snowflake  *Snowflake
+	BigQuery   *BigQuery
 }
 
 // Provider answers the name of the block that is set, "" where none is.
@@ -103,6 +104,8 @@ func (c Connection) Provider() string {
 		return "databricks"
 	case c.Snowflake != nil:
 		return "snowflake"
+	case c.BigQuery != nil:
+		return "bigquery"
 	default:
 		return ""
 	}

@@ -31,6 +31,9 @@ func (s Snapshot) work() Snapshot {
 	if f := s.Connection.Snowflake; f != nil {
 		out.Connection.Snowflake = f.place()
 	}
+	if b := s.Connection.BigQuery; b != nil {
+		out.Connection.BigQuery = &BigQuery{ProjectID: b.ProjectID, DatasetID: b.DatasetID, Location: b.Location, ServiceAccountID: b.ServiceAccountID}
+	}
 	return out
 }
 

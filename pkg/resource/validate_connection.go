@@ -23,7 +23,7 @@ func (*Connection) ResourceKind() Kind { return KindConnection }
 
 // Normalize fills in what was left out: PostgreSQL's port 5432, sslmode verify-full and a statement timeout of 1h;
 // Databricks' protocol https, port 443, schema default and a statement timeout of 1h; Snowflake's protocol https, port 443,
-// timestamps in microseconds and a statement timeout of 1h.
+// timestamps in microseconds and a statement timeout of 1h; that BigQuery is read by a key, and a statement timeout of 1h.
 func (c *Connection) Normalize() {
 	c.normalize()
 	if c.Databricks != nil {
@@ -32,6 +32,7 @@ func (c *Connection) Normalize() {
 	if c.Snowflake != nil {
 		c.Snowflake.normalize()
 	}
+	c.BigQuery.normalize()
 	p := c.Postgres
 	if p == nil {
 		return
@@ -53,7 +54,7 @@ func (c *Connection) Validate() []fault.Violation {
 	f.meta(c.Meta)
 	switch blocks := c.blocks(); {
 	case len(blocks) == 0:
-		f.add("", "add one block: duckdb, postgres, databricks or snowflake", "names no warehouse")
+		f.add("", "add one block: duckdb, postgres, bigquery, databricks or snowflake", "names no warehouse")
 	default:
 		for _, b := range blocks[1:] {
 			f.add(b, "keep one block", "stands beside %s", blocks[0])
@@ -71,6 +72,9 @@ func (c *Connection) Validate() []fault.Violation {
 	if c.Snowflake != nil {
 		c.Snowflake.validate(f)
 	}
+	if c.BigQuery != nil {
+		c.BigQuery.validate(f)
+	}
 	return f.out
 }
 
@@ -80,7 +84,7 @@ func (c *Connection) blocks() []string {
 	for _, b := range []struct {
 		name string
 		set  bool
-	}{{"duckdb", c.DuckDB != nil}, {"postgres", c.Postgres != nil}, {"databricks", c.Databricks != nil}, {"snowflake", c.Snowflake != nil}} {
+	}{{"duckdb", c.DuckDB != nil}, {"postgres", c.Postgres != nil}, {"databricks", c.Databricks != nil}, {"snowflake", c.Snowflake != nil}, {"bigquery", c.BigQuery != nil}} {
 		if b.set {
 			out = append(out, b.name)
 		}
@@ -168,6 +172,8 @@ func (c *Connection) Secrets() []SecretField {
 		return c.Databricks.secrets()
 	case c.Snowflake != nil:
 		return c.Snowflake.secrets()
+	case c.BigQuery != nil:
+		return []SecretField{{Name: "bigquery.service_account_key", Value: &c.BigQuery.ServiceAccountKey}}
 	}
 	return nil
 }
@@ -189,6 +195,10 @@ func (c Connection) Clone() Connection {
 	if c.Snowflake != nil {
 		s := *c.Snowflake
 		c.Snowflake = &s
+	}
+	if c.BigQuery != nil {
+		b := *c.BigQuery
+		c.BigQuery = &b
 	}
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"millrace.dev/pkg/resource"
 )
@@ -109,6 +110,8 @@ func address(c resource.Connection) string {
 		return fmt.Sprintf("%s:%d/%s.%s", c.Databricks.Host, c.Databricks.Port, c.Databricks.Catalog, c.Databricks.Schema)
 	case c.Snowflake != nil:
 		return c.Snowflake.Address() + "/" + c.Snowflake.Database
+	case c.BigQuery != nil:
+		return strings.Trim(c.BigQuery.ProjectID+"."+c.BigQuery.DatasetID, ".")
 	default:
 		return ""
 	}

@@ -122,6 +122,9 @@ func modelOf(snap resource.Snapshot) string {
 	if c := snap.Connection.Snowflake; c != nil {
 		parts = append(parts, c.Address(), c.Database, c.Schema, c.Timestamps)
 	}
+	if c := snap.Connection.BigQuery; c != nil {
+		parts = append(parts, c.ProjectID, c.DatasetID, c.Location)
+	}
 	sum := xxh3.HashString128(strings.Join(parts, "\x00")).Bytes()
 	return hex.EncodeToString(sum[:])
 }

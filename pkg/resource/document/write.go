@@ -183,6 +183,9 @@ func (w *writer) connection(c *resource.Connection) {
 	if c.Snowflake != nil {
 		w.snowflake(c.Snowflake)
 	}
+	if c.BigQuery != nil {
+		w.bigquery(c.BigQuery)
+	}
 	p := c.Postgres
 	if p == nil {
 		return

@@ -261,6 +261,9 @@ func drawResource(t *rapid.T) resource.Resource {
 	case 0:
 		return &resource.Feed{Meta: drawMeta(t), Environment: resource.Dev, Protection: resource.ReadOnly}
 	case 1:
+		if rapid.Bool().Draw(t, "bigquery") {
+			return &resource.Connection{Meta: drawMeta(t), BigQuery: drawBigQuery(t)}
+		}
 		return &resource.Connection{Meta: drawMeta(t), DuckDB: &resource.DuckDB{Path: "/" + drawID(t, "path") + "/*.csv"}}
 	case 2:
 		return &resource.Connection{Meta: drawMeta(t), Postgres: &resource.Postgres{
@@ -321,5 +324,14 @@ func drawResource(t *rapid.T) resource.Resource {
 				{}, {Every: "15m", Start: at}, {Cron: "0 6 * * *", TimeZone: "UTC"}, {Once: at}, {After: []string{"a-1", "b_2"}},
 			}).Draw(t, "schedule"),
 		}
+	}
+}
+
+func drawBigQuery(t *rapid.T) *resource.BigQuery {
+	return &resource.BigQuery{
+		ProjectID: "acme-prod", DatasetID: "marts", Location: "europe-west3",
+		MaximumBytesBilled: rapid.Int64Range(1, 1e15).Draw(t, "bytes"), ServiceAccountID: drawText(t, "account"),
+		ServiceAccountKey: resource.Secret{Kept: true}, Credentials: resource.ByServiceAccountKey, StatementTimeout: time.Hour,
+		Endpoint: "http://127.0.0.1:1", StorageEndpoint: "https://" + drawID(t, "storage"), TokenEndpoint: "http://[::1]:2/token",
 	}
 }

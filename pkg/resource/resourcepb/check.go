@@ -14,7 +14,8 @@ import (
 func CheckConnection(c *configv1.Connection) []fault.Violation {
 	vs := checkDuration(nil, "postgres.statement_timeout", c.GetPostgres().GetStatementTimeout())
 	vs = checkDuration(vs, "databricks.statement_timeout", c.GetDatabricks().GetStatementTimeout())
-	return checkDuration(vs, "snowflake.statement_timeout", c.GetSnowflake().GetStatementTimeout())
+	vs = checkDuration(vs, "snowflake.statement_timeout", c.GetSnowflake().GetStatementTimeout())
+	return checkDuration(vs, "bigquery.statement_timeout", c.GetBigquery().GetStatementTimeout())
 }
 
 // CheckDataModel reports what of a message OfDataModel cannot hold.

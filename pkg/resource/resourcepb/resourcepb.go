@@ -114,6 +114,8 @@ func ToConnection(c resource.Connection) *configv1.Connection {
 		out.Provider = &configv1.Connection_Databricks{Databricks: toDatabricks(*c.Databricks)}
 	case c.Snowflake != nil:
 		out.Provider = &configv1.Connection_Snowflake{Snowflake: toSnowflake(c.Snowflake)}
+	case c.BigQuery != nil:
+		out.Provider = &configv1.Connection_Bigquery{Bigquery: toBigQuery(c.BigQuery)}
 	}
 	return out
 }
@@ -136,6 +138,9 @@ func OfConnection(c *configv1.Connection) resource.Connection {
 	}
 	if s := c.GetSnowflake(); s != nil {
 		out.Snowflake = ofSnowflake(s)
+	}
+	if b := c.GetBigquery(); b != nil {
+		out.BigQuery = ofBigQuery(b)
 	}
 	return out
 }

@@ -208,7 +208,7 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			},
 		},
 	}
-	switch rapid.IntRange(0, 4).Draw(t, "provider") {
+	switch rapid.IntRange(0, 5).Draw(t, "provider") {
 	case 1:
 		s.Connection.DuckDB = &resource.DuckDB{Path: text(t, "path")}
 	case 2:
@@ -230,6 +230,13 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			Timestamps: text(t, "timestamps"), StatementTimeout: duration(t, "timeout"), PrivateKey: secret(t), PrivateKey2: secret(t),
 			OAuthClientID: text(t, "client"), OAuthClientSecret: secret(t), OAuthTokenURL: text(t, "token url"), OAuthScope: text(t, "scope"),
 			Token: secret(t), WorkloadIdentity: text(t, "identity"), WorkloadIdentityToken: secret(t), Password: secret(t),
+		}
+	case 5:
+		s.Connection.BigQuery = &resource.BigQuery{
+			ProjectID: text(t, "project"), DatasetID: text(t, "data set"), Location: text(t, "location"),
+			MaximumBytesBilled: rapid.Int64().Draw(t, "bytes"), ServiceAccountID: text(t, "account"), ServiceAccountKey: secret(t),
+			Credentials: text(t, "credentials"), StatementTimeout: duration(t, "timeout"),
+			Endpoint: text(t, "endpoint"), StorageEndpoint: text(t, "storage"), TokenEndpoint: text(t, "tokens"),
 		}
 	}
 	switch rapid.IntRange(0, 2).Draw(t, "query") {

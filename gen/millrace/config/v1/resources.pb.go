@@ -833,6 +833,7 @@ type Connection struct {
 	//
 	//	*Connection_Duckdb
 	//	*Connection_Postgres
+	//	*Connection_Bigquery
 	//	*Connection_Databricks
 	//	*Connection_Snowflake
 	Provider      isConnection_Provider `protobuf_oneof:"provider"`
@@ -902,6 +903,15 @@ func (x *Connection) GetPostgres() *Postgres {
 	return nil
 }
 
+func (x *Connection) GetBigquery() *BigQuery {
+	if x != nil {
+		if x, ok := x.Provider.(*Connection_Bigquery); ok {
+			return x.Bigquery
+		}
+	}
+	return nil
+}
+
 func (x *Connection) GetDatabricks() *Databricks {
 	if x != nil {
 		if x, ok := x.Provider.(*Connection_Databricks); ok {
@@ -932,6 +942,10 @@ type Connection_Postgres struct {
 	Postgres *Postgres `protobuf:"bytes,3,opt,name=postgres,proto3,oneof"`
 }
 
+type Connection_Bigquery struct {
+	Bigquery *BigQuery `protobuf:"bytes,7,opt,name=bigquery,proto3,oneof"`
+}
+
 type Connection_Databricks struct {
 	Databricks *Databricks `protobuf:"bytes,8,opt,name=databricks,proto3,oneof"`
 }
@@ -943,6 +957,8 @@ type Connection_Snowflake struct {
 func (*Connection_Duckdb) isConnection_Provider() {}
 
 func (*Connection_Postgres) isConnection_Provider() {}
+
+func (*Connection_Bigquery) isConnection_Provider() {}
 
 func (*Connection_Databricks) isConnection_Provider() {}
 
@@ -1473,6 +1489,140 @@ func (x *Snowflake) GetStatementTimeout() string {
 	return ""
 }
 
+// BigQuery is a project of Google BigQuery, read as one service account.
+type BigQuery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The project that queries are run and billed in.
+	ProjectId string `protobuf:"bytes,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// The data set that names without one are looked up in.
+	DatasetId string `protobuf:"bytes,2,opt,name=dataset_id,json=datasetId,proto3" json:"dataset_id,omitempty"`
+	// Where the data is, such as EU or us-east1; left out: BigQuery finds it by the query.
+	Location string `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"`
+	// A query that would be billed for more is refused; 0: no bound.
+	MaximumBytesBilled int64 `protobuf:"varint,4,opt,name=maximum_bytes_billed,json=maximumBytesBilled,proto3" json:"maximum_bytes_billed,omitempty"`
+	// The e-mail address of the service account.
+	ServiceAccountId string `protobuf:"bytes,5,opt,name=service_account_id,json=serviceAccountId,proto3" json:"service_account_id,omitempty"`
+	// The account's key, a JSON document.
+	ServiceAccountKey *Secret `protobuf:"bytes,6,opt,name=service_account_key,json=serviceAccountKey,proto3" json:"service_account_key,omitempty"`
+	// service_account_key (default) or application_default.
+	Credentials string `protobuf:"bytes,7,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// A duration such as 10m; default 1h.
+	StatementTimeout string `protobuf:"bytes,8,opt,name=statement_timeout,json=statementTimeout,proto3" json:"statement_timeout,omitempty"`
+	// URLs in the place of Google's, for private endpoints: REST, Storage Read and tokens.
+	Endpoint        string `protobuf:"bytes,9,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	StorageEndpoint string `protobuf:"bytes,10,opt,name=storage_endpoint,json=storageEndpoint,proto3" json:"storage_endpoint,omitempty"`
+	TokenEndpoint   string `protobuf:"bytes,11,opt,name=token_endpoint,json=tokenEndpoint,proto3" json:"token_endpoint,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *BigQuery) Reset() {
+	*x = BigQuery{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BigQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BigQuery) ProtoMessage() {}
+
+func (x *BigQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BigQuery.ProtoReflect.Descriptor instead.
+func (*BigQuery) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *BigQuery) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *BigQuery) GetDatasetId() string {
+	if x != nil {
+		return x.DatasetId
+	}
+	return ""
+}
+
+func (x *BigQuery) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *BigQuery) GetMaximumBytesBilled() int64 {
+	if x != nil {
+		return x.MaximumBytesBilled
+	}
+	return 0
+}
+
+func (x *BigQuery) GetServiceAccountId() string {
+	if x != nil {
+		return x.ServiceAccountId
+	}
+	return ""
+}
+
+func (x *BigQuery) GetServiceAccountKey() *Secret {
+	if x != nil {
+		return x.ServiceAccountKey
+	}
+	return nil
+}
+
+func (x *BigQuery) GetCredentials() string {
+	if x != nil {
+		return x.Credentials
+	}
+	return ""
+}
+
+func (x *BigQuery) GetStatementTimeout() string {
+	if x != nil {
+		return x.StatementTimeout
+	}
+	return ""
+}
+
+func (x *BigQuery) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *BigQuery) GetStorageEndpoint() string {
+	if x != nil {
+		return x.StorageEndpoint
+	}
+	return ""
+}
+
+func (x *BigQuery) GetTokenEndpoint() string {
+	if x != nil {
+		return x.TokenEndpoint
+	}
+	return ""
+}
+
 // Feed is the input that a sync writes as.
 type Feed struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1485,7 +1635,7 @@ type Feed struct {
 
 func (x *Feed) Reset() {
 	*x = Feed{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +1647,7 @@ func (x *Feed) String() string {
 func (*Feed) ProtoMessage() {}
 
 func (x *Feed) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +1660,7 @@ func (x *Feed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feed.ProtoReflect.Descriptor instead.
 func (*Feed) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Feed) GetMeta() *Meta {
@@ -1549,7 +1699,7 @@ type Iterator struct {
 
 func (x *Iterator) Reset() {
 	*x = Iterator{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1711,7 @@ func (x *Iterator) String() string {
 func (*Iterator) ProtoMessage() {}
 
 func (x *Iterator) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1724,7 @@ func (x *Iterator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Iterator.ProtoReflect.Descriptor instead.
 func (*Iterator) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Iterator) GetColumn() string {
@@ -1632,7 +1782,7 @@ type DataModel struct {
 
 func (x *DataModel) Reset() {
 	*x = DataModel{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1794,7 @@ func (x *DataModel) String() string {
 func (*DataModel) ProtoMessage() {}
 
 func (x *DataModel) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1807,7 @@ func (x *DataModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DataModel.ProtoReflect.Descriptor instead.
 func (*DataModel) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DataModel) GetMeta() *Meta {
@@ -1787,7 +1937,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +1949,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +1962,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Rule) GetColumn() string {
@@ -1915,7 +2065,7 @@ type EventsMapping struct {
 
 func (x *EventsMapping) Reset() {
 	*x = EventsMapping{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1927,7 +2077,7 @@ func (x *EventsMapping) String() string {
 func (*EventsMapping) ProtoMessage() {}
 
 func (x *EventsMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1940,7 +2090,7 @@ func (x *EventsMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsMapping.ProtoReflect.Descriptor instead.
 func (*EventsMapping) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EventsMapping) GetTime() string {
@@ -1998,7 +2148,7 @@ type Mapping struct {
 
 func (x *Mapping) Reset() {
 	*x = Mapping{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2160,7 @@ func (x *Mapping) String() string {
 func (*Mapping) ProtoMessage() {}
 
 func (x *Mapping) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2173,7 @@ func (x *Mapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mapping.ProtoReflect.Descriptor instead.
 func (*Mapping) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Mapping) GetMeta() *Meta {
@@ -2071,7 +2221,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2233,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2246,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Schedule) GetWhen() isSchedule_When {
@@ -2197,7 +2347,7 @@ type Every struct {
 
 func (x *Every) Reset() {
 	*x = Every{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2359,7 @@ func (x *Every) String() string {
 func (*Every) ProtoMessage() {}
 
 func (x *Every) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2372,7 @@ func (x *Every) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Every.ProtoReflect.Descriptor instead.
 func (*Every) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{14}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Every) GetEvery() string {
@@ -2250,7 +2400,7 @@ type Cron struct {
 
 func (x *Cron) Reset() {
 	*x = Cron{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2412,7 @@ func (x *Cron) String() string {
 func (*Cron) ProtoMessage() {}
 
 func (x *Cron) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2425,7 @@ func (x *Cron) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cron.ProtoReflect.Descriptor instead.
 func (*Cron) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Cron) GetExpression() string {
@@ -2302,7 +2452,7 @@ type After struct {
 
 func (x *After) Reset() {
 	*x = After{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2464,7 @@ func (x *After) String() string {
 func (*After) ProtoMessage() {}
 
 func (x *After) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2477,7 @@ func (x *After) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use After.ProtoReflect.Descriptor instead.
 func (*After) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *After) GetSyncs() []string {
@@ -2345,7 +2495,7 @@ type OnDemand struct {
 
 func (x *OnDemand) Reset() {
 	*x = OnDemand{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2507,7 @@ func (x *OnDemand) String() string {
 func (*OnDemand) ProtoMessage() {}
 
 func (x *OnDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2520,7 @@ func (x *OnDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnDemand.ProtoReflect.Descriptor instead.
 func (*OnDemand) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
 }
 
 // Sync is connection + model + mapping + feed + mode + schedule.
@@ -2411,7 +2561,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +2573,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +2586,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Sync) GetMeta() *Meta {
@@ -2597,7 +2747,7 @@ type Guard struct {
 
 func (x *Guard) Reset() {
 	*x = Guard{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2759,7 @@ func (x *Guard) String() string {
 func (*Guard) ProtoMessage() {}
 
 func (x *Guard) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2772,7 @@ func (x *Guard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Guard.ProtoReflect.Descriptor instead.
 func (*Guard) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Guard) GetDeletes() *GuardLimit {
@@ -2671,7 +2821,7 @@ type GuardLimit struct {
 
 func (x *GuardLimit) Reset() {
 	*x = GuardLimit{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +2833,7 @@ func (x *GuardLimit) String() string {
 func (*GuardLimit) ProtoMessage() {}
 
 func (x *GuardLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +2846,7 @@ func (x *GuardLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardLimit.ProtoReflect.Descriptor instead.
 func (*GuardLimit) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GuardLimit) GetMaxPercent() float64 {
@@ -2723,7 +2873,7 @@ type GuardRows struct {
 
 func (x *GuardRows) Reset() {
 	*x = GuardRows{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +2885,7 @@ func (x *GuardRows) String() string {
 func (*GuardRows) ProtoMessage() {}
 
 func (x *GuardRows) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +2898,7 @@ func (x *GuardRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardRows.ProtoReflect.Descriptor instead.
 func (*GuardRows) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GuardRows) GetMinPercentOfAverage() float64 {
@@ -2774,7 +2924,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2786,7 +2936,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2799,7 +2949,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Drift) GetAdded() DriftPolicy {
@@ -2835,7 +2985,7 @@ type RejectLimit struct {
 
 func (x *RejectLimit) Reset() {
 	*x = RejectLimit{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2847,7 +2997,7 @@ func (x *RejectLimit) String() string {
 func (*RejectLimit) ProtoMessage() {}
 
 func (x *RejectLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2860,7 +3010,7 @@ func (x *RejectLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectLimit.ProtoReflect.Descriptor instead.
 func (*RejectLimit) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{23}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RejectLimit) GetPercent() float64 {
@@ -2893,7 +3043,7 @@ type SyncSnapshot struct {
 
 func (x *SyncSnapshot) Reset() {
 	*x = SyncSnapshot{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2905,7 +3055,7 @@ func (x *SyncSnapshot) String() string {
 func (*SyncSnapshot) ProtoMessage() {}
 
 func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2918,7 +3068,7 @@ func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncSnapshot.ProtoReflect.Descriptor instead.
 func (*SyncSnapshot) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{24}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SyncSnapshot) GetVersion() int64 {
@@ -2991,12 +3141,13 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05plain\x18\x01 \x01(\tH\x00R\x05plain\x12\x14\n" +
 	"\x04kept\x18\x02 \x01(\bH\x00R\x04kept\x12\x18\n" +
 	"\x06sealed\x18\x03 \x01(\fH\x00R\x06sealedB\a\n" +
-	"\x05value\"\xb9\x02\n" +
+	"\x05value\"\xf5\x02\n" +
 	"\n" +
 	"Connection\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x124\n" +
 	"\x06duckdb\x18\x02 \x01(\v2\x1a.millrace.config.v1.DuckDBH\x00R\x06duckdb\x12:\n" +
-	"\bpostgres\x18\x03 \x01(\v2\x1c.millrace.config.v1.PostgresH\x00R\bpostgres\x12@\n" +
+	"\bpostgres\x18\x03 \x01(\v2\x1c.millrace.config.v1.PostgresH\x00R\bpostgres\x12:\n" +
+	"\bbigquery\x18\a \x01(\v2\x1c.millrace.config.v1.BigQueryH\x00R\bbigquery\x12@\n" +
 	"\n" +
 	"databricks\x18\b \x01(\v2\x1e.millrace.config.v1.DatabricksH\x00R\n" +
 	"databricks\x12=\n" +
@@ -3059,7 +3210,22 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"timestamps\x18\x15 \x01(\tR\n" +
 	"timestamps\x12+\n" +
-	"\x11statement_timeout\x18\x16 \x01(\tR\x10statementTimeout\"\xc7\x01\n" +
+	"\x11statement_timeout\x18\x16 \x01(\tR\x10statementTimeout\"\xcd\x03\n" +
+	"\bBigQuery\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x01 \x01(\tR\tprojectId\x12\x1d\n" +
+	"\n" +
+	"dataset_id\x18\x02 \x01(\tR\tdatasetId\x12\x1a\n" +
+	"\blocation\x18\x03 \x01(\tR\blocation\x120\n" +
+	"\x14maximum_bytes_billed\x18\x04 \x01(\x03R\x12maximumBytesBilled\x12,\n" +
+	"\x12service_account_id\x18\x05 \x01(\tR\x10serviceAccountId\x12J\n" +
+	"\x13service_account_key\x18\x06 \x01(\v2\x1a.millrace.config.v1.SecretR\x11serviceAccountKey\x12 \n" +
+	"\vcredentials\x18\a \x01(\tR\vcredentials\x12+\n" +
+	"\x11statement_timeout\x18\b \x01(\tR\x10statementTimeout\x12\x1a\n" +
+	"\bendpoint\x18\t \x01(\tR\bendpoint\x12)\n" +
+	"\x10storage_endpoint\x18\n" +
+	" \x01(\tR\x0fstorageEndpoint\x12%\n" +
+	"\x0etoken_endpoint\x18\v \x01(\tR\rtokenEndpoint\"\xc7\x01\n" +
 	"\x04Feed\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12A\n" +
 	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12N\n" +
@@ -3266,7 +3432,7 @@ func file_millrace_config_v1_resources_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(Environment)(0),              // 0: millrace.config.v1.Environment
 	(InputProtection)(0),          // 1: millrace.config.v1.InputProtection
@@ -3286,96 +3452,99 @@ var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(*Postgres)(nil),              // 15: millrace.config.v1.Postgres
 	(*Databricks)(nil),            // 16: millrace.config.v1.Databricks
 	(*Snowflake)(nil),             // 17: millrace.config.v1.Snowflake
-	(*Feed)(nil),                  // 18: millrace.config.v1.Feed
-	(*Iterator)(nil),              // 19: millrace.config.v1.Iterator
-	(*DataModel)(nil),             // 20: millrace.config.v1.DataModel
-	(*Rule)(nil),                  // 21: millrace.config.v1.Rule
-	(*EventsMapping)(nil),         // 22: millrace.config.v1.EventsMapping
-	(*Mapping)(nil),               // 23: millrace.config.v1.Mapping
-	(*Schedule)(nil),              // 24: millrace.config.v1.Schedule
-	(*Every)(nil),                 // 25: millrace.config.v1.Every
-	(*Cron)(nil),                  // 26: millrace.config.v1.Cron
-	(*After)(nil),                 // 27: millrace.config.v1.After
-	(*OnDemand)(nil),              // 28: millrace.config.v1.OnDemand
-	(*Sync)(nil),                  // 29: millrace.config.v1.Sync
-	(*Guard)(nil),                 // 30: millrace.config.v1.Guard
-	(*GuardLimit)(nil),            // 31: millrace.config.v1.GuardLimit
-	(*GuardRows)(nil),             // 32: millrace.config.v1.GuardRows
-	(*Drift)(nil),                 // 33: millrace.config.v1.Drift
-	(*RejectLimit)(nil),           // 34: millrace.config.v1.RejectLimit
-	(*SyncSnapshot)(nil),          // 35: millrace.config.v1.SyncSnapshot
-	nil,                           // 36: millrace.config.v1.Meta.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 38: google.protobuf.Value
+	(*BigQuery)(nil),              // 18: millrace.config.v1.BigQuery
+	(*Feed)(nil),                  // 19: millrace.config.v1.Feed
+	(*Iterator)(nil),              // 20: millrace.config.v1.Iterator
+	(*DataModel)(nil),             // 21: millrace.config.v1.DataModel
+	(*Rule)(nil),                  // 22: millrace.config.v1.Rule
+	(*EventsMapping)(nil),         // 23: millrace.config.v1.EventsMapping
+	(*Mapping)(nil),               // 24: millrace.config.v1.Mapping
+	(*Schedule)(nil),              // 25: millrace.config.v1.Schedule
+	(*Every)(nil),                 // 26: millrace.config.v1.Every
+	(*Cron)(nil),                  // 27: millrace.config.v1.Cron
+	(*After)(nil),                 // 28: millrace.config.v1.After
+	(*OnDemand)(nil),              // 29: millrace.config.v1.OnDemand
+	(*Sync)(nil),                  // 30: millrace.config.v1.Sync
+	(*Guard)(nil),                 // 31: millrace.config.v1.Guard
+	(*GuardLimit)(nil),            // 32: millrace.config.v1.GuardLimit
+	(*GuardRows)(nil),             // 33: millrace.config.v1.GuardRows
+	(*Drift)(nil),                 // 34: millrace.config.v1.Drift
+	(*RejectLimit)(nil),           // 35: millrace.config.v1.RejectLimit
+	(*SyncSnapshot)(nil),          // 36: millrace.config.v1.SyncSnapshot
+	nil,                           // 37: millrace.config.v1.Meta.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 39: google.protobuf.Value
 }
 var file_millrace_config_v1_resources_proto_depIdxs = []int32{
-	36, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
-	37, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
-	37, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
+	37, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
+	38, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
+	38, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
 	11, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
 	14, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
 	15, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
-	16, // 6: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
-	17, // 7: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
-	12, // 8: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
-	12, // 9: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
-	12, // 10: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
-	12, // 11: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
-	12, // 12: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
-	12, // 13: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
-	12, // 14: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
-	12, // 15: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
-	12, // 16: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
-	12, // 17: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
-	11, // 18: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
-	0,  // 19: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
-	1,  // 20: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
-	3,  // 21: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
-	4,  // 22: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
-	11, // 23: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
-	2,  // 24: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
-	19, // 25: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
-	38, // 26: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
-	21, // 27: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
-	38, // 28: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
-	11, // 29: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
-	21, // 30: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
-	22, // 31: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
-	25, // 32: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
-	26, // 33: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
-	37, // 34: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
-	27, // 35: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
-	28, // 36: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
-	37, // 37: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
-	11, // 38: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
-	5,  // 39: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
-	24, // 40: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
-	37, // 41: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
-	37, // 42: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
-	7,  // 43: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
-	8,  // 44: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
-	30, // 45: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
-	33, // 46: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
-	34, // 47: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
-	6,  // 48: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
-	31, // 49: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
-	31, // 50: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
-	31, // 51: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
-	32, // 52: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
-	9,  // 53: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
-	10, // 54: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
-	10, // 55: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
-	10, // 56: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
-	29, // 57: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
-	13, // 58: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
-	20, // 59: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
-	23, // 60: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
-	18, // 61: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
-	62, // [62:62] is the sub-list for method output_type
-	62, // [62:62] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	18, // 6: millrace.config.v1.Connection.bigquery:type_name -> millrace.config.v1.BigQuery
+	16, // 7: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
+	17, // 8: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
+	12, // 9: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
+	12, // 10: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
+	12, // 11: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
+	12, // 12: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
+	12, // 13: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
+	12, // 14: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
+	12, // 15: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
+	12, // 16: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
+	12, // 17: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
+	12, // 18: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
+	12, // 19: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
+	11, // 20: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
+	0,  // 21: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
+	1,  // 22: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
+	3,  // 23: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
+	4,  // 24: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
+	11, // 25: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
+	2,  // 26: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
+	20, // 27: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
+	39, // 28: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
+	22, // 29: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
+	39, // 30: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
+	11, // 31: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
+	22, // 32: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
+	23, // 33: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
+	26, // 34: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
+	27, // 35: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
+	38, // 36: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
+	28, // 37: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
+	29, // 38: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
+	38, // 39: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
+	11, // 40: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
+	5,  // 41: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
+	25, // 42: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
+	38, // 43: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
+	38, // 44: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
+	7,  // 45: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
+	8,  // 46: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
+	31, // 47: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
+	34, // 48: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
+	35, // 49: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
+	6,  // 50: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
+	32, // 51: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
+	32, // 52: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
+	32, // 53: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
+	33, // 54: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
+	9,  // 55: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
+	10, // 56: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
+	10, // 57: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
+	10, // 58: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
+	30, // 59: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
+	13, // 60: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
+	21, // 61: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
+	24, // 62: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
+	19, // 63: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
+	64, // [64:64] is the sub-list for method output_type
+	64, // [64:64] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_resources_proto_init() }
@@ -3391,28 +3560,29 @@ func file_millrace_config_v1_resources_proto_init() {
 	file_millrace_config_v1_resources_proto_msgTypes[2].OneofWrappers = []any{
 		(*Connection_Duckdb)(nil),
 		(*Connection_Postgres)(nil),
+		(*Connection_Bigquery)(nil),
 		(*Connection_Databricks)(nil),
 		(*Connection_Snowflake)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[9].OneofWrappers = []any{
+	file_millrace_config_v1_resources_proto_msgTypes[10].OneofWrappers = []any{
 		(*DataModel_Sql)(nil),
 		(*DataModel_Table)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[13].OneofWrappers = []any{
+	file_millrace_config_v1_resources_proto_msgTypes[14].OneofWrappers = []any{
 		(*Schedule_Every)(nil),
 		(*Schedule_Cron)(nil),
 		(*Schedule_Once)(nil),
 		(*Schedule_After)(nil),
 		(*Schedule_OnDemand)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[18].OneofWrappers = []any{}
+	file_millrace_config_v1_resources_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_config_v1_resources_proto_rawDesc), len(file_millrace_config_v1_resources_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
