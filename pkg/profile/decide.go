@@ -176,6 +176,10 @@ func (d *decider) row(i int) {
 	d.eff.Result.Digest = d.eff.Result.Digest.Add(v.RowHash)
 
 	old, at := d.entry(i, key)
+	if old.Found && old.Tombstone && v.RunNo < old.Version.RunNo { // a later run has found it gone
+		d.count(Unchanged, 0)
+		return
+	}
 	known := d.has(old)
 	newer := !known || d.compare(v, old) > 0
 	same := known && hash == old.RecordHash && (at >= 0 || !d.isMirror || old.Flags&FlagMirror != 0)
