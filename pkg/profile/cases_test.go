@@ -27,16 +27,23 @@ import (
 // A case file is a history and what comes of it. Its sections are, in order:
 //
 //	batch WORDS     rows, one JSON object a line, committed as one batch. Words: sync=crm run=1 part=1 epoch=1 seq=0 full
-//	                events protection=update_only retries=1 adopted=2,3 clears=plan opens=props; read=1 of a replay
+//	                protection=update_only retries=1 adopted=2,3 clears=plan opens=props; read=1 of a replay
 //	                mirror: of a mode mirror; on_delete=delete_profile
+//	                events, groups, history or lookup: what the rows are, else users; lookup: table=2 current=1, the
+//	                generation that the run fills and the one that readers see; groups and history: type=company
+//	                env=dev: of that environment; group_types=company: attributes that name groups
 //	absent WORDS    keys that a complete read of a mirror lacked, one a line; words as of a batch
 //	counts          what became of the batch before: counts that are not zero
 //	rejects         the rejects of the batch before: key values, stage, rule
 //	fence WORDS     run=1 part=1 epoch=2
 //	types           every attribute with its type, of batches with conflict=widen, reject or text
-//	profiles        every profile: its identities, attributes and where they come from
-//	events          every event: whose it is, time, type, data
+//	profiles        every profile: its identities, attributes and where they come from; env=dev; type=company: every group
+//	events          every event: whose it is, time, type, data; env=dev
+//	history AT      what histories say of each profile at an instant; type=company: of each group
+//	lookup WORDS    the rows of a table: sync=products table=1
+//	members WORDS   who says that he is in a group: company=acme
 //	settings        the workspace's strategy and what belongs to it, as words: strategy=graph limits=email=5;alias=1
+//	                unique=… login=… immutable=… priority=… max_merges=100 max_mappings=1000
 //	merges          the log: what was merged, stopped or linked, by which rule and value, what moved
 //	undo merge=N    takes back the N-th merge of the log as it was last shown
 //	identities      every identity whose profile is another's, as type=value -> the other's first identity
@@ -52,7 +59,8 @@ func TestCases(t *testing.T) {
 func runCase(t *testing.T, path string) {
 	a, err := txtar.ParseFile(path)
 	require.NoError(t, err)
-	m := newModel()
+	w := worlds{}
+	m := w.in(profile.Scope{})
 	var last profile.Effects
 	rules := profile.Rules{}
 	var log []profile.MergeID
@@ -63,9 +71,9 @@ func runCase(t *testing.T, path string) {
 		text := string(f.Data)
 		switch name {
 		case "batch":
-			last = runBatch(t, m, rules, words, text, &seq)
+			last = runBatch(t, w.of(words), rules, words, text, &seq)
 		case "absent":
-			last = runAbsent(t, m, rules, words, text, &seq)
+			last = runAbsent(t, w.of(words), rules, words, text, &seq)
 		case "fence":
 			m.fences[profile.RunPart{RunNo: number(t, words, "run", 1), Part: uint32(number(t, words, "part", 1))}] = uint32(number(t, words, "epoch", 1))
 		case "counts":
@@ -81,9 +89,15 @@ func runCase(t *testing.T, path string) {
 				text += fmt.Sprintf("%s %s\n", name, m.types[name])
 			}
 		case "profiles":
-			text = profilesText(t, m)
+			text = profilesText(t, w.of(words))
 		case "events":
-			text = eventsText(t, m)
+			text = eventsText(t, w.of(words))
+		case "history":
+			text = historyText(t, w.of(words), words["at"])
+		case "lookup":
+			text = lookupText(t, w.of(with(words, "lookup", "")), number(t, words, "table", 0))
+		case "members":
+			text = membersText(t, m, words)
 		case "settings":
 			rules = strategyOf(t, words)
 		case "merges":
@@ -162,15 +176,17 @@ func runAbsent(t *testing.T, m *model, rules profile.Rules, words map[string]str
 
 func rulesOf(r profile.Rules, words map[string]string) profile.Rules {
 	r.Protection, r.OnDelete = resource.Protection(words["protection"]), resource.OnDelete(words["on_delete"])
+	r.GroupTypes = list(words["group_types"])
+	r.Table.Generation, _ = strconv.ParseInt(words["table"], 10, 64)
+	r.Table.Current, _ = strconv.ParseInt(words["current"], 10, 64)
 	return r
 }
 
 func kindOf(words map[string]string) record.Kind {
-	if _, ok := words["events"]; ok {
-		return record.Events
-	}
-	if _, ok := words["groups"]; ok {
-		return record.Groups
+	for word, kind := range map[string]record.Kind{"events": record.Events, "groups": record.Groups, "lookup": record.Lookup, "history": record.History} {
+		if _, ok := words[word]; ok {
+			return kind
+		}
 	}
 	return record.Users
 }
@@ -205,6 +221,7 @@ func rowOf(t *testing.T, line string) recordtest.Row {
 	var j struct {
 		Key        string
 		Time       time.Time
+		Start      time.Time
 		Late       bool
 		ID         map[string]string
 		Attributes map[string]any
@@ -217,7 +234,7 @@ func rowOf(t *testing.T, line string) recordtest.Row {
 	d.DisallowUnknownFields()
 	require.NoError(t, d.Decode(&j), line)
 	return recordtest.Row{
-		Key: j.Key, Time: j.Time, Late: j.Late, Identities: j.ID, Attributes: values(j.Attributes), EventType: j.EventType,
+		Key: j.Key, Time: j.Time, Start: j.Start, Late: j.Late, Identities: j.ID, Attributes: values(j.Attributes), EventType: j.EventType,
 		Data: values(j.Data), Ignored: j.Ignored,
 	}
 }

@@ -23,6 +23,7 @@ func strategyOf(t *testing.T, words map[string]string) profile.Rules {
 	}
 	s, err := identity.NewRules(identity.Options{
 		Strategy: words["strategy"], Unique: lists("unique"), Login: lists("login"), Immutable: lists("immutable"), Limits: limits,
+		Priority: lists("priority"), MaxMerges: int(number(t, words, "max_merges", 0)), MaxMappings: int(number(t, words, "max_mappings", 0)),
 	})
 	require.NoError(t, err)
 	return profile.Rules{Strategy: s}

@@ -26,14 +26,27 @@ type model struct {
 	applied    map[id.Batch]profile.Result
 	merges     map[profile.MergeID]profile.Merge
 	types      map[string]profile.AttributeType
+	scope      profile.Scope
+	beside     map[profile.Scope]map[profile.EventKey][]byte // what other spaces have: versions, members
 }
 
 func newModel() *model {
 	return &model{
 		map[string]profile.Entry{}, map[profile.Identity]id.Profile{}, map[id.Profile][]byte{},
 		map[profile.EventKey][]byte{}, map[profile.RunPart]uint32{}, map[id.Batch]profile.Result{},
-		map[profile.MergeID]profile.Merge{}, map[string]profile.AttributeType{},
+		map[profile.MergeID]profile.Merge{}, map[string]profile.AttributeType{}, scope(), map[profile.Scope]map[profile.EventKey][]byte{},
 	}
+}
+
+// eventsIn answers the events of a space beside the model's profiles, or their own.
+func (m *model) eventsIn(s profile.Scope) map[profile.EventKey][]byte {
+	if s == m.scope {
+		return m.events
+	}
+	if m.beside[s] == nil {
+		m.beside[s] = map[profile.EventKey][]byte{}
+	}
+	return m.beside[s]
 }
 
 func scope() profile.Scope {
@@ -162,7 +175,7 @@ func (m *model) undo(t require.TestingT, at profile.MergeID) {
 		st.Path = append(st.Path, q)
 	}
 	st.Into = m.holding(t, top)
-	u := profile.Undo(scope(), st, time.Unix(1, 0))
+	u := profile.Undo(m.scope, st, time.Unix(1, 0))
 	m.reshape(t, u.Identities, u.Contributions, u.Reshaping)
 }
 
@@ -210,19 +223,20 @@ func (m *model) commit(t require.TestingT, e profile.Effects) {
 		require.NotContains(t, e.ProfilesGone, w.Profile, "a deleted profile is written")
 	}
 	m.reshape(t, e.Identities, e.Contributions, e.Reshaping)
+	events := m.eventsIn(e.EventScope)
 	for _, k := range e.EventsGone {
-		delete(m.events, k)
+		delete(events, k)
 	}
 	put := map[profile.EventKey]bool{}
 	for _, w := range e.Events {
 		require.False(t, put[w.Key], "an event is put twice")
 		put[w.Key] = true
-		m.events[w.Key] = w.Doc
+		events[w.Key] = w.Doc
 	}
 }
 
 func (m *model) apply(t require.TestingT, b record.Batch, o record.Origin, r profile.Rules) profile.Effects {
-	k := profile.KeysOf(b, o, scope(), r)
+	k := profile.KeysOf(b, o, m.scope, r)
 	st := m.look(k)
 	m.hold(t, k, &st, r)
 	e := profile.Decide(b, k, st, r)
@@ -247,8 +261,11 @@ func (m *model) content(t require.TestingT) map[id.Profile]string {
 }
 
 // eventsOf answers the events of a profile, newest first.
-func (m *model) eventsOf(p id.Profile) []profile.EventKey {
-	keys := slices.DeleteFunc(slices.Collect(maps.Keys(m.events)), func(k profile.EventKey) bool { return k.Profile != p })
+func (m *model) eventsOf(p id.Profile) []profile.EventKey { return keysOf(m.events, p) }
+
+// keysOf answers the keys of a profile's events, newest first.
+func keysOf(events map[profile.EventKey][]byte, p id.Profile) []profile.EventKey {
+	keys := slices.DeleteFunc(slices.Collect(maps.Keys(events)), func(k profile.EventKey) bool { return k.Profile != p })
 	slices.SortFunc(keys, func(a, b profile.EventKey) int {
 		if a.Time != b.Time {
 			return int(b.Time - a.Time)
