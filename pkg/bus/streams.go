@@ -13,9 +13,10 @@ import (
 	"millrace.dev/pkg/fault"
 )
 
+// AckWait is how long a message may be in hand without a sign of life; then it is delivered again.
+const AckWait = 15 * time.Second
+
 const (
-	// ackWait is how long a message may be in hand without a sign of life.
-	ackWait = 15 * time.Second
 	// dedupeWindow is how long the broker remembers a message id.
 	dedupeWindow = 2 * time.Minute
 	// quarantineAge is how long given-up messages are kept.
@@ -108,7 +109,7 @@ func (b *Bus) restore(ctx context.Context) bool {
 // consumerConfig answers a durable consumer of a stream as it has to be.
 func consumerConfig(durable string, maxAckPending int) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
+		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait, MaxDeliver: -1,
 		MaxAckPending: maxAckPending, DeliverPolicy: jetstream.DeliverAllPolicy,
 	}
 }
@@ -182,6 +183,7 @@ type Stats struct {
 	MaxBytes   int64
 	Pending    int64 // not delivered yet
 	AckPending int64 // in some worker's hand, or waiting to be delivered again
+	Asking     int64 // pulls of workers that wait for a message
 	// Oldest is when the oldest message was published, by the broker's clock; zero where there is none.
 	Oldest time.Time
 }
@@ -216,6 +218,7 @@ func (b *Bus) Stats(ctx context.Context, s Stream) (Stats, error) {
 		}
 		out.Pending += int64(c.NumPending) //nolint:gosec // counts fit
 		out.AckPending += int64(c.NumAckPending)
+		out.Asking += int64(c.NumWaiting)
 	}
 	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
 		return Stats{}, unavailable("ask for the consumers of "+string(s), err)

@@ -71,6 +71,39 @@ func TestBatchesWaitAsLongAsTheQueuesHoldWhatIsOlder(t *testing.T) {
 	require.False(t, f.waits(p), "nobody knows; only time tells")
 }
 
+func TestStreamsStandStillWhereNothingMovesAlthoughWorkersAsk(t *testing.T) {
+	at := func(second int) time.Time { return time.Unix(int64(second), 0) }
+	stuck := bus.Stats{Messages: 2, AckPending: 2, Asking: 3, Oldest: at(90)}
+	var f flow
+	stands := func(second int, rows, records bus.Stats) bool {
+		f.see(content{known: true, rows: rows, records: records}, at(second), nil, 0)
+		return f.stands(at(second), 30*time.Second)
+	}
+	require.False(t, stands(100, stuck, bus.Stats{}), "seen once")
+	require.False(t, stands(110, stuck, bus.Stats{}))
+	require.True(t, stands(140, stuck, bus.Stats{}), "half a minute since it was seen to stand still")
+	more := stuck
+	more.Messages, more.Pending = 3, 1
+	require.False(t, stands(150, more, bus.Stats{}), "a message came")
+	require.False(t, stands(160, stuck, bus.Stats{}), "and went")
+	require.False(t, stands(170, stuck, bus.Stats{}))
+	require.True(t, stands(200, stuck, bus.Stats{}))
+	alone := stuck
+	alone.Asking = 0
+	require.False(t, stands(210, alone, bus.Stats{}), "no worker has a free hand: it is busy, or not there")
+	require.False(t, stands(220, stuck, bus.Stats{Pending: 1}), "the records' worker is not there")
+	require.False(t, stands(300, bus.Stats{}, bus.Stats{}), "nothing is under way")
+	f.see(content{}, at(310), nil, 0)
+	require.False(t, f.stands(at(400), 0), "nobody knows")
+}
+
+func TestStandingStillIsBelievedLaterWithEachEpoch(t *testing.T) {
+	s := Settings{LossWindow: 30 * time.Second, LossLimit: 15 * time.Minute}
+	for epoch, want := range map[uint32]time.Duration{1: time.Minute, 2: 2 * time.Minute, 4: 8 * time.Minute, 5: 15 * time.Minute, 1000: 15 * time.Minute} {
+		require.Equal(t, want, s.stillFor(epoch), epoch)
+	}
+}
+
 func TestRunIDsOrderByTheirCreation(t *testing.T) {
 	before := firstRunAt(time.Now().Add(-time.Second))
 	r := id.NewRun().String()

@@ -17,6 +17,8 @@ const lossCeiling = time.Hour
 // findLost puts parts back that are read to their end and whose batches have not been accounted for in time: for the loss
 // window while nothing is under way in the streams; else for the loss limit, and what the streams held when the part last
 // moved has been worked on since. Reading a part again because its batches wait in a long queue would only make it longer.
+// Streams that stand still although workers ask for messages hold something that they do not deliver; nothing is waited for
+// behind it.
 func (k *keeper) findLost(ctx context.Context, now time.Time) error {
 	open, err := parts(ctx, k.db, `WHERE state = 'extracted' AND run_id IN
 		(SELECT id FROM scheduler_runs WHERE is_open = 1 AND closing = '' AND state <> 'held') ORDER BY progress_time LIMIT 1000`)
@@ -32,10 +34,11 @@ func (k *keeper) findLost(ctx context.Context, now time.Time) error {
 	}
 	for _, p := range open {
 		silent := now.Sub(p.Progress)
-		if silent < allowed {
-			break // the others have moved since
-		}
-		if k.flow.waits(p) && silent < max(lossCeiling, k.settings.LossLimit) {
+		switch {
+		case silent < k.settings.LossWindow:
+			return nil // the others have moved since
+		case k.flow.stands(now, k.settings.stillFor(p.Epoch)):
+		case silent < allowed, k.flow.waits(p) && silent < max(lossCeiling, k.settings.LossLimit):
 			continue
 		}
 		if err := k.putBack(ctx, p); err != nil {
@@ -45,10 +48,31 @@ func (k *keeper) findLost(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// stillFor answers how long streams must stand still before a part in this epoch is read again: twice as long with each
+// epoch, since a store that is away looks the same, and each reading makes its queue longer.
+func (s Settings) stillFor(epoch uint32) time.Duration {
+	least := s.LossWindow + 2*bus.AckWait
+	return min(least<<min(epoch, 8)/2, max(least, s.LossLimit))
+}
+
 // content is what the streams hold; false where nobody knows.
 type content struct {
 	known         bool
 	rows, records bus.Stats
+}
+
+// asked says whether something is under way, and workers ask for more wherever it is.
+func (c content) asked() bool {
+	return (c.rows.UnderWay() || c.records.UnderWay()) &&
+		(!c.rows.UnderWay() || c.rows.Asking > 0) && (!c.records.UnderWay() || c.records.Asking > 0)
+}
+
+// like says whether the streams hold the same messages in the same hands.
+func (c content) like(o content) bool {
+	same := func(a, b bus.Stats) bool {
+		return a.Messages == b.Messages && a.Pending == b.Pending && a.AckPending == b.AckPending && a.Oldest.Equal(b.Oldest)
+	}
+	return same(c.rows, o.rows) && same(c.records, o.records)
 }
 
 // look asks what the streams hold. Rows are looked at before records, so that a message that moves on between the two
@@ -73,6 +97,8 @@ func (k *keeper) look(ctx context.Context) (h content) {
 // flow is what the keeper has seen of messages under way. The zero value has seen nothing.
 type flow struct {
 	idleSince time.Time // since when nothing was under way; zero: something is, or nobody knows
+	last      content   // as seen last
+	stillFrom time.Time // since when the streams hold that, and workers ask for more; zero: they do not, or nobody knows
 	passed    map[passing]time.Time
 	waiting   map[passing]bool
 }
@@ -100,6 +126,12 @@ func (f *flow) see(h content, now time.Time, open []partRow, margin time.Duratio
 	case f.idleSince.IsZero():
 		f.idleSince = now
 	}
+	if still := h.known && h.asked() && h.like(f.last); !still {
+		f.stillFrom = time.Time{}
+	} else if f.stillFrom.IsZero() {
+		f.stillFrom = now
+	}
+	f.last = h
 	before := f.passed
 	f.passed, f.waiting = map[passing]time.Time{}, map[passing]bool{}
 	if !h.known {
@@ -121,6 +153,11 @@ func (f *flow) see(h content, now time.Time, open []partRow, margin time.Duratio
 // idle says whether nothing has been under way for the window.
 func (f *flow) idle(now time.Time, window time.Duration) bool {
 	return !f.idleSince.IsZero() && now.Sub(f.idleSince) >= window
+}
+
+// stands says whether the streams have stood still for that long.
+func (f *flow) stands(now time.Time, long time.Duration) bool {
+	return !f.stillFrom.IsZero() && now.Sub(f.stillFrom) >= long
 }
 
 // waits says whether batches of a part may still be in a queue.
