@@ -8,10 +8,11 @@ GOLANGCI_VERSION      := v2.15.0
 GOTESTSUM_VERSION     := v1.13.0
 
 BIN     := $(CURDIR)/.bin
-TAGS    := duckdb_arrow
+TAGS    := duckdb_arrow,minicore_disabled
 GO      := go
 
-# DuckDB's Arrow interface stands behind a build tag.
+# DuckDB's Arrow interface stands behind a build tag. Without the other, Snowflake's client loads a library of its own into the
+# process when it starts.
 export GOFLAGS = -tags=$(TAGS)
 # Installed tools live outside the workspace; the Go toolchain is the one at hand.
 INSTALL := GOBIN=$(BIN) GOWORK=off GOFLAGS= $(GO) install

@@ -4,6 +4,7 @@ import (
 	"millrace.dev/pkg/source"
 	"millrace.dev/pkg/source/duckdb"
 	"millrace.dev/pkg/source/postgres"
+	"millrace.dev/pkg/source/snowflake"
 )
 
 // drivers lists the warehouses that this service reads. It is the one place that names drivers. Large sorts spill to
@@ -12,5 +13,6 @@ func drivers(s Settings, temp string) []source.Driver {
 	return []source.Driver{
 		duckdb.New(duckdb.Settings{MemoryLimit: s.DuckDBMemory, Threads: s.DuckDBThreads, TempDir: temp, PartRows: s.PartRows}),
 		postgres.New(postgres.Settings{PartRows: s.PartRows}),
+		snowflake.New(snowflake.Settings{PartRows: s.PartRows}),
 	}
 }

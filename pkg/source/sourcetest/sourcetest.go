@@ -22,6 +22,8 @@ type Harness struct {
 	PartRows int64
 	// New answers an empty warehouse of the test's own.
 	New func(t *testing.T) Warehouse
+	// Type answers what the warehouse has for an Arrow type that the suite asks for; nil: the same.
+	Type func(arrow.Type) arrow.Type
 	// Exceptions names tests that the driver does not pass, with the reason. The zero value runs all.
 	Exceptions map[string]string
 }
@@ -98,6 +100,14 @@ func (h Harness) reopen(t *testing.T, w Warehouse) source.Source {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
+}
+
+// has answers the type that the warehouse has for one.
+func (h Harness) has(t arrow.Type) arrow.Type {
+	if h.Type == nil {
+		return t
+	}
+	return h.Type(t)
 }
 
 func sql(text string) source.Query {
