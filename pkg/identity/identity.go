@@ -129,27 +129,32 @@ func (p *Policy) Usable(v string) bool {
 	if len(v) > limit {
 		return false
 	}
+	return strings.TrimSpace(v) != "" && !p.Blocks(v)
+}
+
+// Blocks says whether v is a value that names nobody. Blank text is none.
+func (p *Policy) Blocks(v string) bool {
 	v = strings.TrimSpace(v)
 	if v == "" {
 		return false
 	}
 	if !p.custom {
-		return !blockedByDefault(v)
+		return blockedByDefault(v)
 	}
 	if p.zeros && isZeros(v) {
-		return false
+		return true
 	}
 	for _, b := range p.blocked {
 		if len(b) == len(v) && strings.EqualFold(b, v) {
-			return false
+			return true
 		}
 	}
 	for _, re := range p.patterns {
 		if re.MatchString(v) {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // blockedByDefault is DefaultBlocked, told apart by the first byte: this is asked of every value of every row.

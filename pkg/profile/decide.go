@@ -188,15 +188,15 @@ func (d *decider) row(i int) {
 			d.refuse(i, key, v)
 			return
 		}
-		d.keep(key, old, at, v, same && newer && hasTime && v.Time > old.Version.Time)
+		d.keep(i, key, old, at, v, same && newer && hasTime && v.Time > old.Version.Time)
 		return
 	}
 
-	e := Entry{Found: true, RecordHash: hash, Version: v}
+	e, merged := Entry{Found: true, RecordHash: hash, Version: v}, len(d.eff.Links)
 	if !d.place(i, key, v, &e) {
 		return
 	}
-	d.judge(&e, old, known, d.belowLow.Value(i))
+	d.judge(i, &e, old, known, d.belowLow.Value(i))
 	at = d.put(key, e, at)
 	if d.kind.Single() {
 		d.writeEvent(i, key, e, old, known, at, hasTime, v)
@@ -206,6 +206,11 @@ func (d *decider) row(i int) {
 	}
 	if d.isMirror && known {
 		d.replaced(key, e, old, v)
+	}
+	if n := int64(len(d.eff.Links) - merged); n > 0 {
+		d.eff.Result.Counts.Merges += n
+		w := &d.eff.Entries[at].Entry
+		w.Flags = w.Flags.merging(n)
 	}
 }
 
@@ -278,11 +283,11 @@ func (d *decider) recounts(e Entry) bool {
 }
 
 // judge counts a row that is written, and says in its new entry what was counted.
-func (d *decider) judge(e *Entry, old Entry, known, late bool) {
+func (d *decider) judge(i int, e *Entry, old Entry, known, late bool) {
 	switch {
 	case known && d.own(old) && !d.recounts(old):
 		d.count(Unchanged, 0)
-		d.eff.Result.Counts.Collapsed++
+		d.collapse(i)
 		e.Part, e.Epoch, e.Effect, e.Flags = old.Part, old.Epoch, old.Effect, old.Flags
 		return
 	case known && d.own(old):
@@ -303,7 +308,7 @@ func (d *decider) judge(e *Entry, old Entry, known, late bool) {
 
 // keep counts a row that changes no data. Its entry is taken over where its effect is counted again, and moved to a
 // later version with `move`.
-func (d *decider) keep(key id.Row, old Entry, at int, v Version, move bool) {
+func (d *decider) keep(i int, key id.Row, old Entry, at int, v Version, move bool) {
 	switch own := d.own(old); {
 	case own && d.recounts(old):
 		d.count(old.Effect, old.Flags)
@@ -315,7 +320,7 @@ func (d *decider) keep(key id.Row, old Entry, at int, v Version, move bool) {
 		d.put(key, old, at)
 		return
 	case own:
-		d.eff.Result.Counts.Collapsed++
+		d.collapse(i)
 	case move:
 		old.Part, old.Epoch, old.Effect, old.Flags = d.part, d.epoch, Unchanged, 0
 	}
@@ -323,6 +328,16 @@ func (d *decider) keep(key id.Row, old Entry, at int, v Version, move bool) {
 	if move {
 		old.Version = v
 		d.put(key, old, at)
+	}
+}
+
+// maxCollapsed is how many rows Effects.Collapsed names.
+const maxCollapsed = 5
+
+func (d *decider) collapse(i int) {
+	d.eff.Result.Counts.Collapsed++
+	if len(d.eff.Collapsed) < maxCollapsed {
+		d.eff.Collapsed = append(d.eff.Collapsed, i)
 	}
 }
 
@@ -348,6 +363,7 @@ func (d *decider) count(e Effect, f EntryFlags) {
 	if f&FlagUnattributed != 0 {
 		c.Unattributed++
 	}
+	c.Merges += f.Merges()
 }
 
 func (d *decider) refuse(i int, key id.Row, v Version) {
@@ -374,6 +390,7 @@ func (d *decider) finish(b record.Batch) Effects {
 	c := &d.eff.Result.Counts
 	c.Mapped = int64(d.n) - c.Absent
 	c.Rejected = int64(len(b.Rejects))
+	c.Blocked = d.k.Blocked
 	c.Filtered = int64(len(b.Filtered))
 	c.Read = c.Mapped + c.Rejected + c.Filtered
 	for _, r := range b.Rejects {

@@ -39,7 +39,8 @@ func KeysOf(b record.Batch, o record.Origin, s Scope, r Rules) Keys {
 	}
 	for _, name := range identity.Order(names, r.Priority) {
 		if col, ok := ids.Field(at[name]).(*array.String); ok {
-			k.Identities = append(k.Identities, IdentityColumn{name, usable(col, ids, &r.Identities, name == identity.MPID)})
+			values, blocked := usable(col, ids, &r.Identities, name == identity.MPID)
+			k.Identities, k.Blocked = append(k.Identities, IdentityColumn{name, values}), k.Blocked+blocked
 		}
 	}
 	return k
@@ -57,9 +58,11 @@ func fixed16(b record.Batch, pos int) *array.FixedSizeBinary {
 	return b.Record.Column(pos).(*array.FixedSizeBinary) //nolint:forcetypeassert // the form of a batch is checked by wire
 }
 
-// usable answers col with NULL for values that name nobody; col itself where all of its values are usable.
-func usable(col *array.String, parent *array.Struct, p *identity.Policy, mpid bool) *array.String {
+// usable answers col with NULL for values that name nobody, and how many of these are blocked; col itself where all of its
+// values are usable.
+func usable(col *array.String, parent *array.Struct, p *identity.Policy, mpid bool) (*array.String, int64) {
 	var valid []byte // made when the first value falls
+	blocked := int64(0)
 	n := col.Len()
 	for i := range n {
 		if col.IsNull(i) {
@@ -67,6 +70,9 @@ func usable(col *array.String, parent *array.Struct, p *identity.Policy, mpid bo
 		}
 		if v := col.Value(i); !parent.IsNull(i) && p.Usable(v) && (!mpid || IsMPID(v)) {
 			continue
+		}
+		if !parent.IsNull(i) && p.Blocks(col.Value(i)) {
+			blocked++
 		}
 		if valid == nil {
 			valid = make([]byte, bitutil.BytesForBits(int64(n)))
@@ -77,14 +83,14 @@ func usable(col *array.String, parent *array.Struct, p *identity.Policy, mpid bo
 		bitutil.ClearBit(valid, i)
 	}
 	if valid == nil {
-		return col
+		return col, 0
 	}
 	d := col.Data()
 	// The offsets buffer is cut to the array's own, so that the new validity begins at bit 0.
 	offsets := memory.NewBufferBytes(d.Buffers()[1].Bytes()[4*d.Offset():])
 	data := array.NewData(d.DataType(), n, []*memory.Buffer{memory.NewBufferBytes(valid), offsets, d.Buffers()[2]}, nil, array.UnknownNullCount, 0)
 	defer data.Release()
-	return array.NewStringData(data)
+	return array.NewStringData(data), blocked
 }
 
 // IsMPID says whether v is the text of a profile id.

@@ -34,6 +34,8 @@ type Keys struct {
 	RecordHashes *array.FixedSizeBinary
 	// Identities has one column per identity type of the batch, highest priority first.
 	Identities []IdentityColumn
+	// Blocked is how many identity values are left out because they are blocked.
+	Blocked int64
 }
 
 // IdentityColumn is the values of one identity type by position; NULL where a row has none that is usable. A value of
@@ -119,6 +121,22 @@ const (
 	FlagMirror // no count: what the row brought is kept in the form of mirrors
 )
 
+// flagMerges are the bits in which an entry keeps how many profiles its row merged.
+const (
+	flagMerges   EntryFlags = 0b1111 << mergesShift
+	mergesShift             = 3
+	maxFlagMerge            = 0b1111
+)
+
+// Merges answers how many profiles the row merged into others; what is above fifteen is not kept.
+func (f EntryFlags) Merges() int64 { return int64(f & flagMerges >> mergesShift) }
+
+// merging answers f with n more merges.
+func (f EntryFlags) merging(n int64) EntryFlags {
+	n = min(f.Merges()+n, maxFlagMerge)
+	return f&^flagMerges | EntryFlags(n)<<mergesShift //nolint:gosec // bounded on the line above
+}
+
 // Effects is what a batch changes. A store writes all of it in one durable step, or none.
 type Effects struct {
 	Keys   Keys
@@ -148,6 +166,8 @@ type Effects struct {
 	Kept        []byte // the kept rows of the rejects, sealed by the caller of Decide; empty: none
 	NewProfiles int64
 	Reshaping
+	// Collapsed are positions of the first rows that were collapsed into others, a few.
+	Collapsed []int
 	// Born are the new profiles.
 	Born []id.Profile
 	// Explained has, where Rules.Explain asks for it, what became of the identities of rows that were resolved.

@@ -220,6 +220,24 @@ func entangled(doc []byte) bool {
 	return len(t.kin)+len(t.apart) > 0
 }
 
+// KeyValuesOf answers the key values of a row of a mirror that brought something to a document; false where the document
+// has nothing of it.
+func KeyValuesOf(doc []byte, sync id.Sync, row id.Row) (string, bool) {
+	d, ok := parse(doc)
+	if !ok {
+		return "", false
+	}
+	for _, m := range d.newestRows() {
+		if m.from.Sync == sync && m.row == row && !m.withdrawn {
+			r := reader{b: m.chunk[1+1+len(m.row):]}
+			p := r.batchPart()
+			r.rowPart(&p)
+			return p.KeyValues, !r.bad
+		}
+	}
+	return "", false
+}
+
 // bears says whether a document has something of a row of a mirror.
 func bears(doc []byte, sync id.Sync, row id.Row) bool {
 	d, ok := parse(doc)

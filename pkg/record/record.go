@@ -107,6 +107,8 @@ type Counts struct {
 	Read, Filtered, Rejected, Mapped, Absent                 int64
 	Created, Updated, Unchanged, Deleted, Protected, Refused int64
 	LateRows, Collapsed, Unattributed, NullIterator          int64 // in no sum
+	Merges                                                   int64 // in no sum: profiles that were merged into others
+	Blocked                                                  int64 // in no sum: identity values that were dropped
 }
 
 // Add answers the sum of both.
@@ -126,6 +128,8 @@ func (c Counts) Add(o Counts) Counts {
 	c.Collapsed += o.Collapsed
 	c.Unattributed += o.Unattributed
 	c.NullIterator += o.NullIterator
+	c.Merges += o.Merges
+	c.Blocked += o.Blocked
 	return c
 }
 

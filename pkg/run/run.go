@@ -11,7 +11,7 @@ import (
 // State is the state of a run, in the word of the documentation.
 type State string
 
-// The states. A run is open until it reaches one of the last four.
+// The states. A run is open until it reaches one of the last five.
 const (
 	Queued             State = "queued"
 	Planning           State = "planning"
@@ -21,19 +21,20 @@ const (
 	PartiallySucceeded State = "partially_succeeded" // some rows were rejected or refused
 	Failed             State = "failed"
 	Cancelled          State = "cancelled"
+	Rehearsed          State = "rehearsed" // a dry run: everything was judged, nothing written
 )
 
 // States lists every state of a run, open ones first.
 func States() []State {
-	return []State{Queued, Planning, Running, Held, Succeeded, PartiallySucceeded, Failed, Cancelled}
+	return []State{Queued, Planning, Running, Held, Succeeded, PartiallySucceeded, Failed, Cancelled, Rehearsed}
 }
 
 // Closed says whether no event leads out of s.
 func (s State) Closed() bool {
-	return slices.Contains([]State{Succeeded, PartiallySucceeded, Failed, Cancelled}, s)
+	return slices.Contains([]State{Succeeded, PartiallySucceeded, Failed, Cancelled, Rehearsed}, s)
 }
 
-// Done says whether the run reached its aim: its account is balanced.
+// Done says whether the run reached its aim: its account is balanced, and what it is of is written.
 func (s State) Done() bool { return s == Succeeded || s == PartiallySucceeded }
 
 // Event is what happens to a run.
@@ -52,11 +53,12 @@ const (
 	Breached       Event = "breached"      // a guard or a limit, or a complete read that found nothing
 	Approved       Event = "approved"      // it goes on past what it is held for
 	PlanApproved   Event = "plan_approved" // it plans anew with the columns as they are
+	TriedOut       Event = "tried_out"     // of a dry run: every part is complete and its account closes
 )
 
 // Events lists every event of a run.
 func Events() []Event {
-	return []Event{PlanLeased, Planned, PlanWithdrawn, Balanced, BalancedPartly, GivenUp, CancelAsked, Drifted, Breached, Approved, PlanApproved}
+	return []Event{PlanLeased, Planned, PlanWithdrawn, Balanced, BalancedPartly, GivenUp, CancelAsked, Drifted, Breached, Approved, PlanApproved, TriedOut}
 }
 
 // Next answers the state that follows. RUN_STATE where the event can not happen to a run in state s.
@@ -102,6 +104,8 @@ func next(s State, e Event) (State, bool) {
 			return Succeeded, true
 		case BalancedPartly:
 			return PartiallySucceeded, true
+		case TriedOut:
+			return Rehearsed, true
 		}
 	}
 	if s.Closed() {

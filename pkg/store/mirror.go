@@ -16,7 +16,7 @@ type Mirrors interface {
 	Sighted(ctx context.Context, r Reading) (int64, error)
 	// Absent answers the keys of the sync's row index that begin with a byte and that no part of the reading read, in
 	// ascending order: of rows that are there, and of those that the run itself, or one that it retries, has deleted.
-	// Tombstones of other runs that it meets it removes; no such run may be open. Its memory is that of the keys which
+	// Tombstones of other runs that it meets it removes, unless the reading is dry; no such run may be open. Its memory is that of the keys which
 	// begin with the byte.
 	Absent(ctx context.Context, r Reading, first byte) ([]id.Row, error)
 	// Forget removes the keys that are kept of runs of a sync before a run.
@@ -29,6 +29,7 @@ type Reading struct {
 	RunNo   int64
 	Retried []int64
 	Parts   []ReadPart
+	Dry     bool // nothing is removed
 }
 
 // ReadPart is an attempt that read a part to its end.

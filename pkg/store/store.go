@@ -43,6 +43,7 @@ type Store interface {
 	Reader
 	Mirrors
 	Imports
+	Scratch
 }
 
 // Outcome is what a Commit did.
@@ -83,6 +84,8 @@ type Reader interface {
 	CountRejects(ctx context.Context, run id.Run, limit int) ([]RejectCount, error)
 	// Kept answers the rows that were kept of the rejects of a batch (profile.Effects.Kept), nil where there are none.
 	Kept(ctx context.Context, b id.Batch) ([]byte, error)
+	// Event answers the document of an event, nil where there is none.
+	Event(ctx context.Context, s profile.Scope, k profile.EventKey) ([]byte, error)
 	// Everything walks all that the store digest covers: identities, then profiles, then events; see Digest.
 	Everything(ctx context.Context) iter.Seq2[Item, error]
 }

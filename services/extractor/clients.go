@@ -162,7 +162,7 @@ func (p *peers) absent(ctx context.Context, l *lease) iter.Seq2[[]id.Row, error]
 	return func(yield func([]id.Row, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		req := &ingestionv1.ReadAbsentKeysRequest{Workspace: string(l.workspace), SyncUid: l.uid.String(), RunNo: l.runNo, Absent: l.absent.message}
+		req := &ingestionv1.ReadAbsentKeysRequest{Workspace: string(l.workspace), SyncUid: l.uid.String(), RunNo: l.runNo, Absent: l.absent.message, Dry: l.dry}
 		for _, r := range l.retried {
 			req.Retried = append(req.Retried, r.RunNo)
 		}
@@ -259,7 +259,7 @@ func (p *peers) over(ctx context.Context, l *lease) (bool, error) {
 	}
 	switch r.GetRun().GetState() {
 	case schedulerv1.RunState_RUN_STATE_SUCCEEDED, schedulerv1.RunState_RUN_STATE_PARTIALLY_SUCCEEDED, schedulerv1.RunState_RUN_STATE_FAILED,
-		schedulerv1.RunState_RUN_STATE_CANCELLED, schedulerv1.RunState_RUN_STATE_SKIPPED:
+		schedulerv1.RunState_RUN_STATE_CANCELLED, schedulerv1.RunState_RUN_STATE_SKIPPED, schedulerv1.RunState_RUN_STATE_REHEARSED:
 		return true, nil
 	default:
 		return false, nil

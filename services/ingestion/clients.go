@@ -150,10 +150,15 @@ func (p *peers) replay(ctx context.Context, w id.Workspace, sync string, run id.
 }
 
 // report tells the account what a fragment became. A run that has moved on does not want to know, which is fine.
-func (p *peers) report(ctx context.Context, r profile.Result, samples []sample) error {
+func (p *peers) report(ctx context.Context, r profile.Result, said remarks) error {
 	result := recordpb.ToResult(r)
-	for _, x := range samples {
-		result.Samples = append(result.Samples, &schedulerv1.EffectSample{Effect: x.effect, KeyValues: x.keyValues})
+	for _, x := range said.Samples {
+		result.Samples = append(result.Samples, &schedulerv1.EffectSample{Effect: x.Effect, KeyValues: x.KeyValues})
+	}
+	for _, x := range said.Reasons {
+		result.RejectReasons = append(result.RejectReasons, &schedulerv1.RejectReason{
+			Stage: x.Stage, Column: x.Column, Rule: x.Rule, Reason: x.Reason, Rejects: x.Rejects,
+		})
 	}
 	_, err := p.account.ReportIngested(ctx, &schedulerv1.ReportIngestedRequest{Result: result})
 	return unlessFenced(err)

@@ -30,6 +30,7 @@ type Service struct {
 	keys     *secret.Keyring
 	peers    *peers
 	types    dictionaries
+	turns    turns
 	metrics  *metrics
 }
 
@@ -82,12 +83,14 @@ func build(ctx context.Context, env *app.Env, s Settings, st store.Store) (*Serv
 	}, nil
 }
 
-// Run works on RECORDS until soft ends; batches in hand go by hard. Beside that it removes rejects that are old.
+// Run works on RECORDS until soft ends; batches in hand go by hard. Beside that it removes rejects that are old, and what
+// dry passes noted that are over.
 func (s *Service) Run(soft, hard context.Context) error {
 	ctx, stop := context.WithCancel(soft)
-	var expiring sync.WaitGroup
-	expiring.Go(func() { s.expire(ctx) })
-	defer expiring.Wait()
+	var clearing sync.WaitGroup
+	clearing.Go(func() { s.expire(ctx) })
+	clearing.Go(func() { s.dropNotes(ctx) })
+	defer clearing.Wait()
 	defer stop()
 	o := bus.ConsumeOptions{Workers: s.settings.Workers, Hard: hard}
 	if err := s.bus.Consume(soft, bus.Records, Name, o, &worker{s}); err != nil {

@@ -52,6 +52,9 @@ func (s *server) ReadAbsentKeys(r *ingestionv1.ReadAbsentKeysRequest, stream grp
 			return err //nolint:wrapcheck // the caller is gone
 		}
 	}
+	if q.Dry {
+		return nil
+	}
 	if err := s.store.Forget(ctx, q.Sync, q.Oldest()); err != nil {
 		return fmt.Errorf("forget the keys of earlier runs: %w", err)
 	}
@@ -63,7 +66,7 @@ func readingOf(r *ingestionv1.ReadAbsentKeysRequest) (store.Reading, error) {
 	if err != nil {
 		return store.Reading{}, missing("sync_uid", "pass the uid of the sync")
 	}
-	q := store.Reading{Sync: sync, RunNo: r.GetRunNo(), Retried: r.GetRetried()}
+	q := store.Reading{Sync: sync, RunNo: r.GetRunNo(), Retried: r.GetRetried(), Dry: r.GetDry()}
 	for _, p := range r.GetAbsent().GetParts() {
 		q.Parts = append(q.Parts, store.ReadPart{RunNo: p.GetRunNo(), Part: p.GetPart(), Epoch: p.GetEpoch()})
 	}

@@ -43,10 +43,7 @@ func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
 	if err := w.sweep(ctx, o, scope, rules.Table.Current); err != nil {
 		return err
 	}
-	if rules.Typing, err = w.typing(ctx, b, scope, o.Dry); err != nil {
-		return err
-	}
-	out, err := w.bring(ctx, o, b, scope, rules)
+	out, err := w.become(ctx, o, b, scope, rules)
 	if err != nil {
 		return err
 	}
@@ -55,7 +52,7 @@ func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
 		return nil
 	}
 	killpoint.Reach("ingestion.report.before")
-	err = w.report(ctx, out.Result, out.samples)
+	err = w.report(ctx, out.Result, out.remarks)
 	killpoint.Reach("ingestion.report.after")
 	return err
 }
@@ -82,13 +79,24 @@ func (s *Service) termsOf(ctx context.Context, o record.Origin, snapshot resourc
 	return s.ofKind(ctx, o, snapshot.DataModel, snapshot.Sync.Mode, scope, rules)
 }
 
-// brought is what became of a batch, with samples where nothing was written.
+// brought is what became of a batch, with remarks where nothing was written.
 type brought struct {
 	store.Outcome
-	samples []sample
+	remarks remarks
 }
 
-// bring looks, decides and commits, again while others change what was looked up. Of a dry pass nothing is committed.
+// become brings a batch in, or says what would become of it where its pass is dry.
+func (w *worker) become(ctx context.Context, o record.Origin, b record.Batch, scope profile.Scope, rules profile.Rules) (out brought, err error) {
+	if o.Dry {
+		return w.rehearse(ctx, o, b, scope, rules)
+	}
+	if rules.Typing, err = w.typing(ctx, b, scope, false); err != nil {
+		return out, err
+	}
+	return w.bring(ctx, o, b, scope, rules)
+}
+
+// bring looks, decides and commits, again while others change what was looked up.
 func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, scope profile.Scope, rules profile.Rules) (brought, error) {
 	keys := profile.KeysOf(b, o, scope, rules)
 	for range Tries {
@@ -110,21 +118,12 @@ func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, sco
 		}
 		effects := profile.Decide(b, keys, state, rules)
 		effects.Stamp(time.Now())
-		if o.Dry {
-			if o.Sights {
-				if err := w.store.Sight(ctx, o, effects.Sighted); err != nil {
-					return brought{}, fmt.Errorf("keep the keys of batch %s: %w", o.Batch, err)
-				}
-			}
-			w.metrics.batches.WithLabelValues("dry").Inc()
-			return brought{store.Outcome{Result: effects.Result}, samplesOf(b, effects)}, nil
-		}
 		if effects.Kept, err = w.seal(o, b.Kept, effects.Rejects); err != nil {
 			return brought{}, err
 		}
 		out, err := w.commit(ctx, effects)
 		if err == nil || fault.ClassOf(err) != fault.Conflict {
-			return brought{Outcome: out}, err
+			return brought{Outcome: out, remarks: remarks{Samples: collapsedIn(b, effects)}}, err
 		}
 		w.metrics.conflicts.Inc()
 	}
@@ -154,10 +153,10 @@ func (w *worker) commit(ctx context.Context, e profile.Effects) (out store.Outco
 }
 
 // report tells the account. A run that is fenced does not want to know.
-func (w *worker) report(ctx context.Context, r profile.Result, samples []sample) (err error) {
+func (w *worker) report(ctx context.Context, r profile.Result, x remarks) (err error) {
 	ctx, span := w.tracer.Start(ctx, telemetry.SpanReport)
 	defer func() { telemetry.End(span, err) }()
-	return w.told(ctx, "report batch", r.Batch, w.peers.report(ctx, r, samples))
+	return w.told(ctx, "report batch", r.Batch, w.peers.report(ctx, r, x))
 }
 
 // told judges the answer to a report. A run that the account does not have can not be told anything, ever: that is said

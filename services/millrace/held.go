@@ -11,6 +11,9 @@ func stateOf(r *schedulerv1.Run) string {
 	if r.GetDry() {
 		return word(r.GetState()) + ", dry pass: counts are what the run would do"
 	}
+	if r.GetDryRun() {
+		return word(r.GetState()) + ", dry run: nothing is written"
+	}
 	return word(r.GetState())
 }
 

@@ -14,17 +14,19 @@ import (
 )
 
 type runCmd struct {
-	Sync string `arg:"" help:"The sync's id."`
-	Wait bool   `help:"Follow the run to its end and answer it then."`
-	Join bool   `help:"Answer the run that is open already, if there is one."`
-	Full bool   `help:"Read everything from the sync's start again; the checkpoint still moves."`
-	From string `help:"Backfill: read rows whose iterator is at or after this instant, in the history lane; the checkpoint stays. RFC 3339, or a date." placeholder:"T"`
+	Sync   string `arg:"" help:"The sync's id."`
+	Wait   bool   `help:"Follow the run to its end and answer it then."`
+	Join   bool   `help:"Answer the run that is open already, if there is one."`
+	Full   bool   `help:"Read everything from the sync's start again; the checkpoint still moves."`
+	DryRun bool   `help:"Read and judge everything, write nothing, and say at the end what the run would do."`
+	From   string `help:"Backfill: read rows whose iterator is at or after this instant, in the history lane; the checkpoint stays. RFC 3339, or a date." placeholder:"T"`
 	// Until is inclusive, as a window's high end is.
 	Until string `help:"Backfill: read rows up to this instant, itself included." placeholder:"T"`
 	Key   string `help:"The same key within 24 hours answers the same run." placeholder:"TEXT"`
 }
 
-// Run starts the run and answers it at once, or with --wait at its end.
+// Run starts the run and answers it at once, or with --wait at its end. A dry run is worth nothing before its end, so that
+// it is always waited for.
 func (c *runCmd) Run(ctx context.Context, s *session) error {
 	key := c.Key
 	if key == "" {
@@ -42,11 +44,11 @@ func (c *runCmd) Run(ctx context.Context, s *session) error {
 		r, err := sc.TriggerRun(ctx, &schedulerv1.TriggerRunRequest{
 			Workspace: s.flags.Workspace, Sync: c.Sync, IdempotencyKey: key,
 			Full: c.Full, Join: c.Join, Reason: schedulerv1.RunReason_RUN_REASON_MANUAL,
-			From: from, Until: until,
+			From: from, Until: until, DryRun: c.DryRun,
 		})
 		return r.GetRun(), err
 	}
-	if c.Wait {
+	if c.Wait || c.DryRun {
 		return startAndFollow(ctx, s, trigger)
 	}
 	return answerRun(ctx, s, trigger)
@@ -78,7 +80,7 @@ func (s *session) followRun(ctx context.Context, id string) error {
 	if err := s.answer(run, drawRun(run)); err != nil {
 		return err
 	}
-	if code := outcome(run.GetState()); code != exitDone {
+	if code := outcome(run); code != exitDone {
 		return exitError(code)
 	}
 	return nil
@@ -152,15 +154,21 @@ func (s *session) await(ctx context.Context, sc schedulerv1.SchedulerServiceClie
 func over(s schedulerv1.RunState) bool {
 	switch s {
 	case schedulerv1.RunState_RUN_STATE_SUCCEEDED, schedulerv1.RunState_RUN_STATE_PARTIALLY_SUCCEEDED,
-		schedulerv1.RunState_RUN_STATE_FAILED, schedulerv1.RunState_RUN_STATE_CANCELLED, schedulerv1.RunState_RUN_STATE_SKIPPED:
+		schedulerv1.RunState_RUN_STATE_FAILED, schedulerv1.RunState_RUN_STATE_CANCELLED, schedulerv1.RunState_RUN_STATE_SKIPPED,
+		schedulerv1.RunState_RUN_STATE_REHEARSED:
 		return true
 	}
 	return false
 }
 
 // outcome answers the exit code for what became of a run.
-func outcome(s schedulerv1.RunState) int {
-	switch s {
+func outcome(r *schedulerv1.Run) int {
+	switch r.GetState() {
+	case schedulerv1.RunState_RUN_STATE_REHEARSED:
+		if r.GetCounts().GetRejected()+r.GetCounts().GetRefused() > 0 {
+			return exitPartial
+		}
+		return exitDone
 	case schedulerv1.RunState_RUN_STATE_SUCCEEDED, schedulerv1.RunState_RUN_STATE_SKIPPED:
 		return exitDone
 	case schedulerv1.RunState_RUN_STATE_PARTIALLY_SUCCEEDED:

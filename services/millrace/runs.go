@@ -184,8 +184,12 @@ func drawRun(r *schedulerv1.Run) func(io.Writer) error {
 		t.row("", fmt.Sprintf("mapped %s + absent %s = created %s + updated %s + unchanged %s + deleted %s + protected %s + refused %s",
 			number(c.GetMapped()), number(c.GetAbsent()), number(c.GetCreated()), number(c.GetUpdated()),
 			number(c.GetUnchanged()), number(c.GetDeleted()), number(c.GetProtected()), number(c.GetRefused())))
-		t.row("", fmt.Sprintf("late_rows %s, collapsed %s, unattributed %s, null_iterator %s",
-			number(c.GetLateRows()), number(c.GetCollapsed()), number(c.GetUnattributed()), number(c.GetNullIterator())))
+		t.row("", fmt.Sprintf("late_rows %s, collapsed %s, unattributed %s, null_iterator %s, merges %s, blocked %s",
+			number(c.GetLateRows()), number(c.GetCollapsed()), number(c.GetUnattributed()), number(c.GetNullIterator()),
+			number(c.GetMerges()), number(c.GetBlocked())))
+		if r.GetDryRun() {
+			drawDryRun(t, r)
+		}
 		if n := r.GetFutureRows(); n > 0 {
 			t.row("notice", "future_rows "+number(n)+": their iterator lies beyond the snapshot (less the delay); a later run reads them")
 		}
@@ -202,7 +206,10 @@ func drawRun(r *schedulerv1.Run) func(io.Writer) error {
 		for _, name := range cert.GetSnapshots() {
 			t.row("", "snapshot "+name)
 		}
-		if c.GetRejected()+c.GetRefused() > 0 {
+		switch {
+		case r.GetDryRun():
+			t.row("next", "run it, with the flags of the dry run less --dry-run: millrace run "+r.GetSync())
+		case c.GetRejected()+c.GetRefused() > 0:
 			t.row("next", "millrace rejects list "+r.GetId())
 		}
 		return t.flush()

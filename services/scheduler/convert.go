@@ -92,7 +92,8 @@ func toRun(r runRow, t totals) *schedulerv1.Run {
 		Certificate: toCertificate(r, t), TraceId: traceID(r.Traceparent), Workspace: string(r.Workspace), SyncVersion: r.SyncVersion,
 		EstimatedRows: r.Plan.EstimatedRows, IngestedRows: t.Ingested, Error: toIssue(r.Issue),
 		FutureRows: r.Facts.Plan.Future, Hold: toHold(r.Facts.Hold), Drift: toChanges(r.Facts.Drift), SkippedTicks: r.Facts.Skipped,
-		ReplayOf: r.Facts.ReplayOf, Notices: r.Facts.Notices, Dry: r.Open && r.Facts.Dry,
+		ReplayOf: r.Facts.ReplayOf, Notices: r.Facts.Notices, Dry: r.Open && r.Facts.Dry && !r.Facts.DryRun, DryRun: r.Facts.DryRun,
+		RejectReasons: toReasons(r.Facts.Reasons), Samples: toSamples(r.Facts.Samples),
 	}
 	if len(r.Retried) > 0 {
 		out.RetryOf = r.Retried[0].Run

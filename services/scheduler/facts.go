@@ -12,7 +12,9 @@ type runFacts struct {
 
 	Terms    terms          `json:"terms,omitzero"`
 	Dry      bool           `json:"dry,omitempty"`      // it makes its dry pass: the store answers without writing
-	Samples  []sample       `json:"samples,omitempty"`  // of the dry pass
+	DryRun   bool           `json:"dry_run,omitempty"`  // it is a dry pass to its end
+	Reasons  []rejectReason `json:"reasons,omitempty"`  // of a closed dry run: why rows were rejected
+	Samples  []sample       `json:"samples,omitempty"`  // of the dry pass; of rows that were collapsed, of any run
 	Hold     *hold          `json:"hold,omitempty"`     // why it is held, or was
 	Approved []string       `json:"approved,omitempty"` // the reasons of holds that its owner let it go on past
 	Skipped  int64          `json:"skipped,omitempty"`  // ticks that fell due while it was held
@@ -37,6 +39,7 @@ type partFacts struct {
 	Probe     bool             `json:"probe,omitempty"`      // its lease is to show whether the warehouse answers; nothing has come yet
 	Throttled int64            `json:"throttled,omitempty"`  // how often in a row the warehouse has asked to wait
 	Nulls     map[string]int64 `json:"nulls,omitempty"`      // of each column, in a dry pass
+	Reasons   []rejectReason   `json:"reasons,omitempty"`    // why rows were rejected, in a dry pass
 	Absent    bool             `json:"absent,omitempty"`     // it has the rows that a mirror run lacks
 	Rehearsal bool             `json:"rehearsal,omitempty"`  // and the store answers without writing
 	AtMost    int64            `json:"at_most,omitempty"`    // and is rehearsed where they are more

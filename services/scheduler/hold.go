@@ -86,8 +86,10 @@ func (s *Service) hold(ctx context.Context, tx *sqldb.Tx, now time.Time, r runRo
 	return putStatus(ctx, tx, statusHeld(r, now))
 }
 
-// holdDrift holds a run whose plan met columns that its owner must look at. Nothing of the plan is kept.
+// holdDrift holds a run whose plan met columns that its owner must look at. Nothing of the plan is kept. A dry run is
+// planned again, with the columns as they are.
 func (s *Service) holdDrift(ctx context.Context, runID id.Run, epoch uint32, changes []columnChange) error {
+	dry := false
 	err := s.db.Tx(ctx, func(tx *sqldb.Tx) error {
 		p, err := held(ctx, tx, id.Part{Run: runID}, epoch)
 		if err != nil || p.State != run.Leased {
@@ -107,19 +109,29 @@ func (s *Service) holdDrift(ctx context.Context, runID id.Run, epoch uint32, cha
 		if err := updatePart(ctx, tx, p.partRow); err != nil {
 			return err
 		}
-		r.Facts.Drift = changes
-		return s.hold(ctx, tx, now, r, run.Drifted, hold{
-			Reason: fault.ReasonSchemaDrift.Word(), Message: "the columns of the query are no longer those of the run before: " + describe(changes),
-			Approve: "plans the run with the columns as they are; what the mapping names and the query lacks fails it", Columns: changes,
-		})
+		if r.Facts.Drift = changes; r.Facts.DryRun {
+			dry = true
+			return updateRun(ctx, tx, pastDrift(r, changes))
+		}
+		return s.hold(ctx, tx, now, r, run.Drifted, driftHold(changes))
 	})
 	if err != nil {
 		return plain(err)
 	}
-	s.log.WarnContext(ctx, "run held", "run", runID.String(), "reason", fault.ReasonSchemaDrift.Word())
+	if !dry {
+		s.log.WarnContext(ctx, "run held", "run", runID.String(), "reason", fault.ReasonSchemaDrift.Word())
+	}
+	s.work.ring()
 	s.keep.ring()
 	s.changed.ring()
 	return nil
+}
+
+func driftHold(changes []columnChange) hold {
+	return hold{
+		Reason: fault.ReasonSchemaDrift.Word(), Message: "the columns of the query are no longer those of the run before: " + describe(changes),
+		Approve: "plans the run with the columns as they are; what the mapping names and the query lacks fails it", Columns: changes,
+	}
 }
 
 // describe says which columns hold a run.

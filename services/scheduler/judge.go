@@ -28,12 +28,8 @@ func (s *Service) atEnd(ctx context.Context, tx *sqldb.Tx, now time.Time, r runR
 	if err != nil {
 		return false, err
 	}
-	if r.Facts.Plan.Complete && t.Counts.Read == 0 && y.Facts.IndexRows > 0 && !r.approved(fault.ReasonEmptyRead) {
-		return false, s.hold(ctx, tx, now, r, run.Breached, hold{
-			Reason:  fault.ReasonEmptyRead.Word(),
-			Message: fmt.Sprintf("a complete read found no row, and %d rows of the sync are known", y.Facts.IndexRows),
-			Approve: onEmpty(r),
-		})
+	if h, ok := emptyHold(r, t, y); ok {
+		return false, s.hold(ctx, tx, now, r, run.Breached, h)
 	}
 	if r.mirrors() {
 		if done, err := s.lacks(ctx, tx, now, r, parts, t, y); !done || err != nil {
@@ -61,6 +57,18 @@ func (s *Service) atEnd(ctx context.Context, tx *sqldb.Tx, now time.Time, r runR
 	}
 	_, err = s.write(ctx, tx, now, r)
 	return false, err
+}
+
+// emptyHold answers why a run is held whose complete read found nothing, where it is.
+func emptyHold(r runRow, t totals, y syncRow) (hold, bool) {
+	if !r.Facts.Plan.Complete || t.Counts.Read > 0 || y.Facts.IndexRows == 0 || r.approved(fault.ReasonEmptyRead) {
+		return hold{}, false
+	}
+	return hold{
+		Reason:  fault.ReasonEmptyRead.Word(),
+		Message: fmt.Sprintf("a complete read found no row, and %d rows of the sync are known", y.Facts.IndexRows),
+		Approve: onEmpty(r),
+	}, true
 }
 
 // onEmpty says what it means that there are no rows.
@@ -111,14 +119,18 @@ func rejectHold(r runRow, t totals, end bool) (hold, bool) {
 	if r.approved(fault.ReasonRejectLimit) || !guard.Rejects(limit, failed, rows, end) {
 		return hold{}, false
 	}
-	return hold{
+	h := hold{
 		Reason:  fault.ReasonRejectLimit.Word(),
-		Message: fmt.Sprintf("%d of %d rows were rejected or refused, more than %g %%; list them: millrace rejects list %s", failed, rows, limit.Percent, r.ID),
+		Message: fmt.Sprintf("%d of %d rows were rejected or refused, more than %g %%", failed, rows, limit.Percent),
 		Approve: "lets the run go on without the limit",
-	}, true
+	}
+	if !r.Facts.DryRun {
+		h.Message += "; list them: millrace rejects list " + r.ID.String()
+	}
+	return h, true
 }
 
-// atReport judges a run when a fragment of it came in, and keeps the samples of a dry pass. The part is stored already.
+// atReport judges a run when a fragment of it came in, and keeps its samples. The part is stored already.
 func (s *Service) atReport(ctx context.Context, tx *sqldb.Tx, now time.Time, runID partRow, res profile.Result, samples []sample) (bool, error) {
 	c := res.Counts
 	if c.Rejected+c.Refused+c.Updated+c.Deleted == 0 && len(samples) == 0 {
@@ -128,11 +140,14 @@ func (s *Service) atReport(ctx context.Context, tx *sqldb.Tx, now time.Time, run
 	if err != nil || r.State != run.Running || r.Closing != "" {
 		return false, err
 	}
-	if r.Facts.Dry || runID.Facts.Rehearsal {
-		if more, fresh := sampled(r.Facts.Samples, samples); fresh {
-			r.Facts.Samples = more
-			return false, updateRun(ctx, tx, r)
+	if more, fresh := sampled(r.Facts.Samples, samples); fresh {
+		r.Facts.Samples = more
+		if err := updateRun(ctx, tx, r); err != nil {
+			return false, err
 		}
+	}
+	if r.Facts.DryRun || runID.Facts.Rehearsal {
+		return false, nil
 	}
 	limited, guarded := r.Facts.Terms.RejectLimit.Percent > 0, !r.Facts.Dry && !r.Facts.Terms.Guard.IsZero()
 	if !limited && !guarded {

@@ -296,21 +296,30 @@ func (k *keeper) close(ctx context.Context, tx *sqldb.Tx, runID id.Run) (runRow,
 	if err != nil {
 		return r, false, err
 	}
-	if r.Closing == "" {
-		if ripe, err := k.atEnd(ctx, tx, now, r, have); err != nil || !ripe {
-			return r, false, err
-		}
+	ripe := true
+	switch {
+	case r.Closing != "":
+	case r.Facts.DryRun:
+		r, ripe, err = k.ends(ctx, tx, now, r, have)
+	default:
+		ripe, err = k.atEnd(ctx, tx, now, r, have)
+	}
+	if err != nil || !ripe {
+		return r, false, err
 	}
 	r.Totals = total(r, have)
-	if r.Facts.Dry {
+	switch {
+	case r.Facts.DryRun:
+		r.Facts.Reasons = reasonsOf(have)
+	case r.Facts.Dry:
 		r.Totals.Account = run.Account{} // nothing was written
 	}
 	event := map[run.State]run.Event{run.Failed: run.GivenUp, run.Cancelled: run.CancelAsked}[r.Closing]
 	if r.Closing == "" {
 		if gaps := append(r.Totals.Gaps(), r.Totals.Source.Gaps(r.Totals.Counts.Read)...); len(gaps) > 0 {
 			event, r.Issue = run.GivenUp, issue{Reason: fault.ReasonAccountUnbalanced.Word(), Message: "the run does not balance: " + strings.Join(gaps, "; ")}
-		} else {
-			event = r.Totals.Outcome()
+		} else if event = r.Totals.Outcome(); r.Facts.DryRun {
+			event = run.TriedOut
 		}
 	}
 	if r.State, err = run.Next(r.State, event); err != nil {
@@ -330,8 +339,11 @@ func (k *keeper) close(ctx context.Context, tx *sqldb.Tx, runID id.Run) (runRow,
 	return r, true, nil
 }
 
-// settleSync writes what a closed run means for its sync: checkpoint and status.
+// settleSync writes what a closed run means for its sync: checkpoint and status. A dry run means nothing.
 func (k *keeper) settleSync(ctx context.Context, tx *sqldb.Tx, r runRow) error {
+	if r.Facts.DryRun {
+		return nil
+	}
 	if r.State.Done() && r.Lane == live {
 		y, err := getSync(ctx, tx, r.SyncUID)
 		if err != nil {

@@ -137,6 +137,7 @@ func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker s
 	}
 	p.Worker, p.LeaseTime, p.NotBefore, p.Progress = worker, now.Add(s.settings.Lease), time.Time{}, now
 	p.Settled, p.Account, p.Issue, p.Facts.Nulls = 0, run.Account{}, issue{}, nil
+	p.Facts.Reasons = nil
 	if err := updatePart(ctx, tx, p); err != nil {
 		return grant{}, false, err
 	}
@@ -172,7 +173,7 @@ func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker s
 
 // retriedBy answers the runs that r retries, each with the parts that r adopted of it and still holds.
 func retriedBy(ctx context.Context, q sqldb.Querier, r runRow) ([]record.RetriedRun, error) {
-	if len(r.Retried) == 0 {
+	if len(r.recognises()) == 0 {
 		return nil, nil
 	}
 	held, err := parts(ctx, q, "WHERE run_id = ? AND origin <> '' AND state <> 'replaced' ORDER BY part", r.ID.String())

@@ -91,7 +91,7 @@ func (s *Service) lacks(ctx context.Context, tx *sqldb.Tx, now time.Time, r runR
 	default:
 		h := guardHold(breaches)
 		h.Message += "; nothing was deleted so far"
-		h.Approve = "deletes them"
+		h.Approve, h.Samples = "deletes them", r.Facts.Samples
 		return false, s.hold(ctx, tx, now, r, run.Breached, h)
 	}
 	if err := replace(ctx, tx, p); err != nil {

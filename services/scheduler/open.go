@@ -23,6 +23,7 @@ type trigger struct {
 	Key       string // idempotency key
 	Full      bool
 	Resync    bool
+	DryRun    bool
 	Reason    reason
 	Join      bool // an open run will do
 	// Bounds of a backfill; either may be zero.
@@ -33,7 +34,7 @@ type trigger struct {
 func (t trigger) isBackfill() bool { return !t.From.IsZero() || !t.Until.IsZero() }
 
 // trigger starts a run in the live lane, or a backfill in the history lane, or answers the one that the same key started
-// within a day. A paused or faulted sync may be triggered, a draft may not.
+// within a day. A dry run takes the lane of the run that it tries out. A paused or faulted sync may be triggered, a draft may not.
 func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 	snap, err := s.peers.snapshot(ctx, t.Workspace, t.Sync)
 	if err != nil {
@@ -43,7 +44,7 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 		return runRow{}, fault.New(fault.Precondition, fault.ReasonRunState,
 			"sync %s is a draft; activate it first: millrace syncs activate %s", snap.Sync.ID, snap.Sync.ID)
 	}
-	if err := backfillFaults(t, snap); err != nil {
+	if err := fault.Of(fault.ReasonInvalidArgument, append(dryFaults(t), backfillFaults(t, snap)...)); err != nil {
 		return runRow{}, err
 	}
 	r := runRow{
@@ -54,14 +55,15 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 	if t.isBackfill() {
 		r.Lane, r.Reason, r.Facts.From, r.Facts.Until = history, backfill, t.From, t.Until
 	}
-	if r.Facts.Dry = r.Facts.Terms.dry(); t.Resync {
+	r.Facts.DryRun = t.DryRun
+	if r.Facts.Dry = t.DryRun || r.Facts.Terms.dry(); t.Resync {
 		r.Facts.Resync, r.Facts.Dry = true, false
 		r.Facts.Approved = []string{fault.ReasonGuardBreached.Word()}
 	}
 	if have, ok, err := s.standing(ctx, s.db, r, t); ok || err != nil {
 		return have, err
 	}
-	if r.Lane == live { // history does not count
+	if r.Lane == live && !t.DryRun { // history does not count, nor does what is only tried out
 		if err := s.charge(ctx, snap.Sync); err != nil {
 			return runRow{}, err
 		}
@@ -90,7 +92,7 @@ func (s *Service) trigger(ctx context.Context, t trigger) (runRow, error) {
 }
 
 // backfillFaults answers everything for which a range can not be read.
-func backfillFaults(t trigger, snap resource.Snapshot) error {
+func backfillFaults(t trigger, snap resource.Snapshot) []fault.Violation {
 	if !t.isBackfill() {
 		return nil
 	}
@@ -111,7 +113,7 @@ func backfillFaults(t trigger, snap resource.Snapshot) error {
 	case it.Type != resource.IteratorTimestamp && it.Type != resource.IteratorDate:
 		vs = append(vs, fault.Violation{Field: field, Message: fmt.Sprintf("bounds instants and days, and the iterator %q is of type %s", it.Column, it.Type), Fix: "use an iterator of type timestamp or date, or read everything with full"})
 	}
-	return fault.Of(fault.ReasonInvalidArgument, vs)
+	return vs
 }
 
 // standing answers the run that a trigger is answered with instead of a new one, or RUN_OPEN.
@@ -129,13 +131,16 @@ func (s *Service) standing(ctx context.Context, q sqldb.Querier, r runRow, t tri
 		}
 	}
 	have, ok, err := openRun(ctx, q, r.SyncUID, r.Lane)
-	if !ok || t.Join {
+	if !ok || t.joins(have) {
 		return have, ok, err
 	}
 	return runRow{}, false, errOpen(have)
 }
 
 func errOpen(r runRow) error {
+	if r.Facts.DryRun {
+		return errDryOpen(r)
+	}
 	return fault.New(fault.Precondition, fault.ReasonRunOpen,
 		"run %s of sync %s is open in the %s lane; wait for its end, cancel it or join it", r.ID, r.SyncID, r.Lane).With("run", r.ID.String())
 }
@@ -190,7 +195,7 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r runRow, tick time.
 		return runRow{}, err
 	}
 	y.LastRunNo++
-	if r.Lane == live {
+	if r.Lane == live && !r.Facts.DryRun {
 		y.RunTime = now
 	}
 	if !tick.IsZero() {
@@ -200,7 +205,7 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r runRow, tick time.
 		return runRow{}, err
 	}
 	r.RunNo, r.State, r.Open, r.CreateTime = y.LastRunNo, run.Queued, true, now
-	if r.Reason != retrying && r.Lane == live && r.Incremental && !r.Full {
+	if (r.Reason != retrying || r.Facts.DryRun) && r.Lane == live && r.Incremental && !r.Full {
 		r.Checkpoint = y.Checkpoint
 		if r.Checkpoint == "" {
 			r.Checkpoint = y.LiveStart
@@ -247,7 +252,7 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 		ID: id.NewRun(), Workspace: old.Workspace, SyncID: old.SyncID, SyncUID: old.SyncUID, SyncVersion: snap.Version,
 		Lane: old.Lane, Reason: retrying, Full: old.Full, Incremental: snap.Sync.Mode == resource.Incremental, Checkpoint: old.Checkpoint,
 		Connection: warehouse(old.Workspace, snap.Connection.ID),
-		Facts:      runFacts{From: old.Facts.From, Until: old.Facts.Until, ReplayOf: old.Facts.ReplayOf, Resync: old.Facts.Resync, Terms: termsOf(snap)},
+		Facts:      runFacts{From: old.Facts.From, Until: old.Facts.Until, ReplayOf: old.Facts.ReplayOf, Resync: old.Facts.Resync, DryRun: old.Facts.DryRun, Terms: termsOf(snap)},
 		Retried:    append([]retriedRun{{Run: old.ID.String(), RunNo: old.RunNo}}, old.Retried...),
 	}
 	if r.Facts.ReplayOf != "" { // it reads no warehouse
@@ -267,7 +272,7 @@ func (s *Service) retry(ctx context.Context, w id.Workspace, runID id.Run) (runR
 		if err := s.mayRetry(ctx, tx, old); err != nil {
 			return err
 		}
-		r.Facts.Dry = r.Facts.Terms.dry() && !adopts(old, same)
+		r.Facts.Dry = r.Facts.DryRun || r.Facts.Terms.dry() && !adopts(old, same)
 		if r.Facts.Resync {
 			r.Facts.Dry, r.Facts.Approved = false, []string{fault.ReasonGuardBreached.Word()}
 		}
@@ -314,6 +319,9 @@ func adopts(old runRow, same bool) bool {
 func (s *Service) mayRetry(ctx context.Context, tx *sqldb.Tx, old runRow) error {
 	if old.State != run.Failed && old.State != run.Cancelled {
 		return fault.New(fault.Precondition, fault.ReasonRunState, "run %s is %s; only failed and cancelled runs are retried", old.ID, old.State)
+	}
+	if old.Facts.DryRun {
+		return nil
 	}
 	later, err := runs(ctx, tx, "WHERE sync_uid = ? AND lane = ? AND run_no > ? AND state IN (?, ?) ORDER BY run_no LIMIT 1",
 		old.SyncUID, string(old.Lane), old.RunNo, string(run.Succeeded), string(run.PartiallySucceeded))

@@ -75,7 +75,7 @@ func without(approved []string, reason fault.Reason) []string {
 
 // accept keeps the columns of a stored plan as those that drift is judged against.
 func accept(ctx context.Context, tx *sqldb.Tx, r runRow) error {
-	if len(r.Facts.Plan.Accepted.Columns) == 0 {
+	if len(r.Facts.Plan.Accepted.Columns) == 0 || r.Facts.DryRun {
 		return nil
 	}
 	y, err := getSync(ctx, tx, r.SyncUID)

@@ -22,6 +22,9 @@ func (s *Service) replay(ctx context.Context, w id.Workspace, runID id.Run) (run
 		return runRow{}, fault.New(fault.Precondition, fault.ReasonRunState,
 			"run %s is %s; replay its rejects when it is over", old.ID, old.State).With("run", old.ID.String())
 	}
+	if old.Facts.DryRun {
+		return runRow{}, errNothingKept(old)
+	}
 	snap, err := s.peers.snapshot(ctx, w, old.SyncUID)
 	switch {
 	case fault.ClassOf(err) == fault.NotFound:

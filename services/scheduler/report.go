@@ -102,7 +102,7 @@ func (s *Service) publish(ctx context.Context, b published) error {
 }
 
 // ingest accounts for a fragment that the store holds.
-func (s *Service) ingest(ctx context.Context, res profile.Result, samples []sample) error {
+func (s *Service) ingest(ctx context.Context, res profile.Result, samples []sample, reasons []rejectReason) error {
 	return s.report(ctx, partOf(res.Batch), func(ctx context.Context, tx *sqldb.Tx, now time.Time) (news, error) {
 		p, err := current(ctx, tx, partOf(res.Batch), res.Batch.Epoch)
 		if err != nil || p.State == run.Complete {
@@ -113,6 +113,7 @@ func (s *Service) ingest(ctx context.Context, res profile.Result, samples []samp
 		if err != nil || !fresh {
 			return nothing, err
 		}
+		p.Facts.Reasons = addReasons(p.Facts.Reasons, reasons)
 		if err := s.judge(ctx, tx, now, &p.partRow); err != nil {
 			return nothing, err
 		}

@@ -60,7 +60,7 @@ func (s *server) TriggerRun(ctx context.Context, req *schedulerv1.TriggerRunRequ
 	}
 	r, err := s.trigger(ctx, trigger{
 		Workspace: id.Workspace(req.GetWorkspace()).Or(), Sync: req.GetSync(), Key: req.GetIdempotencyKey(),
-		Full: req.GetFull() || req.GetResync(), Resync: req.GetResync(), Reason: why, Join: req.GetJoin(), From: ofTime(req.GetFrom()), Until: ofTime(req.GetUntil()),
+		Full: req.GetFull() || req.GetResync(), Resync: req.GetResync(), DryRun: req.GetDryRun(), Reason: why, Join: req.GetJoin(), From: ofTime(req.GetFrom()), Until: ofTime(req.GetUntil()),
 	})
 	if err != nil {
 		return nil, err
@@ -76,9 +76,9 @@ func (s *server) triggerReplay(ctx context.Context, req *schedulerv1.TriggerRunR
 	if err != nil {
 		return nil, err
 	}
-	if req.GetReason() != schedulerv1.RunReason_RUN_REASON_REPLAY || req.GetFull() || req.GetFrom() != nil || req.GetUntil() != nil {
+	if req.GetReason() != schedulerv1.RunReason_RUN_REASON_REPLAY || req.GetFull() || req.GetDryRun() || req.GetFrom() != nil || req.GetUntil() != nil {
 		return nil, fault.Of(fault.ReasonInvalidArgument, []fault.Violation{{
-			Field: "replay_of", Message: "goes with the reason replay, and with neither full nor bounds", Fix: "call ReplayRejects of ingestion",
+			Field: "replay_of", Message: "goes with the reason replay, and with none of full, dry_run and bounds", Fix: "call ReplayRejects of ingestion",
 		}})
 	}
 	r, err := s.replay(ctx, id.Workspace(req.GetWorkspace()).Or(), old)
@@ -99,6 +99,7 @@ func (s *Service) toRun(ctx context.Context, r runRow) (*schedulerv1.Run, error)
 		return nil, err
 	}
 	out := toRun(r, total(r, have))
+	out.RejectReasons = toReasons(reasonsOf(have))
 	if out.WaitingFor, err = waitsFor(ctx, s.db, r, have); err != nil {
 		return nil, err
 	}

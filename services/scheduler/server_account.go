@@ -76,7 +76,7 @@ func (a *account) ReportIngested(ctx context.Context, req *schedulerv1.ReportIng
 	if err != nil {
 		return nil, err
 	}
-	err = a.ingest(ctx, r, ofSamples(req.GetResult().GetSamples()))
+	err = a.ingest(ctx, r, ofSamples(req.GetResult().GetSamples()), ofReasons(req.GetResult().GetRejectReasons()))
 	killpoint.Reach("scheduler.ingested.after")
 	return &schedulerv1.ReportIngestedResponse{}, err
 }

@@ -41,8 +41,27 @@ func toHold(h *hold) *schedulerv1.Hold {
 	out := &schedulerv1.Hold{
 		Reason: h.Reason, Message: h.Message, Approve: h.Approve, Drop: h.Drop, CreateTime: toTime(h.Time), Columns: toChanges(h.Columns),
 	}
-	for _, x := range h.Samples {
-		out.Samples = append(out.Samples, &schedulerv1.EffectSample{Effect: x.Effect, KeyValues: x.KeyValues})
+	out.Samples = toSamples(h.Samples)
+	return out
+}
+
+func toSamples(in []sample) (out []*schedulerv1.EffectSample) {
+	for _, x := range in {
+		out = append(out, &schedulerv1.EffectSample{Effect: x.Effect, KeyValues: x.KeyValues})
+	}
+	return out
+}
+
+func toReasons(in []rejectReason) (out []*schedulerv1.RejectReason) {
+	for _, x := range in {
+		out = append(out, &schedulerv1.RejectReason{Stage: x.Stage, Column: x.Column, Rule: x.Rule, Reason: x.Reason, Rejects: x.Rejects})
+	}
+	return out
+}
+
+func ofReasons(in []*schedulerv1.RejectReason) (out []rejectReason) {
+	for _, x := range in {
+		out = append(out, rejectReason{Stage: x.GetStage(), Column: x.GetColumn(), Rule: x.GetRule(), Reason: x.GetReason(), Rejects: x.GetRejects()})
 	}
 	return out
 }

@@ -299,7 +299,7 @@ func damaged(what string, err error) error {
 func total(r runRow, parts []partRow) totals {
 	t := totals{Source: run.Source{Snapshot: r.Plan.Snapshot, Counted: r.Facts.Plan.Counted}}
 	for _, p := range parts {
-		if p.Part == 0 || p.State == run.Replaced || p.Facts.Rehearsal {
+		if !p.counts() {
 			continue
 		}
 		if p.State == run.Complete {

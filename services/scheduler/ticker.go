@@ -219,7 +219,7 @@ func (s *Service) first(ctx context.Context, q sqldb.Querier, known syncRow) (ru
 	if !ok || err != nil {
 		return runRow{}, false, err
 	}
-	if known.Checkpoint != "" || known.LiveStart != "" || !r.Incremental || r.State != run.Running || r.Closing != "" || r.Plan.Watermark == "" {
+	if known.Checkpoint != "" || known.LiveStart != "" || !r.Incremental || r.Facts.DryRun || r.State != run.Running || r.Closing != "" || r.Plan.Watermark == "" {
 		return runRow{}, false, nil
 	}
 	_, taken, err := openRun(ctx, q, known.UID, history)

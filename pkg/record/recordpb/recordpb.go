@@ -16,6 +16,7 @@ func ToCounts(c record.Counts) *schedulerv1.Counts {
 		Read: c.Read, Filtered: c.Filtered, Rejected: c.Rejected, Mapped: c.Mapped, Absent: c.Absent,
 		Created: c.Created, Updated: c.Updated, Unchanged: c.Unchanged, Deleted: c.Deleted, Protected: c.Protected, Refused: c.Refused,
 		LateRows: c.LateRows, Collapsed: c.Collapsed, Unattributed: c.Unattributed, NullIterator: c.NullIterator,
+		Merges: c.Merges, Blocked: c.Blocked,
 	}
 }
 
@@ -25,7 +26,7 @@ func OfCounts(c *schedulerv1.Counts) record.Counts {
 		Read: c.GetRead(), Filtered: c.GetFiltered(), Rejected: c.GetRejected(), Mapped: c.GetMapped(), Absent: c.GetAbsent(),
 		Created: c.GetCreated(), Updated: c.GetUpdated(), Unchanged: c.GetUnchanged(), Deleted: c.GetDeleted(),
 		Protected: c.GetProtected(), Refused: c.GetRefused(), LateRows: c.GetLateRows(), Collapsed: c.GetCollapsed(),
-		Unattributed: c.GetUnattributed(), NullIterator: c.GetNullIterator(),
+		Unattributed: c.GetUnattributed(), NullIterator: c.GetNullIterator(), Merges: c.GetMerges(), Blocked: c.GetBlocked(),
 	}
 }
 

@@ -24,6 +24,7 @@ const (
 	kindRow        = 'r' // sync, row key → entry
 	kindSight      = 's' // sync, run_no, first byte, part, epoch, seq, fragment → tails of the keys of rows that were read
 	kindReject     = 'x' // run, part, epoch, seq, fragment, row → reject
+	kindScratch    = 'z' // run, key of a note → its value; run alone → the turn of its notes
 )
 
 func rowKey(dst []byte, sync uint32, k id.Row) []byte {

@@ -161,8 +161,8 @@ func (s *Store) Absent(ctx context.Context, r store.Reading, first byte) ([]id.R
 		}
 		return true, nil
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || r.Dry {
+		return out, err
 	}
 	return out, s.bury(sync, r, old)
 }

@@ -71,7 +71,8 @@ type Store struct {
 	lock *pebble.Lock
 	dict *dictionary
 
-	types sync.Mutex // of DefineTypes
+	types   sync.Mutex // of DefineTypes
+	scratch sync.Mutex // of Note and Drop
 
 	filter *filter
 	stop   context.CancelFunc

@@ -90,9 +90,12 @@ func countFields(c *record.Counts) []*int64 {
 	return []*int64{
 		&c.Read, &c.Filtered, &c.Rejected, &c.Mapped, &c.Absent,
 		&c.Created, &c.Updated, &c.Unchanged, &c.Deleted, &c.Protected, &c.Refused,
-		&c.LateRows, &c.Collapsed, &c.Unattributed, &c.NullIterator,
+		&c.LateRows, &c.Collapsed, &c.Unattributed, &c.NullIterator, &c.Merges, &c.Blocked,
 	}
 }
+
+// firstCounts is how many counts results had at first; they may lack those that came later.
+const firstCounts = 15
 
 func appendResult(dst []byte, r profile.Result) []byte {
 	h := r.Digest.Bytes()
@@ -116,7 +119,10 @@ func readResult(key, b []byte) (profile.Result, error) {
 	r := profile.Result{Batch: readBatchKey(key), Digest: row.FromBytes(b), Last: b[16] == 1}
 	v := varints{b: b[17:]}
 	r.FirstRow, r.Rows = v.signed(), v.signed()
-	for _, f := range countFields(&r.Counts) {
+	for i, f := range countFields(&r.Counts) {
+		if i >= firstCounts && len(v.b) == 0 {
+			break
+		}
 		*f = v.signed()
 	}
 	if v.bad {

@@ -49,8 +49,9 @@ type gate struct {
 func passGate(ctx context.Context, c *pgconn.PgConn, o record.Origin, r profile.Result) (gate, error) {
 	g := gate{fences: map[profile.RunPart]uint32{}}
 	part := []param{uuid(r.Batch.Run), int8of(int64(r.Batch.Part))}
-	counts := newElements(15, 8)
-	for _, f := range countFields(&r.Counts) {
+	fields := countFields(&r.Counts)
+	counts := newElements(len(fields), 8)
+	for _, f := range fields {
 		counts.int8(*f)
 	}
 	err := round(ctx, c,
@@ -130,7 +131,7 @@ func countFields(c *record.Counts) []*int64 {
 	return []*int64{
 		&c.Read, &c.Filtered, &c.Rejected, &c.Mapped, &c.Absent,
 		&c.Created, &c.Updated, &c.Unchanged, &c.Deleted, &c.Protected, &c.Refused,
-		&c.LateRows, &c.Collapsed, &c.Unattributed, &c.NullIterator,
+		&c.LateRows, &c.Collapsed, &c.Unattributed, &c.NullIterator, &c.Merges, &c.Blocked,
 	}
 }
 

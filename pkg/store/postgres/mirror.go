@@ -122,7 +122,7 @@ func (s *Store) Absent(ctx context.Context, r store.Reading, first byte) ([]id.R
 				}
 				out = append(out, k)
 			}, int4(sync), uuid(low), uuid(high))
-		if err != nil || old.n == 0 {
+		if err != nil || old.n == 0 || r.Dry {
 			return err
 		}
 		_, err = exec(ctx, c, `DELETE FROM millrace_store.row_index r USING unnest($2::uuid[], $3::integer[]) AS u(k, v)

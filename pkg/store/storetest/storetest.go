@@ -78,6 +78,9 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 		{"eight mergers", "", eightMergers},
 		{"a mirror of merged profiles", "", mirrorOfMerged},
 		{"types of attributes", "", types},
+		{"notes of dry runs", "", notes},
+		{"keys of one run are forgotten", "", unsighted},
+		{"an event is read by its key", "", eventRead},
 		{"groups", "", groups},
 		{"lookup tables", "", lookups},
 		{"profile histories", "", histories},
@@ -96,6 +99,7 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 	}
 	t.Run("shared identities", func(t *testing.T) { sharedStories(t, open) })
 	t.Run("any split, order and repetition", func(t *testing.T) { metamorphic(t, open) })
+	t.Run("a dry run counts what the run counts", func(t *testing.T) { drySame(t, open) })
 	t.Run("a mirror is equal to its table", func(t *testing.T) { mirrored(t, open) })
 }
 

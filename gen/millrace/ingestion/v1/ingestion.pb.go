@@ -1844,8 +1844,10 @@ type ReadAbsentKeysRequest struct {
 	SyncUid   string                 `protobuf:"bytes,2,opt,name=sync_uid,json=syncUid,proto3" json:"sync_uid,omitempty"`
 	RunNo     int64                  `protobuf:"varint,3,opt,name=run_no,json=runNo,proto3" json:"run_no,omitempty"`
 	// The ordinals of the runs that it retries.
-	Retried       []int64         `protobuf:"varint,4,rep,packed,name=retried,proto3" json:"retried,omitempty"`
-	Absent        *v11.AbsentKeys `protobuf:"bytes,5,opt,name=absent,proto3" json:"absent,omitempty"`
+	Retried []int64         `protobuf:"varint,4,rep,packed,name=retried,proto3" json:"retried,omitempty"`
+	Absent  *v11.AbsentKeys `protobuf:"bytes,5,opt,name=absent,proto3" json:"absent,omitempty"`
+	// Of a dry pass: nothing that is kept of other runs is cleared away.
+	Dry           bool `protobuf:"varint,6,opt,name=dry,proto3" json:"dry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1913,6 +1915,13 @@ func (x *ReadAbsentKeysRequest) GetAbsent() *v11.AbsentKeys {
 		return x.Absent
 	}
 	return nil
+}
+
+func (x *ReadAbsentKeysRequest) GetDry() bool {
+	if x != nil {
+		return x.Dry
+	}
+	return false
 }
 
 type ReadAbsentKeysResponse struct {
@@ -3804,13 +3813,14 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\".\n" +
 	"\x18ReadRejectedRowsResponse\x12\x12\n" +
-	"\x04rows\x18\x01 \x01(\fR\x04rows\"\xbc\x01\n" +
+	"\x04rows\x18\x01 \x01(\fR\x04rows\"\xce\x01\n" +
 	"\x15ReadAbsentKeysRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x19\n" +
 	"\bsync_uid\x18\x02 \x01(\tR\asyncUid\x12\x15\n" +
 	"\x06run_no\x18\x03 \x01(\x03R\x05runNo\x12\x18\n" +
 	"\aretried\x18\x04 \x03(\x03R\aretried\x129\n" +
-	"\x06absent\x18\x05 \x01(\v2!.millrace.scheduler.v1.AbsentKeysR\x06absent\",\n" +
+	"\x06absent\x18\x05 \x01(\v2!.millrace.scheduler.v1.AbsentKeysR\x06absent\x12\x10\n" +
+	"\x03dry\x18\x06 \x01(\bR\x03dry\",\n" +
 	"\x16ReadAbsentKeysResponse\x12\x12\n" +
 	"\x04keys\x18\x01 \x01(\fR\x04keys\"F\n" +
 	"\x14ReplayRejectsRequest\x12\x1c\n" +

@@ -1428,7 +1428,9 @@ type IngestResult struct {
 	// 16 bytes: the sum of the row hashes of records, rejects and filtered rows.
 	Digest []byte `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Of a dry pass: rows of each effect, a few each.
-	Samples       []*EffectSample `protobuf:"bytes,7,rep,name=samples,proto3" json:"samples,omitempty"`
+	Samples []*EffectSample `protobuf:"bytes,7,rep,name=samples,proto3" json:"samples,omitempty"`
+	// Of a dry pass: why rows were rejected or refused.
+	RejectReasons []*RejectReason `protobuf:"bytes,8,rep,name=reject_reasons,json=rejectReasons,proto3" json:"reject_reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1508,6 +1510,13 @@ func (x *IngestResult) GetDigest() []byte {
 func (x *IngestResult) GetSamples() []*EffectSample {
 	if x != nil {
 		return x.Samples
+	}
+	return nil
+}
+
+func (x *IngestResult) GetRejectReasons() []*RejectReason {
+	if x != nil {
+		return x.RejectReasons
 	}
 	return nil
 }
@@ -1979,7 +1988,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"NullsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x19\n" +
-	"\x17ReportExtractedResponse\"\x98\x02\n" +
+	"\x17ReportExtractedResponse\"\xe4\x02\n" +
 	"\fIngestResult\x125\n" +
 	"\x05batch\x18\x01 \x01(\v2\x1f.millrace.scheduler.v1.BatchRefR\x05batch\x12\x1b\n" +
 	"\tfirst_row\x18\x02 \x01(\x03R\bfirstRow\x12\x12\n" +
@@ -1987,7 +1996,8 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x04last\x18\x04 \x01(\bR\x04last\x125\n" +
 	"\x06counts\x18\x05 \x01(\v2\x1d.millrace.scheduler.v1.CountsR\x06counts\x12\x16\n" +
 	"\x06digest\x18\x06 \x01(\fR\x06digest\x12=\n" +
-	"\asamples\x18\a \x03(\v2#.millrace.scheduler.v1.EffectSampleR\asamples\"T\n" +
+	"\asamples\x18\a \x03(\v2#.millrace.scheduler.v1.EffectSampleR\asamples\x12J\n" +
+	"\x0ereject_reasons\x18\b \x03(\v2#.millrace.scheduler.v1.RejectReasonR\rrejectReasons\"T\n" +
 	"\x15ReportIngestedRequest\x12;\n" +
 	"\x06result\x18\x01 \x01(\v2#.millrace.scheduler.v1.IngestResultR\x06result\"\x18\n" +
 	"\x16ReportIngestedResponse\"\x88\x01\n" +
@@ -2073,7 +2083,8 @@ var file_millrace_scheduler_v1_account_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),       // 29: google.protobuf.Duration
 	(*Counts)(nil),                    // 30: millrace.scheduler.v1.Counts
 	(*EffectSample)(nil),              // 31: millrace.scheduler.v1.EffectSample
-	(*RunError)(nil),                  // 32: millrace.scheduler.v1.RunError
+	(*RejectReason)(nil),              // 32: millrace.scheduler.v1.RejectReason
+	(*RunError)(nil),                  // 33: millrace.scheduler.v1.RunError
 }
 var file_millrace_scheduler_v1_account_proto_depIdxs = []int32{
 	26, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
@@ -2099,31 +2110,32 @@ var file_millrace_scheduler_v1_account_proto_depIdxs = []int32{
 	1,  // 20: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
 	30, // 21: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
 	31, // 22: millrace.scheduler.v1.IngestResult.samples:type_name -> millrace.scheduler.v1.EffectSample
-	18, // 23: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
-	1,  // 24: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	32, // 25: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
-	32, // 26: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
-	0,  // 27: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
-	29, // 28: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
-	10, // 29: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
-	12, // 30: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
-	14, // 31: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
-	16, // 32: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
-	19, // 33: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
-	21, // 34: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
-	23, // 35: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
-	11, // 36: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
-	13, // 37: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
-	15, // 38: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
-	17, // 39: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
-	20, // 40: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
-	22, // 41: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
-	24, // 42: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
-	36, // [36:43] is the sub-list for method output_type
-	29, // [29:36] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	32, // 23: millrace.scheduler.v1.IngestResult.reject_reasons:type_name -> millrace.scheduler.v1.RejectReason
+	18, // 24: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
+	1,  // 25: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	33, // 26: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
+	33, // 27: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
+	0,  // 28: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
+	29, // 29: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
+	10, // 30: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
+	12, // 31: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
+	14, // 32: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
+	16, // 33: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
+	19, // 34: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
+	21, // 35: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
+	23, // 36: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
+	11, // 37: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
+	13, // 38: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
+	15, // 39: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
+	17, // 40: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
+	20, // 41: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
+	22, // 42: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
+	24, // 43: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
+	37, // [37:44] is the sub-list for method output_type
+	30, // [30:37] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_millrace_scheduler_v1_account_proto_init() }

@@ -35,21 +35,24 @@ const (
 	RunState_RUN_STATE_FAILED              RunState = 7
 	RunState_RUN_STATE_CANCELLED           RunState = 8
 	RunState_RUN_STATE_SKIPPED             RunState = 9
+	// The end of a dry run: everything was read and judged, and nothing was written.
+	RunState_RUN_STATE_REHEARSED RunState = 10
 )
 
 // Enum value maps for RunState.
 var (
 	RunState_name = map[int32]string{
-		0: "RUN_STATE_UNSPECIFIED",
-		1: "RUN_STATE_QUEUED",
-		2: "RUN_STATE_PLANNING",
-		3: "RUN_STATE_RUNNING",
-		4: "RUN_STATE_HELD",
-		5: "RUN_STATE_SUCCEEDED",
-		6: "RUN_STATE_PARTIALLY_SUCCEEDED",
-		7: "RUN_STATE_FAILED",
-		8: "RUN_STATE_CANCELLED",
-		9: "RUN_STATE_SKIPPED",
+		0:  "RUN_STATE_UNSPECIFIED",
+		1:  "RUN_STATE_QUEUED",
+		2:  "RUN_STATE_PLANNING",
+		3:  "RUN_STATE_RUNNING",
+		4:  "RUN_STATE_HELD",
+		5:  "RUN_STATE_SUCCEEDED",
+		6:  "RUN_STATE_PARTIALLY_SUCCEEDED",
+		7:  "RUN_STATE_FAILED",
+		8:  "RUN_STATE_CANCELLED",
+		9:  "RUN_STATE_SKIPPED",
+		10: "RUN_STATE_REHEARSED",
 	}
 	RunState_value = map[string]int32{
 		"RUN_STATE_UNSPECIFIED":         0,
@@ -62,6 +65,7 @@ var (
 		"RUN_STATE_FAILED":              7,
 		"RUN_STATE_CANCELLED":           8,
 		"RUN_STATE_SKIPPED":             9,
+		"RUN_STATE_REHEARSED":           10,
 	}
 )
 
@@ -284,11 +288,15 @@ type Counts struct {
 	Deleted   int64                  `protobuf:"varint,9,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	Protected int64                  `protobuf:"varint,10,opt,name=protected,proto3" json:"protected,omitempty"`
 	Refused   int64                  `protobuf:"varint,11,opt,name=refused,proto3" json:"refused,omitempty"`
-	// These four are in no sum.
-	LateRows      int64 `protobuf:"varint,12,opt,name=late_rows,json=lateRows,proto3" json:"late_rows,omitempty"`
-	Collapsed     int64 `protobuf:"varint,13,opt,name=collapsed,proto3" json:"collapsed,omitempty"`
-	Unattributed  int64 `protobuf:"varint,14,opt,name=unattributed,proto3" json:"unattributed,omitempty"`
-	NullIterator  int64 `protobuf:"varint,15,opt,name=null_iterator,json=nullIterator,proto3" json:"null_iterator,omitempty"`
+	// These are in no sum.
+	LateRows     int64 `protobuf:"varint,12,opt,name=late_rows,json=lateRows,proto3" json:"late_rows,omitempty"`
+	Collapsed    int64 `protobuf:"varint,13,opt,name=collapsed,proto3" json:"collapsed,omitempty"`
+	Unattributed int64 `protobuf:"varint,14,opt,name=unattributed,proto3" json:"unattributed,omitempty"`
+	NullIterator int64 `protobuf:"varint,15,opt,name=null_iterator,json=nullIterator,proto3" json:"null_iterator,omitempty"`
+	// Profiles that were merged into others.
+	Merges int64 `protobuf:"varint,16,opt,name=merges,proto3" json:"merges,omitempty"`
+	// Identity values that were dropped because they are blocked.
+	Blocked       int64 `protobuf:"varint,17,opt,name=blocked,proto3" json:"blocked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -424,6 +432,20 @@ func (x *Counts) GetUnattributed() int64 {
 func (x *Counts) GetNullIterator() int64 {
 	if x != nil {
 		return x.NullIterator
+	}
+	return 0
+}
+
+func (x *Counts) GetMerges() int64 {
+	if x != nil {
+		return x.Merges
+	}
+	return 0
+}
+
+func (x *Counts) GetBlocked() int64 {
+	if x != nil {
+		return x.Blocked
 	}
 	return 0
 }
@@ -909,7 +931,14 @@ type Run struct {
 	// Of an open run: what it waits for, and what is done about it.
 	WaitingFor []string `protobuf:"bytes,30,rep,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
 	// True while it makes its dry pass: counts are what the run would do.
-	Dry           bool `protobuf:"varint,31,opt,name=dry,proto3" json:"dry,omitempty"`
+	Dry bool `protobuf:"varint,31,opt,name=dry,proto3" json:"dry,omitempty"`
+	// It was asked for as a dry run: everything is read and judged as a run would, and nothing is written. Counts are those
+	// of the run that follows while nothing changes. It ends as rehearsed; checkpoint, schedule and status stay.
+	DryRun bool `protobuf:"varint,32,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Of a dry run: rows of each effect, a few each.
+	Samples []*EffectSample `protobuf:"bytes,33,rep,name=samples,proto3" json:"samples,omitempty"`
+	// Of a dry run: why rows were rejected or refused, most first. A real run keeps the rejects themselves.
+	RejectReasons []*RejectReason `protobuf:"bytes,34,rep,name=reject_reasons,json=rejectReasons,proto3" json:"reject_reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1161,6 +1190,105 @@ func (x *Run) GetDry() bool {
 	return false
 }
 
+func (x *Run) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *Run) GetSamples() []*EffectSample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+func (x *Run) GetRejectReasons() []*RejectReason {
+	if x != nil {
+		return x.RejectReasons
+	}
+	return nil
+}
+
+// RejectReason counts rows of a dry run that were rejected or refused for the same reason.
+type RejectReason struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// map or ingest.
+	Stage         string `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
+	Column        string `protobuf:"bytes,2,opt,name=column,proto3" json:"column,omitempty"`
+	Rule          string `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Rejects       int64  `protobuf:"varint,5,opt,name=rejects,proto3" json:"rejects,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectReason) Reset() {
+	*x = RejectReason{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectReason) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectReason) ProtoMessage() {}
+
+func (x *RejectReason) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectReason.ProtoReflect.Descriptor instead.
+func (*RejectReason) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RejectReason) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *RejectReason) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
+func (x *RejectReason) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *RejectReason) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RejectReason) GetRejects() int64 {
+	if x != nil {
+		return x.Rejects
+	}
+	return 0
+}
+
 type TriggerRunRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
@@ -1180,14 +1308,16 @@ type TriggerRunRequest struct {
 	ReplayOf string `protobuf:"bytes,9,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
 	// A resync: reads everything, takes the key columns as they are now, and holds for no deletes. It leads out of
 	// resync_required.
-	Resync        bool `protobuf:"varint,10,opt,name=resync,proto3" json:"resync,omitempty"`
+	Resync bool `protobuf:"varint,10,opt,name=resync,proto3" json:"resync,omitempty"`
+	// A dry run, in the lane of the run that it tries out. Not with resync and not for replays. It counts toward no limit.
+	DryRun        bool `protobuf:"varint,11,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TriggerRunRequest) Reset() {
 	*x = TriggerRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +1329,7 @@ func (x *TriggerRunRequest) String() string {
 func (*TriggerRunRequest) ProtoMessage() {}
 
 func (x *TriggerRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +1342,7 @@ func (x *TriggerRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRunRequest.ProtoReflect.Descriptor instead.
 func (*TriggerRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TriggerRunRequest) GetWorkspace() string {
@@ -1285,6 +1415,13 @@ func (x *TriggerRunRequest) GetResync() bool {
 	return false
 }
 
+func (x *TriggerRunRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
 type TriggerRunResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
@@ -1294,7 +1431,7 @@ type TriggerRunResponse struct {
 
 func (x *TriggerRunResponse) Reset() {
 	*x = TriggerRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1443,7 @@ func (x *TriggerRunResponse) String() string {
 func (*TriggerRunResponse) ProtoMessage() {}
 
 func (x *TriggerRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1456,7 @@ func (x *TriggerRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRunResponse.ProtoReflect.Descriptor instead.
 func (*TriggerRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TriggerRunResponse) GetRun() *Run {
@@ -1339,7 +1476,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1488,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1501,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetRunRequest) GetWorkspace() string {
@@ -1390,7 +1527,7 @@ type GetRunResponse struct {
 
 func (x *GetRunResponse) Reset() {
 	*x = GetRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1539,7 @@ func (x *GetRunResponse) String() string {
 func (*GetRunResponse) ProtoMessage() {}
 
 func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1552,7 @@ func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunResponse.ProtoReflect.Descriptor instead.
 func (*GetRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetRunResponse) GetRun() *Run {
@@ -1441,7 +1578,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1590,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1603,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListRunsRequest) GetWorkspace() string {
@@ -1521,7 +1658,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1670,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1683,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListRunsResponse) GetRuns() []*Run {
@@ -1573,7 +1710,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1722,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1735,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchRunRequest) GetWorkspace() string {
@@ -1624,7 +1761,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1773,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1786,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchRunResponse) GetRun() *Run {
@@ -1669,7 +1806,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1818,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1831,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CancelRunRequest) GetWorkspace() string {
@@ -1720,7 +1857,7 @@ type CancelRunResponse struct {
 
 func (x *CancelRunResponse) Reset() {
 	*x = CancelRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1732,7 +1869,7 @@ func (x *CancelRunResponse) String() string {
 func (*CancelRunResponse) ProtoMessage() {}
 
 func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1745,7 +1882,7 @@ func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunResponse.ProtoReflect.Descriptor instead.
 func (*CancelRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CancelRunResponse) GetRun() *Run {
@@ -1765,7 +1902,7 @@ type RetryRunRequest struct {
 
 func (x *RetryRunRequest) Reset() {
 	*x = RetryRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +1914,7 @@ func (x *RetryRunRequest) String() string {
 func (*RetryRunRequest) ProtoMessage() {}
 
 func (x *RetryRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +1927,7 @@ func (x *RetryRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRunRequest.ProtoReflect.Descriptor instead.
 func (*RetryRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RetryRunRequest) GetWorkspace() string {
@@ -1816,7 +1953,7 @@ type RetryRunResponse struct {
 
 func (x *RetryRunResponse) Reset() {
 	*x = RetryRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +1965,7 @@ func (x *RetryRunResponse) String() string {
 func (*RetryRunResponse) ProtoMessage() {}
 
 func (x *RetryRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +1978,7 @@ func (x *RetryRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRunResponse.ProtoReflect.Descriptor instead.
 func (*RetryRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RetryRunResponse) GetRun() *Run {
@@ -1861,7 +1998,7 @@ type ApproveRunRequest struct {
 
 func (x *ApproveRunRequest) Reset() {
 	*x = ApproveRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +2010,7 @@ func (x *ApproveRunRequest) String() string {
 func (*ApproveRunRequest) ProtoMessage() {}
 
 func (x *ApproveRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +2023,7 @@ func (x *ApproveRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRunRequest.ProtoReflect.Descriptor instead.
 func (*ApproveRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ApproveRunRequest) GetWorkspace() string {
@@ -1912,7 +2049,7 @@ type ApproveRunResponse struct {
 
 func (x *ApproveRunResponse) Reset() {
 	*x = ApproveRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2061,7 @@ func (x *ApproveRunResponse) String() string {
 func (*ApproveRunResponse) ProtoMessage() {}
 
 func (x *ApproveRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2074,7 @@ func (x *ApproveRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRunResponse.ProtoReflect.Descriptor instead.
 func (*ApproveRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ApproveRunResponse) GetRun() *Run {
@@ -1957,7 +2094,7 @@ type DropRunRequest struct {
 
 func (x *DropRunRequest) Reset() {
 	*x = DropRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2106,7 @@ func (x *DropRunRequest) String() string {
 func (*DropRunRequest) ProtoMessage() {}
 
 func (x *DropRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2119,7 @@ func (x *DropRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropRunRequest.ProtoReflect.Descriptor instead.
 func (*DropRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DropRunRequest) GetWorkspace() string {
@@ -2008,7 +2145,7 @@ type DropRunResponse struct {
 
 func (x *DropRunResponse) Reset() {
 	*x = DropRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2157,7 @@ func (x *DropRunResponse) String() string {
 func (*DropRunResponse) ProtoMessage() {}
 
 func (x *DropRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2170,7 @@ func (x *DropRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropRunResponse.ProtoReflect.Descriptor instead.
 func (*DropRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{23}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DropRunResponse) GetRun() *Run {
@@ -2053,7 +2190,7 @@ type GetRunCertificateRequest struct {
 
 func (x *GetRunCertificateRequest) Reset() {
 	*x = GetRunCertificateRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2202,7 @@ func (x *GetRunCertificateRequest) String() string {
 func (*GetRunCertificateRequest) ProtoMessage() {}
 
 func (x *GetRunCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2215,7 @@ func (x *GetRunCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunCertificateRequest.ProtoReflect.Descriptor instead.
 func (*GetRunCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{24}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetRunCertificateRequest) GetWorkspace() string {
@@ -2105,7 +2242,7 @@ type GetRunCertificateResponse struct {
 
 func (x *GetRunCertificateResponse) Reset() {
 	*x = GetRunCertificateResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[25]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2117,7 +2254,7 @@ func (x *GetRunCertificateResponse) String() string {
 func (*GetRunCertificateResponse) ProtoMessage() {}
 
 func (x *GetRunCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[25]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2130,7 +2267,7 @@ func (x *GetRunCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunCertificateResponse.ProtoReflect.Descriptor instead.
 func (*GetRunCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{25}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetRunCertificateResponse) GetCertificate() *Certificate {
@@ -2171,7 +2308,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[26]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2320,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[26]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2333,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{26}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Part) GetRun() string {
@@ -2288,7 +2425,7 @@ type ListPartsRequest struct {
 
 func (x *ListPartsRequest) Reset() {
 	*x = ListPartsRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[27]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2437,7 @@ func (x *ListPartsRequest) String() string {
 func (*ListPartsRequest) ProtoMessage() {}
 
 func (x *ListPartsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[27]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2450,7 @@ func (x *ListPartsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPartsRequest.ProtoReflect.Descriptor instead.
 func (*ListPartsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{27}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListPartsRequest) GetWorkspace() string {
@@ -2354,7 +2491,7 @@ type ListPartsResponse struct {
 
 func (x *ListPartsResponse) Reset() {
 	*x = ListPartsResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[28]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2366,7 +2503,7 @@ func (x *ListPartsResponse) String() string {
 func (*ListPartsResponse) ProtoMessage() {}
 
 func (x *ListPartsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[28]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2379,7 +2516,7 @@ func (x *ListPartsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPartsResponse.ProtoReflect.Descriptor instead.
 func (*ListPartsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{28}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListPartsResponse) GetParts() []*Part {
@@ -2412,7 +2549,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[29]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2561,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[29]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2574,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{29}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Batch) GetId() string {
@@ -2494,7 +2631,7 @@ type ListBatchesRequest struct {
 
 func (x *ListBatchesRequest) Reset() {
 	*x = ListBatchesRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[30]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2506,7 +2643,7 @@ func (x *ListBatchesRequest) String() string {
 func (*ListBatchesRequest) ProtoMessage() {}
 
 func (x *ListBatchesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[30]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2519,7 +2656,7 @@ func (x *ListBatchesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBatchesRequest.ProtoReflect.Descriptor instead.
 func (*ListBatchesRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{30}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListBatchesRequest) GetWorkspace() string {
@@ -2560,7 +2697,7 @@ type ListBatchesResponse struct {
 
 func (x *ListBatchesResponse) Reset() {
 	*x = ListBatchesResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[31]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2572,7 +2709,7 @@ func (x *ListBatchesResponse) String() string {
 func (*ListBatchesResponse) ProtoMessage() {}
 
 func (x *ListBatchesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[31]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2585,7 +2722,7 @@ func (x *ListBatchesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBatchesResponse.ProtoReflect.Descriptor instead.
 func (*ListBatchesResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{31}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListBatchesResponse) GetBatches() []*Batch {
@@ -2606,7 +2743,7 @@ var File_millrace_scheduler_v1_scheduler_proto protoreflect.FileDescriptor
 
 const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\n" +
-	"%millrace/scheduler/v1/scheduler.proto\x12\x15millrace.scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x03\n" +
+	"%millrace/scheduler/v1/scheduler.proto\x12\x15millrace.scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x03\n" +
 	"\x06Counts\x12\x12\n" +
 	"\x04read\x18\x01 \x01(\x03R\x04read\x12\x1a\n" +
 	"\bfiltered\x18\x02 \x01(\x03R\bfiltered\x12\x1a\n" +
@@ -2623,7 +2760,9 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\tlate_rows\x18\f \x01(\x03R\blateRows\x12\x1c\n" +
 	"\tcollapsed\x18\r \x01(\x03R\tcollapsed\x12\"\n" +
 	"\funattributed\x18\x0e \x01(\x03R\funattributed\x12#\n" +
-	"\rnull_iterator\x18\x0f \x01(\x03R\fnullIterator\"_\n" +
+	"\rnull_iterator\x18\x0f \x01(\x03R\fnullIterator\x12\x16\n" +
+	"\x06merges\x18\x10 \x01(\x03R\x06merges\x12\x18\n" +
+	"\ablocked\x18\x11 \x01(\x03R\ablocked\"_\n" +
 	"\x06Window\x12\x10\n" +
 	"\x03low\x18\x01 \x01(\tR\x03low\x12\x12\n" +
 	"\x04high\x18\x02 \x01(\tR\x04high\x12/\n" +
@@ -2659,7 +2798,7 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\achoices\x18\x06 \x01(\tR\achoices\"<\n" +
 	"\bRunError\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xe3\t\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x87\v\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06run_no\x18\x02 \x01(\x03R\x05runNo\x12\x12\n" +
@@ -2697,7 +2836,16 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\anotices\x18\x1d \x03(\tR\anotices\x12\x1f\n" +
 	"\vwaiting_for\x18\x1e \x03(\tR\n" +
 	"waitingFor\x12\x10\n" +
-	"\x03dry\x18\x1f \x01(\bR\x03dry\"\xe7\x02\n" +
+	"\x03dry\x18\x1f \x01(\bR\x03dry\x12\x17\n" +
+	"\adry_run\x18  \x01(\bR\x06dryRun\x12=\n" +
+	"\asamples\x18! \x03(\v2#.millrace.scheduler.v1.EffectSampleR\asamples\x12J\n" +
+	"\x0ereject_reasons\x18\" \x03(\v2#.millrace.scheduler.v1.RejectReasonR\rrejectReasons\"\x82\x01\n" +
+	"\fRejectReason\x12\x14\n" +
+	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x16\n" +
+	"\x06column\x18\x02 \x01(\tR\x06column\x12\x12\n" +
+	"\x04rule\x18\x03 \x01(\tR\x04rule\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n" +
+	"\arejects\x18\x05 \x01(\x03R\arejects\"\x80\x03\n" +
 	"\x11TriggerRunRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x12\n" +
 	"\x04sync\x18\x02 \x01(\tR\x04sync\x12'\n" +
@@ -2709,7 +2857,8 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x05until\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1b\n" +
 	"\treplay_of\x18\t \x01(\tR\breplayOf\x12\x16\n" +
 	"\x06resync\x18\n" +
-	" \x01(\bR\x06resync\"B\n" +
+	" \x01(\bR\x06resync\x12\x17\n" +
+	"\adry_run\x18\v \x01(\bR\x06dryRun\"B\n" +
 	"\x12TriggerRunResponse\x12,\n" +
 	"\x03run\x18\x01 \x01(\v2\x1a.millrace.scheduler.v1.RunR\x03run\"=\n" +
 	"\rGetRunRequest\x12\x1c\n" +
@@ -2796,7 +2945,7 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\"u\n" +
 	"\x13ListBatchesResponse\x126\n" +
 	"\abatches\x18\x01 \x03(\v2\x1c.millrace.scheduler.v1.BatchR\abatches\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x80\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x99\x02\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10RUN_STATE_QUEUED\x10\x01\x12\x16\n" +
@@ -2807,7 +2956,9 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x1dRUN_STATE_PARTIALLY_SUCCEEDED\x10\x06\x12\x14\n" +
 	"\x10RUN_STATE_FAILED\x10\a\x12\x17\n" +
 	"\x13RUN_STATE_CANCELLED\x10\b\x12\x15\n" +
-	"\x11RUN_STATE_SKIPPED\x10\t*=\n" +
+	"\x11RUN_STATE_SKIPPED\x10\t\x12\x17\n" +
+	"\x13RUN_STATE_REHEARSED\x10\n" +
+	"*=\n" +
 	"\x04Lane\x12\x14\n" +
 	"\x10LANE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tLANE_LIVE\x10\x01\x12\x10\n" +
@@ -2858,7 +3009,7 @@ func file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_scheduler_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_millrace_scheduler_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_millrace_scheduler_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_millrace_scheduler_v1_scheduler_proto_goTypes = []any{
 	(RunState)(0),                     // 0: millrace.scheduler.v1.RunState
 	(Lane)(0),                         // 1: millrace.scheduler.v1.Lane
@@ -2872,96 +3023,99 @@ var file_millrace_scheduler_v1_scheduler_proto_goTypes = []any{
 	(*ColumnChange)(nil),              // 9: millrace.scheduler.v1.ColumnChange
 	(*RunError)(nil),                  // 10: millrace.scheduler.v1.RunError
 	(*Run)(nil),                       // 11: millrace.scheduler.v1.Run
-	(*TriggerRunRequest)(nil),         // 12: millrace.scheduler.v1.TriggerRunRequest
-	(*TriggerRunResponse)(nil),        // 13: millrace.scheduler.v1.TriggerRunResponse
-	(*GetRunRequest)(nil),             // 14: millrace.scheduler.v1.GetRunRequest
-	(*GetRunResponse)(nil),            // 15: millrace.scheduler.v1.GetRunResponse
-	(*ListRunsRequest)(nil),           // 16: millrace.scheduler.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),          // 17: millrace.scheduler.v1.ListRunsResponse
-	(*WatchRunRequest)(nil),           // 18: millrace.scheduler.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),          // 19: millrace.scheduler.v1.WatchRunResponse
-	(*CancelRunRequest)(nil),          // 20: millrace.scheduler.v1.CancelRunRequest
-	(*CancelRunResponse)(nil),         // 21: millrace.scheduler.v1.CancelRunResponse
-	(*RetryRunRequest)(nil),           // 22: millrace.scheduler.v1.RetryRunRequest
-	(*RetryRunResponse)(nil),          // 23: millrace.scheduler.v1.RetryRunResponse
-	(*ApproveRunRequest)(nil),         // 24: millrace.scheduler.v1.ApproveRunRequest
-	(*ApproveRunResponse)(nil),        // 25: millrace.scheduler.v1.ApproveRunResponse
-	(*DropRunRequest)(nil),            // 26: millrace.scheduler.v1.DropRunRequest
-	(*DropRunResponse)(nil),           // 27: millrace.scheduler.v1.DropRunResponse
-	(*GetRunCertificateRequest)(nil),  // 28: millrace.scheduler.v1.GetRunCertificateRequest
-	(*GetRunCertificateResponse)(nil), // 29: millrace.scheduler.v1.GetRunCertificateResponse
-	(*Part)(nil),                      // 30: millrace.scheduler.v1.Part
-	(*ListPartsRequest)(nil),          // 31: millrace.scheduler.v1.ListPartsRequest
-	(*ListPartsResponse)(nil),         // 32: millrace.scheduler.v1.ListPartsResponse
-	(*Batch)(nil),                     // 33: millrace.scheduler.v1.Batch
-	(*ListBatchesRequest)(nil),        // 34: millrace.scheduler.v1.ListBatchesRequest
-	(*ListBatchesResponse)(nil),       // 35: millrace.scheduler.v1.ListBatchesResponse
-	(*timestamppb.Timestamp)(nil),     // 36: google.protobuf.Timestamp
+	(*RejectReason)(nil),              // 12: millrace.scheduler.v1.RejectReason
+	(*TriggerRunRequest)(nil),         // 13: millrace.scheduler.v1.TriggerRunRequest
+	(*TriggerRunResponse)(nil),        // 14: millrace.scheduler.v1.TriggerRunResponse
+	(*GetRunRequest)(nil),             // 15: millrace.scheduler.v1.GetRunRequest
+	(*GetRunResponse)(nil),            // 16: millrace.scheduler.v1.GetRunResponse
+	(*ListRunsRequest)(nil),           // 17: millrace.scheduler.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),          // 18: millrace.scheduler.v1.ListRunsResponse
+	(*WatchRunRequest)(nil),           // 19: millrace.scheduler.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),          // 20: millrace.scheduler.v1.WatchRunResponse
+	(*CancelRunRequest)(nil),          // 21: millrace.scheduler.v1.CancelRunRequest
+	(*CancelRunResponse)(nil),         // 22: millrace.scheduler.v1.CancelRunResponse
+	(*RetryRunRequest)(nil),           // 23: millrace.scheduler.v1.RetryRunRequest
+	(*RetryRunResponse)(nil),          // 24: millrace.scheduler.v1.RetryRunResponse
+	(*ApproveRunRequest)(nil),         // 25: millrace.scheduler.v1.ApproveRunRequest
+	(*ApproveRunResponse)(nil),        // 26: millrace.scheduler.v1.ApproveRunResponse
+	(*DropRunRequest)(nil),            // 27: millrace.scheduler.v1.DropRunRequest
+	(*DropRunResponse)(nil),           // 28: millrace.scheduler.v1.DropRunResponse
+	(*GetRunCertificateRequest)(nil),  // 29: millrace.scheduler.v1.GetRunCertificateRequest
+	(*GetRunCertificateResponse)(nil), // 30: millrace.scheduler.v1.GetRunCertificateResponse
+	(*Part)(nil),                      // 31: millrace.scheduler.v1.Part
+	(*ListPartsRequest)(nil),          // 32: millrace.scheduler.v1.ListPartsRequest
+	(*ListPartsResponse)(nil),         // 33: millrace.scheduler.v1.ListPartsResponse
+	(*Batch)(nil),                     // 34: millrace.scheduler.v1.Batch
+	(*ListBatchesRequest)(nil),        // 35: millrace.scheduler.v1.ListBatchesRequest
+	(*ListBatchesResponse)(nil),       // 36: millrace.scheduler.v1.ListBatchesResponse
+	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
 }
 var file_millrace_scheduler_v1_scheduler_proto_depIdxs = []int32{
 	1,  // 0: millrace.scheduler.v1.Window.lane:type_name -> millrace.scheduler.v1.Lane
-	36, // 1: millrace.scheduler.v1.Hold.create_time:type_name -> google.protobuf.Timestamp
+	37, // 1: millrace.scheduler.v1.Hold.create_time:type_name -> google.protobuf.Timestamp
 	8,  // 2: millrace.scheduler.v1.Hold.samples:type_name -> millrace.scheduler.v1.EffectSample
 	9,  // 3: millrace.scheduler.v1.Hold.columns:type_name -> millrace.scheduler.v1.ColumnChange
 	1,  // 4: millrace.scheduler.v1.Run.lane:type_name -> millrace.scheduler.v1.Lane
 	2,  // 5: millrace.scheduler.v1.Run.reason:type_name -> millrace.scheduler.v1.RunReason
 	0,  // 6: millrace.scheduler.v1.Run.state:type_name -> millrace.scheduler.v1.RunState
-	36, // 7: millrace.scheduler.v1.Run.plan_time:type_name -> google.protobuf.Timestamp
-	36, // 8: millrace.scheduler.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	36, // 9: millrace.scheduler.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	37, // 7: millrace.scheduler.v1.Run.plan_time:type_name -> google.protobuf.Timestamp
+	37, // 8: millrace.scheduler.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	37, // 9: millrace.scheduler.v1.Run.end_time:type_name -> google.protobuf.Timestamp
 	5,  // 10: millrace.scheduler.v1.Run.window:type_name -> millrace.scheduler.v1.Window
 	4,  // 11: millrace.scheduler.v1.Run.counts:type_name -> millrace.scheduler.v1.Counts
 	6,  // 12: millrace.scheduler.v1.Run.certificate:type_name -> millrace.scheduler.v1.Certificate
 	10, // 13: millrace.scheduler.v1.Run.error:type_name -> millrace.scheduler.v1.RunError
-	36, // 14: millrace.scheduler.v1.Run.create_time:type_name -> google.protobuf.Timestamp
+	37, // 14: millrace.scheduler.v1.Run.create_time:type_name -> google.protobuf.Timestamp
 	7,  // 15: millrace.scheduler.v1.Run.hold:type_name -> millrace.scheduler.v1.Hold
 	9,  // 16: millrace.scheduler.v1.Run.drift:type_name -> millrace.scheduler.v1.ColumnChange
-	2,  // 17: millrace.scheduler.v1.TriggerRunRequest.reason:type_name -> millrace.scheduler.v1.RunReason
-	36, // 18: millrace.scheduler.v1.TriggerRunRequest.from:type_name -> google.protobuf.Timestamp
-	36, // 19: millrace.scheduler.v1.TriggerRunRequest.until:type_name -> google.protobuf.Timestamp
-	11, // 20: millrace.scheduler.v1.TriggerRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 21: millrace.scheduler.v1.GetRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 22: millrace.scheduler.v1.ListRunsResponse.runs:type_name -> millrace.scheduler.v1.Run
-	11, // 23: millrace.scheduler.v1.WatchRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 24: millrace.scheduler.v1.CancelRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 25: millrace.scheduler.v1.RetryRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 26: millrace.scheduler.v1.ApproveRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 27: millrace.scheduler.v1.DropRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	6,  // 28: millrace.scheduler.v1.GetRunCertificateResponse.certificate:type_name -> millrace.scheduler.v1.Certificate
-	4,  // 29: millrace.scheduler.v1.GetRunCertificateResponse.counts:type_name -> millrace.scheduler.v1.Counts
-	3,  // 30: millrace.scheduler.v1.Part.state:type_name -> millrace.scheduler.v1.PartState
-	4,  // 31: millrace.scheduler.v1.Part.counts:type_name -> millrace.scheduler.v1.Counts
-	10, // 32: millrace.scheduler.v1.Part.error:type_name -> millrace.scheduler.v1.RunError
-	30, // 33: millrace.scheduler.v1.ListPartsResponse.parts:type_name -> millrace.scheduler.v1.Part
-	4,  // 34: millrace.scheduler.v1.Batch.counts:type_name -> millrace.scheduler.v1.Counts
-	33, // 35: millrace.scheduler.v1.ListBatchesResponse.batches:type_name -> millrace.scheduler.v1.Batch
-	12, // 36: millrace.scheduler.v1.SchedulerService.TriggerRun:input_type -> millrace.scheduler.v1.TriggerRunRequest
-	14, // 37: millrace.scheduler.v1.SchedulerService.GetRun:input_type -> millrace.scheduler.v1.GetRunRequest
-	16, // 38: millrace.scheduler.v1.SchedulerService.ListRuns:input_type -> millrace.scheduler.v1.ListRunsRequest
-	18, // 39: millrace.scheduler.v1.SchedulerService.WatchRun:input_type -> millrace.scheduler.v1.WatchRunRequest
-	20, // 40: millrace.scheduler.v1.SchedulerService.CancelRun:input_type -> millrace.scheduler.v1.CancelRunRequest
-	22, // 41: millrace.scheduler.v1.SchedulerService.RetryRun:input_type -> millrace.scheduler.v1.RetryRunRequest
-	24, // 42: millrace.scheduler.v1.SchedulerService.ApproveRun:input_type -> millrace.scheduler.v1.ApproveRunRequest
-	26, // 43: millrace.scheduler.v1.SchedulerService.DropRun:input_type -> millrace.scheduler.v1.DropRunRequest
-	28, // 44: millrace.scheduler.v1.SchedulerService.GetRunCertificate:input_type -> millrace.scheduler.v1.GetRunCertificateRequest
-	31, // 45: millrace.scheduler.v1.SchedulerService.ListParts:input_type -> millrace.scheduler.v1.ListPartsRequest
-	34, // 46: millrace.scheduler.v1.SchedulerService.ListBatches:input_type -> millrace.scheduler.v1.ListBatchesRequest
-	13, // 47: millrace.scheduler.v1.SchedulerService.TriggerRun:output_type -> millrace.scheduler.v1.TriggerRunResponse
-	15, // 48: millrace.scheduler.v1.SchedulerService.GetRun:output_type -> millrace.scheduler.v1.GetRunResponse
-	17, // 49: millrace.scheduler.v1.SchedulerService.ListRuns:output_type -> millrace.scheduler.v1.ListRunsResponse
-	19, // 50: millrace.scheduler.v1.SchedulerService.WatchRun:output_type -> millrace.scheduler.v1.WatchRunResponse
-	21, // 51: millrace.scheduler.v1.SchedulerService.CancelRun:output_type -> millrace.scheduler.v1.CancelRunResponse
-	23, // 52: millrace.scheduler.v1.SchedulerService.RetryRun:output_type -> millrace.scheduler.v1.RetryRunResponse
-	25, // 53: millrace.scheduler.v1.SchedulerService.ApproveRun:output_type -> millrace.scheduler.v1.ApproveRunResponse
-	27, // 54: millrace.scheduler.v1.SchedulerService.DropRun:output_type -> millrace.scheduler.v1.DropRunResponse
-	29, // 55: millrace.scheduler.v1.SchedulerService.GetRunCertificate:output_type -> millrace.scheduler.v1.GetRunCertificateResponse
-	32, // 56: millrace.scheduler.v1.SchedulerService.ListParts:output_type -> millrace.scheduler.v1.ListPartsResponse
-	35, // 57: millrace.scheduler.v1.SchedulerService.ListBatches:output_type -> millrace.scheduler.v1.ListBatchesResponse
-	47, // [47:58] is the sub-list for method output_type
-	36, // [36:47] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	8,  // 17: millrace.scheduler.v1.Run.samples:type_name -> millrace.scheduler.v1.EffectSample
+	12, // 18: millrace.scheduler.v1.Run.reject_reasons:type_name -> millrace.scheduler.v1.RejectReason
+	2,  // 19: millrace.scheduler.v1.TriggerRunRequest.reason:type_name -> millrace.scheduler.v1.RunReason
+	37, // 20: millrace.scheduler.v1.TriggerRunRequest.from:type_name -> google.protobuf.Timestamp
+	37, // 21: millrace.scheduler.v1.TriggerRunRequest.until:type_name -> google.protobuf.Timestamp
+	11, // 22: millrace.scheduler.v1.TriggerRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 23: millrace.scheduler.v1.GetRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 24: millrace.scheduler.v1.ListRunsResponse.runs:type_name -> millrace.scheduler.v1.Run
+	11, // 25: millrace.scheduler.v1.WatchRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 26: millrace.scheduler.v1.CancelRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 27: millrace.scheduler.v1.RetryRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 28: millrace.scheduler.v1.ApproveRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 29: millrace.scheduler.v1.DropRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	6,  // 30: millrace.scheduler.v1.GetRunCertificateResponse.certificate:type_name -> millrace.scheduler.v1.Certificate
+	4,  // 31: millrace.scheduler.v1.GetRunCertificateResponse.counts:type_name -> millrace.scheduler.v1.Counts
+	3,  // 32: millrace.scheduler.v1.Part.state:type_name -> millrace.scheduler.v1.PartState
+	4,  // 33: millrace.scheduler.v1.Part.counts:type_name -> millrace.scheduler.v1.Counts
+	10, // 34: millrace.scheduler.v1.Part.error:type_name -> millrace.scheduler.v1.RunError
+	31, // 35: millrace.scheduler.v1.ListPartsResponse.parts:type_name -> millrace.scheduler.v1.Part
+	4,  // 36: millrace.scheduler.v1.Batch.counts:type_name -> millrace.scheduler.v1.Counts
+	34, // 37: millrace.scheduler.v1.ListBatchesResponse.batches:type_name -> millrace.scheduler.v1.Batch
+	13, // 38: millrace.scheduler.v1.SchedulerService.TriggerRun:input_type -> millrace.scheduler.v1.TriggerRunRequest
+	15, // 39: millrace.scheduler.v1.SchedulerService.GetRun:input_type -> millrace.scheduler.v1.GetRunRequest
+	17, // 40: millrace.scheduler.v1.SchedulerService.ListRuns:input_type -> millrace.scheduler.v1.ListRunsRequest
+	19, // 41: millrace.scheduler.v1.SchedulerService.WatchRun:input_type -> millrace.scheduler.v1.WatchRunRequest
+	21, // 42: millrace.scheduler.v1.SchedulerService.CancelRun:input_type -> millrace.scheduler.v1.CancelRunRequest
+	23, // 43: millrace.scheduler.v1.SchedulerService.RetryRun:input_type -> millrace.scheduler.v1.RetryRunRequest
+	25, // 44: millrace.scheduler.v1.SchedulerService.ApproveRun:input_type -> millrace.scheduler.v1.ApproveRunRequest
+	27, // 45: millrace.scheduler.v1.SchedulerService.DropRun:input_type -> millrace.scheduler.v1.DropRunRequest
+	29, // 46: millrace.scheduler.v1.SchedulerService.GetRunCertificate:input_type -> millrace.scheduler.v1.GetRunCertificateRequest
+	32, // 47: millrace.scheduler.v1.SchedulerService.ListParts:input_type -> millrace.scheduler.v1.ListPartsRequest
+	35, // 48: millrace.scheduler.v1.SchedulerService.ListBatches:input_type -> millrace.scheduler.v1.ListBatchesRequest
+	14, // 49: millrace.scheduler.v1.SchedulerService.TriggerRun:output_type -> millrace.scheduler.v1.TriggerRunResponse
+	16, // 50: millrace.scheduler.v1.SchedulerService.GetRun:output_type -> millrace.scheduler.v1.GetRunResponse
+	18, // 51: millrace.scheduler.v1.SchedulerService.ListRuns:output_type -> millrace.scheduler.v1.ListRunsResponse
+	20, // 52: millrace.scheduler.v1.SchedulerService.WatchRun:output_type -> millrace.scheduler.v1.WatchRunResponse
+	22, // 53: millrace.scheduler.v1.SchedulerService.CancelRun:output_type -> millrace.scheduler.v1.CancelRunResponse
+	24, // 54: millrace.scheduler.v1.SchedulerService.RetryRun:output_type -> millrace.scheduler.v1.RetryRunResponse
+	26, // 55: millrace.scheduler.v1.SchedulerService.ApproveRun:output_type -> millrace.scheduler.v1.ApproveRunResponse
+	28, // 56: millrace.scheduler.v1.SchedulerService.DropRun:output_type -> millrace.scheduler.v1.DropRunResponse
+	30, // 57: millrace.scheduler.v1.SchedulerService.GetRunCertificate:output_type -> millrace.scheduler.v1.GetRunCertificateResponse
+	33, // 58: millrace.scheduler.v1.SchedulerService.ListParts:output_type -> millrace.scheduler.v1.ListPartsResponse
+	36, // 59: millrace.scheduler.v1.SchedulerService.ListBatches:output_type -> millrace.scheduler.v1.ListBatchesResponse
+	49, // [49:60] is the sub-list for method output_type
+	38, // [38:49] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_millrace_scheduler_v1_scheduler_proto_init() }
@@ -2976,7 +3130,7 @@ func file_millrace_scheduler_v1_scheduler_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_scheduler_v1_scheduler_proto_rawDesc), len(file_millrace_scheduler_v1_scheduler_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
