@@ -56,7 +56,7 @@ func configsOf(c resource.Snowflake, s Settings, wire *transport) ([]client.Conf
 		LoginTimeout: s.ConnectTimeout, ClientTimeout: roundTrip, JWTClientTimeout: s.ConnectTimeout, MaxRetryCount: retries,
 		ClientStoreTemporaryCredential: client.ConfigBoolFalse, ClientRequestMfaToken: client.ConfigBoolFalse,
 		ValidateDefaultParameters: client.ConfigBoolTrue,
-	}
+	} //nolint:staticcheck // the client has no other bounds
 	return credentials(base, c)
 }
 

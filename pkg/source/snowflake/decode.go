@@ -27,13 +27,16 @@ func (x *session) batches(ctx context.Context, loader client.ArrowStreamLoader, 
 	if err != nil {
 		return malformed()
 	}
-	total := int64(0)
-	err = x.chunks(ctx, parts, func(c chunk) (bool, error) {
+	total, more := int64(0), true
+	err = x.chunks(ctx, parts, func(c chunk) (_ bool, err error) {
 		d := decoder{x: x, columns: columns, schema: schema, each: each}
-		more, err := d.stream(c)
+		more, err = d.stream(c)
 		total += d.rows
 		return more, err
 	})
+	if err == nil && more && total != loader.TotalRows() {
+		return malformed()
+	}
 	return err
 }
 
@@ -55,10 +58,10 @@ type decoder struct {
 	rows    int64
 }
 
-// errRow is a value that cannot be read as its column's type says.
-type errRow struct{ column, own, why string }
+// rowError is a value that cannot be read as its column's type says.
+type rowError struct{ column, own, why string }
 
-func (e *errRow) Error() string { return e.why }
+func (e *rowError) Error() string { return e.why }
 
 // stream reads one chunk. Batches are handed on only of a chunk that has as many rows as the warehouse says.
 func (d *decoder) stream(c chunk) (more bool, err error) {
@@ -88,7 +91,7 @@ func (d *decoder) stream(c chunk) (more bool, err error) {
 }
 
 func (d *decoder) classify(err error) error {
-	var row *errRow
+	var row *rowError
 	if !errors.As(err, &row) {
 		return malformed()
 	}

@@ -189,7 +189,7 @@ func (s statement) check() error {
 			if depth--; depth < 0 {
 				return invalid("%sa parenthesis is closed that is not open", s.line(t))
 			}
-		case t.is("?"), t.is(":") && i+1 < len(s.tokens) && isNumber(s.tokens[i+1]) && (i == 0 || !s.tokens[i-1].isName()):
+		case t.is("?"), t.is(":") && i+1 < len(s.tokens) && isNumber(s.tokens[i+1]):
 			return invalid("%sthe query has parameters; write their values into it", s.line(t))
 		case t.is("-") && strings.HasPrefix(s.text[t.at:], "->>"):
 			return invalid("%sthe query is a chain of statements; write one SELECT", s.line(t))

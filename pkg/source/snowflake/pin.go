@@ -106,7 +106,7 @@ func (p *pinner) step(i int) int {
 	t := p.token(i)
 	switch {
 	case t.is("("):
-		p.levels = append(p.levels, level{query: p.token(i + 1).is("SELECT", "WITH", "FROM")})
+		p.levels = append(p.levels, level{query: p.token(i+1).is("SELECT", "WITH", "FROM")})
 	case t.is(")"):
 		if len(p.levels) > 1 {
 			p.levels = p.levels[:len(p.levels)-1]
@@ -124,6 +124,21 @@ func (p *pinner) step(i int) int {
 	return i + 1
 }
 
+// values answers what stands behind the rows of VALUES.
+func (p *pinner) values(i int) int {
+	for p.token(i).is("(") {
+		end := p.closing(i)
+		for i < len(p.s.tokens) && p.token(i).at <= end {
+			i++
+		}
+		if !p.token(i).is(",") || !p.token(i+1).is("(") || p.token(i+2).is("SELECT", "WITH", "VALUES", "FROM") {
+			break
+		}
+		i++
+	}
+	return i
+}
+
 // table reads the beginning of a table reference and notes where its name ends.
 func (p *pinner) table(i int) int {
 	for p.token(i).is("LATERAL") {
@@ -131,13 +146,13 @@ func (p *pinner) table(i int) int {
 	}
 	switch t := p.token(i); {
 	case t.is("("):
-		if !p.token(i + 1).is("SELECT", "WITH", "VALUES", "FROM") { // joins in parentheses
+		if !p.token(i+1).is("SELECT", "WITH", "VALUES", "FROM") { // joins in parentheses
 			p.levels = append(p.levels, level{query: true, tables: true})
 			return p.table(i + 1)
 		}
 		return i
 	case t.is("VALUES"):
-		return i
+		return p.values(i + 1)
 	case t.is("FLATTEN", "GENERATOR", "SPLIT_TO_TABLE") && p.token(i+1).is("("):
 		return i + 1
 	case t.is("TABLE") && p.token(i+1).is("(") && p.token(i+2).is("FLATTEN", "GENERATOR", "SPLIT_TO_TABLE"):

@@ -38,7 +38,7 @@ func (c column) read(mem memory.Allocator, in arrow.Array) (arrow.Array, error) 
 	return in, nil
 }
 
-func (c column) refuse(why string) error { return &errRow{column: c.name, own: c.own, why: why} }
+func (c column) refuse(why string) error { return &rowError{column: c.name, own: c.own, why: why} }
 
 // integer answers a reader of an integer column of any width.
 func integer(in arrow.Array) (func(int) int64, bool) {
@@ -170,6 +170,9 @@ func (c column) instants(mem memory.Allocator, in arrow.Array, t *arrow.Timestam
 	unit := int64(t.Unit.Multiplier())
 	return build(array.NewTimestampBuilder(mem, t), in, func(b *array.TimestampBuilder, i int) error {
 		sec, nano := at(i)
+		if nano < 0 {
+			sec, nano = sec-1, nano+int64(time.Second)
+		}
 		if nano < 0 || nano >= int64(time.Second) {
 			return errMalformed
 		}

@@ -153,6 +153,12 @@ func (s *Server) run(ctx context.Context, x *session, j *job, q queryRequest) ma
 	case err != nil:
 		return failure(numbered(err))
 	}
+	s.mu.Lock()
+	change := s.rewrite
+	s.mu.Unlock()
+	if change != nil {
+		change(q.SQLText, out)
+	}
 	return map[string]any{"success": true, "data": out}
 }
 

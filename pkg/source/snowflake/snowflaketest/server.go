@@ -3,9 +3,13 @@
 package snowflaketest
 
 import (
+	"bytes"
 	"context"
 	"crypto/rsa"
+	"crypto/x509"
 	"database/sql"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -31,6 +35,8 @@ type Options struct {
 	Gzip bool
 	// Poll answers each statement with a place where its result is to be fetched.
 	Poll bool
+	// TLS makes the server speak it, with a certificate of Roots.
+	TLS bool
 	// Telemetry claims that the account wants it.
 	Telemetry bool
 	// Keys are the public keys of the user; Token, OAuth and Password what else is taken. With none of them set, all is.
@@ -49,6 +55,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	hook     Hook
+	rewrite  func(sql string, data map[string]any)
 	requests []Request
 	sessions map[string]*session // by token
 	masters  map[string]*session // by master token
@@ -64,6 +71,7 @@ type Server struct {
 // Request is one that the server got.
 type Request struct {
 	Path, SQL, Tag string
+	Login          []byte // the body of a sign-in
 	Describe       bool
 	Binds          []string
 	Authorization  string
@@ -86,7 +94,7 @@ func New(t testing.TB, o Options) *Server {
 	}
 	connector, err := duckdb.NewConnector("", nil)
 	require.NoError(t, err)
-	life, cancel := context.WithCancel(context.Background())
+	life, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	s := &Server{
 		options: o, db: sql.OpenDB(connector), dir: t.TempDir(), life: life,
 		sessions: map[string]*session{}, masters: map[string]*session{}, running: map[string]*job{}, jobs: map[string]*job{},
@@ -104,7 +112,13 @@ func New(t testing.TB, o Options) *Server {
 		_, err := s.db.ExecContext(life, q)
 		require.NoError(t, err)
 	}
-	s.http = httptest.NewServer(s)
+	s.http = httptest.NewUnstartedServer(s)
+	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // hooks break off on purpose
+	if o.TLS {
+		s.http.StartTLS()
+	} else {
+		s.http.Start()
+	}
 	t.Cleanup(func() {
 		cancel()
 		s.http.CloseClientConnections()
@@ -121,8 +135,17 @@ func (s *Server) Connection() resource.Snowflake {
 	port, _ := strconv.Atoi(u.Port())
 	return resource.Snowflake{
 		Account: "ab12345", Warehouse: "SYNC_WH", Database: "MARTS", Schema: "PUBLIC", Role: "SYNC_R", User: "SYNC_U",
-		Host: u.Hostname(), Port: port, Protocol: "http", Timestamps: resource.Microseconds,
+		Host: u.Hostname(), Port: port, Protocol: u.Scheme, Timestamps: resource.Microseconds,
 	}
+}
+
+// Roots answers the authority of the server's certificate.
+func (s *Server) Roots() *x509.CertPool {
+	out := x509.NewCertPool()
+	if c := s.http.Certificate(); c != nil {
+		out.AddCert(c)
+	}
+	return out
 }
 
 // Exec runs statements as the account's owner. What tables were before is kept.
@@ -139,6 +162,13 @@ func (s *Server) Intercept(hook Hook) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = hook
+}
+
+// Rewrite makes the server hand each answer's data to change before it is sent; nil: no longer.
+func (s *Server) Rewrite(change func(sql string, data map[string]any)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rewrite = change
 }
 
 // Requests answers what the server got.
@@ -166,6 +196,14 @@ func (s *Server) ExpireSessions() {
 	for _, x := range s.sessions {
 		x.expired = true
 	}
+}
+
+// EndSessions ends each session, as an administrator does.
+func (s *Server) EndSessions() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.sessions)
+	clear(s.masters)
 }
 
 // Sessions answers how many sessions are open.
@@ -205,9 +243,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	var login []byte
+	if r.URL.Path == "/session/v1/login-request" {
+		login, _ = io.ReadAll(r.Body) // what is not whole is no JSON
+		r.Body = io.NopCloser(bytes.NewReader(login))
+	}
 	s.mu.Lock()
 	s.requests = append(s.requests, Request{
-		Path: r.URL.Path, SQL: q.SQLText, Tag: q.tag(), Describe: q.DescribeOnly, Binds: q.binds(), Authorization: r.Header.Get("Authorization"),
+		Path: r.URL.Path, Login: login, SQL: q.SQLText, Tag: q.tag(), Describe: q.DescribeOnly, Binds: q.binds(), Authorization: r.Header.Get("Authorization"),
 	})
 	hook := s.hook
 	s.mu.Unlock()
@@ -222,7 +265,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/session":
 		s.logout(w, r)
 	case path == "/queries/v1/query-request":
-		s.query(w, r, q)
+		s.query(w, r, q) //nolint:contextcheck // a statement goes on when its request is cut
 	case path == "/queries/v1/abort-request":
 		s.abort(w, r)
 	case len(path) > len("/chunks/") && path[:len("/chunks/")] == "/chunks/":

@@ -235,6 +235,7 @@ func asIs(t arrow.DataType) form {
 	return form{typ: t, convert: func(a arrow.Array) arrow.Array { a.Retain(); return a }}
 }
 
+//nolint:gochecknoglobals // never changed
 var instants = arrow.StructOf(arrow.Field{Name: "epoch", Type: arrow.PrimitiveTypes.Int64, Nullable: true}, arrow.Field{Name: "fraction", Type: arrow.PrimitiveTypes.Int32, Nullable: true})
 
 // formOf answers how this chunk writes a column: whole numbers as narrow as they are.
@@ -251,7 +252,9 @@ func (k *chunker) formOf(i int, c wireColumn) form {
 	case "date":
 		return asIs(arrow.FixedWidthTypes.Date32)
 	case "time":
-		return form{arrow.PrimitiveTypes.Int64, func(a arrow.Array) arrow.Array { return counts(a, func(i int) int64 { return int64(a.(*array.Time64).Value(i)) }) }}
+		return form{arrow.PrimitiveTypes.Int64, func(a arrow.Array) arrow.Array {
+			return counts(a, func(i int) int64 { return int64(a.(*array.Time64).Value(i)) })
+		}}
 	case "timestamp_ntz", "timestamp_ltz":
 		if c.Scale > 6 {
 			return form{instants, epochs}
