@@ -2,6 +2,7 @@ package extractor
 
 import (
 	"millrace.dev/pkg/source"
+	"millrace.dev/pkg/source/databricks"
 	"millrace.dev/pkg/source/duckdb"
 	"millrace.dev/pkg/source/postgres"
 	"millrace.dev/pkg/source/snowflake"
@@ -14,5 +15,6 @@ func drivers(s Settings, temp string) []source.Driver {
 		duckdb.New(duckdb.Settings{MemoryLimit: s.DuckDBMemory, Threads: s.DuckDBThreads, TempDir: temp, PartRows: s.PartRows}),
 		postgres.New(postgres.Settings{PartRows: s.PartRows}),
 		snowflake.New(snowflake.Settings{PartRows: s.PartRows}),
+		databricks.New(databricks.Settings{PartRows: s.PartRows}),
 	}
 }

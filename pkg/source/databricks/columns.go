@@ -1,0 +1,143 @@
+package databricks
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/source"
+	"millrace.dev/pkg/source/sqltext"
+)
+
+// query is a model's statement, looked at.
+type query struct {
+	sql    string
+	types  []string // as the warehouse names them
+	reads  []string // expressions of the select list
+	schema *arrow.Schema
+}
+
+// describe asks the warehouse for the columns of a statement. It is analysed as the sub-select that it will be, and not
+// run: what is not one SELECT is refused there.
+func (x *session) describe(ctx context.Context, sql string) (*query, error) {
+	rows, err := x.texts(ctx, "DESCRIBE QUERY SELECT * FROM (\n"+sql+"\n) AS q")
+	if err != nil {
+		return nil, err
+	}
+	out := &query{sql: sql}
+	var names []string
+	var fields []arrow.Field
+	var vs []fault.Violation
+	for _, row := range rows {
+		if len(row) < 2 {
+			return nil, malformed()
+		}
+		name, own := row[0], row[1]
+		names = append(names, name)
+		k, ok := kindOf(own)
+		if !ok {
+			vs = append(vs, fault.Violation{Field: "sql", Message: "column " + quote(name) + " has the type " + own + ", which is not read", Fix: "CAST it to STRING in the query, or leave it out"})
+		}
+		out.types = append(out.types, own)
+		out.reads = append(out.reads, k.read(quote(name)))
+		fields = append(fields, k.field(name, own))
+	}
+	if err := sqltext.SameNames(names); err != nil {
+		return nil, err //nolint:wrapcheck // classified
+	}
+	if err := fault.Of(fault.ReasonQueryInvalid, vs); err != nil {
+		return nil, err //nolint:wrapcheck // classified
+	}
+	if len(fields) == 0 {
+		return nil, queryInvalid("the query is no SELECT of columns; write one SELECT (WITH is fine)")
+	}
+	out.schema = arrow.NewSchema(fields, nil)
+	return out, nil
+}
+
+// kind is how values of a type are read (README.md has the table).
+type kind struct {
+	typ  arrow.DataType
+	json bool
+	text bool // cast to STRING by the warehouse
+}
+
+// jsonOptions make JSON text of nested values lose nothing: NULL fields stay, instants keep their microseconds.
+const jsonOptions = `map('ignoreNullFields', 'false', 'timestampFormat', 'yyyy-MM-dd\'T\'HH:mm:ss.SSSSSSXXX', 'timestampNTZFormat', 'yyyy-MM-dd\'T\'HH:mm:ss.SSSSSS')`
+
+// read answers the expression of the select list for a quoted column.
+func (k kind) read(name string) string {
+	switch {
+	case k.json:
+		return "to_json(" + name + ", " + jsonOptions + ") AS " + name
+	case k.text:
+		return "CAST(" + name + " AS STRING) AS " + name
+	default:
+		return name
+	}
+}
+
+func (k kind) field(name, own string) arrow.Field {
+	meta := map[string]string{source.MetaType: own}
+	if k.json {
+		meta[record.MetaJSON] = "true"
+	}
+	return arrow.Field{Name: name, Type: k.typ, Nullable: true, Metadata: arrow.MetadataFrom(meta)}
+}
+
+// kindOf answers how a type is read, false where it is not.
+func kindOf(own string) (kind, bool) {
+	name, rest := strings.ToLower(own), ""
+	if i := strings.IndexAny(name, "(<: "); i >= 0 {
+		name, rest = name[:i], name[i:]
+	}
+	switch name {
+	case "boolean":
+		return kind{typ: arrow.FixedWidthTypes.Boolean}, true
+	case "tinyint", "byte":
+		return kind{typ: arrow.PrimitiveTypes.Int8}, true
+	case "smallint", "short":
+		return kind{typ: arrow.PrimitiveTypes.Int16}, true
+	case "int", "integer":
+		return kind{typ: arrow.PrimitiveTypes.Int32}, true
+	case "bigint", "long":
+		return kind{typ: arrow.PrimitiveTypes.Int64}, true
+	case "float", "real":
+		return kind{typ: arrow.PrimitiveTypes.Float32}, true
+	case "double":
+		return kind{typ: arrow.PrimitiveTypes.Float64}, true
+	case "decimal", "numeric", "dec":
+		p, s, ok := digits(rest)
+		return kind{typ: &arrow.Decimal128Type{Precision: p, Scale: s}}, ok
+	case "string", "varchar", "char":
+		return kind{typ: arrow.BinaryTypes.String}, true
+	case "binary":
+		return kind{typ: arrow.BinaryTypes.Binary}, true
+	case "date":
+		return kind{typ: arrow.FixedWidthTypes.Date32}, true
+	case "timestamp", "timestamp_ltz":
+		return kind{typ: &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}}, true
+	case "timestamp_ntz":
+		return kind{typ: &arrow.TimestampType{Unit: arrow.Microsecond}}, true
+	case "array", "map", "struct", "variant":
+		return kind{typ: arrow.BinaryTypes.String, json: true}, !strings.Contains(rest, "interval")
+	case "void", "null", "time":
+		return kind{typ: arrow.BinaryTypes.String, text: true}, true
+	}
+	return kind{typ: arrow.BinaryTypes.String}, false // interval, geography, geometry, object and what is to come
+}
+
+// digits reads "(38,10)".
+func digits(s string) (precision, scale int32, ok bool) {
+	p, rest, _ := strings.Cut(strings.Trim(s, "() "), ",")
+	n, err := strconv.ParseInt(strings.TrimSpace(p), 10, 32)
+	if err != nil {
+		return 10, 0, s == "" // the default
+	}
+	m, _ := strconv.ParseInt(strings.TrimSpace(rest), 10, 32)
+	return int32(n), int32(m), n >= 1 && n <= 38 && m >= 0 && m <= n
+}

@@ -1,0 +1,220 @@
+//go:build cgo && duckdb_arrow
+
+// Package databrickstest is a SQL warehouse of Databricks for tests: it speaks Thrift binary over HTTP as the vendor's
+// client does, with Arrow results within the answers or as result files to download, OAuth and access tokens, and computes
+// with DuckDB. It misbehaves on request.
+//
+// It takes the SQL that the driver writes and the part of Databricks' dialect that tests need (translate.go), and one
+// statement at a time of one kind: SELECT, DESCRIBE QUERY, DESCRIBE HISTORY, DESCRIBE SCHEMA.
+package databrickstest
+
+import (
+	"context"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"millrace.dev/pkg/resource"
+)
+
+// What a connection names.
+const (
+	Catalog      = "shop"
+	Schema       = "sales"
+	Warehouse    = "0123456789abcdef"
+	Token        = "dapi-peer"
+	ClientID     = "11111111-2222-3333-4444-555555555555"
+	ClientSecret = "dose-peer"
+	path         = "/sql/1.0/warehouses/" + Warehouse
+)
+
+// Options say how the peer answers. The zero value answers small results within ExecuteStatement.
+type Options struct {
+	// Files sends results as files to download.
+	Files bool
+	// FileLife is how long the links to files last. Default 15 min.
+	FileLife time.Duration
+	// Padding has files end with rows that their links do not count.
+	Padding bool
+	// Async answers ExecuteStatement before the statement has ended.
+	Async bool
+	// MayWrite has the principal granted more than reading.
+	MayWrite bool
+}
+
+// Fault is what the peer does in place of its answer, or with it.
+type Fault struct {
+	Status     int    // an HTTP status; 0: none
+	RetryAfter string // a header
+	Hang       bool   // no answer until the client is gone
+	Cut        bool   // the connection ends in the middle of the answer
+	// Mangle changes the answer's bytes.
+	Mangle func([]byte) []byte
+}
+
+// Statement is what a client asked to run.
+type Statement struct {
+	SQL     string
+	Tags    string            // its query tags
+	Session map[string]string // its session's parameters
+	Timeout time.Duration
+	Values  map[string]string // of its parameters
+}
+
+// Peer is a warehouse. Safe for concurrent use.
+type Peer struct {
+	options Options
+	server  *httptest.Server
+	db      *database
+	life    context.Context //nolint:containedctx // ends the statements
+	running sync.WaitGroup
+
+	mu         sync.Mutex
+	intercept  func(call string, n int) *Fault
+	calls      map[string]int
+	tokens     map[string]bool
+	sessions   map[string]*session
+	operations map[string]*operation
+	files      map[string]file
+	statements []Statement
+	version    int
+	frozen     map[string]bool // copies of tables, by name@version
+}
+
+// Start answers an empty warehouse, which ends with the test.
+func Start(t testing.TB, o Options) *Peer {
+	t.Helper()
+	if o.FileLife == 0 {
+		o.FileLife = 15 * time.Minute
+	}
+	db, err := openDatabase()
+	require.NoError(t, err)
+	life, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	p := &Peer{
+		options: o, db: db, life: life, calls: map[string]int{}, tokens: map[string]bool{}, sessions: map[string]*session{},
+		operations: map[string]*operation{}, files: map[string]file{}, frozen: map[string]bool{},
+	}
+	p.server = httptest.NewServer(p.handler())
+	t.Cleanup(func() {
+		cancel()
+		p.server.CloseClientConnections()
+		p.server.Close()
+		p.running.Wait()
+		db.close()
+	})
+	for _, sql := range layout(o) {
+		require.NoError(t, db.exec(sql), sql)
+	}
+	return p
+}
+
+// Connection answers a connection by service principal, as a proxy of one's own would be named.
+func (p *Peer) Connection() resource.Connection {
+	host, port, _ := net.SplitHostPort(p.server.Listener.Addr().String())
+	n, _ := strconv.Atoi(port)
+	return resource.Connection{Databricks: &resource.Databricks{
+		Host: host, Port: n, Protocol: "http", WarehouseID: Warehouse, Catalog: Catalog, Schema: Schema,
+		ClientID: ClientID, ClientSecret: resource.Secret{Plain: ClientSecret},
+	}}
+}
+
+// Exec runs statements of DuckDB's dialect as the warehouse's owner. Each makes a version of every table.
+func (p *Peer) Exec(t testing.TB, sql string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	require.NoError(t, p.db.exec(sql))
+	p.version++
+}
+
+// Vacuum takes the earlier versions of all tables away.
+func (p *Peer) Vacuum(t testing.TB) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name := range p.frozen {
+		require.NoError(t, p.db.exec("DROP TABLE peer.main."+quote(name)))
+	}
+	clear(p.frozen)
+	p.version++
+}
+
+// Intercept sets what is asked before each answer: f is called with the call's name (of Thrift, or token, or file) and how
+// often it was made, from 1, and answers a fault or nil.
+func (p *Peer) Intercept(f func(call string, n int) *Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.intercept, p.calls = f, map[string]int{}
+}
+
+// Calls answers how often each call was made since Intercept.
+func (p *Peer) Calls() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.calls)
+}
+
+// Statements answers what was run so far.
+func (p *Peer) Statements() []Statement {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.statements)
+}
+
+// Running answers how many statements are being computed or have results to fetch.
+func (p *Peer) Running() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.operations)
+}
+
+// ExpireTokens takes back all tokens that service principals have.
+func (p *Peer) ExpireTokens() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.tokens)
+}
+
+// next counts a call and answers its fault.
+func (p *Peer) next(call string) *Fault {
+	p.mu.Lock()
+	p.calls[call]++
+	f, n := p.intercept, p.calls[call]
+	p.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f(call, n)
+}
+
+// answer sends body, or does what a fault says.
+func answer(w http.ResponseWriter, r *http.Request, f *Fault, kind string, body []byte) {
+	w.Header().Set("Content-Type", kind)
+	switch {
+	case f == nil:
+	case f.Hang:
+		<-r.Context().Done()
+		return
+	case f.Status != 0:
+		if f.RetryAfter != "" {
+			w.Header().Set("Retry-After", f.RetryAfter)
+		}
+		w.WriteHeader(f.Status)
+		return
+	case f.Cut:
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body[:len(body)/2])
+		panic(http.ErrAbortHandler) //nolint:forbidigo // how a handler cuts its connection
+	case f.Mangle != nil:
+		body = f.Mangle(slices.Clone(body))
+	}
+	_, _ = w.Write(body)
+}
