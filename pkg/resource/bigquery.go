@@ -82,6 +82,9 @@ func (b *BigQuery) validate(f *faults) {
 func (b *BigQuery) validateCredentials(f *faults) {
 	const account, key, how = "bigquery.service_account_id", "bigquery.service_account_key", "bigquery.credentials"
 	f.text(account, b.ServiceAccountID, false)
+	if span(b.ServiceAccountID, func(c byte) bool { return isWord(c) || strings.IndexByte("-.:@", c) >= 0 }) != len(b.ServiceAccountID) {
+		f.add(account, "write its e-mail address", "%q cannot be a service account", clip(b.ServiceAccountID))
+	}
 	f.oneOf(how, b.Credentials, true, ByServiceAccountKey, ByApplicationDefault)
 	f.secret(key, b.ServiceAccountKey)
 	switch b.Credentials {

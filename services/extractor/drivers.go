@@ -3,6 +3,7 @@ package extractor
 import (
 	"millrace.dev/pkg/source"
 	"millrace.dev/pkg/source/databricks"
+	"millrace.dev/pkg/source/bigquery"
 	"millrace.dev/pkg/source/duckdb"
 	"millrace.dev/pkg/source/postgres"
 	"millrace.dev/pkg/source/snowflake"
@@ -16,5 +17,6 @@ func drivers(s Settings, temp string) []source.Driver {
 		postgres.New(postgres.Settings{PartRows: s.PartRows}),
 		snowflake.New(snowflake.Settings{PartRows: s.PartRows}),
 		databricks.New(databricks.Settings{PartRows: s.PartRows}),
+		bigquery.New(bigquery.Settings{PartRows: s.PartRows}),
 	}
 }
