@@ -45,6 +45,8 @@ import (
 //	settings        the workspace's strategy and what belongs to it, as words: strategy=graph limits=email=5;alias=1
 //	                unique=… login=… immutable=… priority=… max_merges=100 max_mappings=1000
 //	merges          the log: what was merged, stopped or linked, by which rule and value, what moved
+//	erase TYPE=VALUE  erases the person that the identity names
+//	sighted         how many keys the batch before says that it has read; of a mirror
 //	undo merge=N    takes back the N-th merge of the log as it was last shown
 //	identities      every identity whose profile is another's, as type=value -> the other's first identity
 func TestCases(t *testing.T) {
@@ -102,6 +104,12 @@ func runCase(t *testing.T, path string) {
 			rules = strategyOf(t, words)
 		case "merges":
 			text, log = mergesText(t, m)
+		case "erase":
+			for typ, value := range words {
+				m.erase(t, profile.Identity{Type: typ, Value: value})
+			}
+		case "sighted":
+			text = fmt.Sprintf("%d\n", len(last.Sighted))
 		case "undo":
 			m.undo(t, log[number(t, words, "merge", 1)-1])
 		default:
@@ -201,6 +209,7 @@ func originOf(t *testing.T, words map[string]string, seq *uint32) record.Origin 
 	_, o.Mirror = words["mirror"]
 	_, o.Full = words["full"]
 	o.Full = o.Full || o.Mirror
+	o.Sights = o.Mirror
 	o.ReadRunNo = number(t, words, "read", 0)
 	for _, r := range list(words["retries"]) {
 		n, err := strconv.ParseInt(r, 10, 64)

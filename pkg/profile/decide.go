@@ -26,7 +26,8 @@ const RuleNoIdentity = "no_identity"
 //
 // User rows without a usable identity are refused. Events without one, and under a protection that makes no profiles
 // those of unknown users, are kept without a profile. Under update_only and read_only, user rows that would make, or
-// under read_only change, a profile are protected; read_only events bind no identities.
+// under read_only change, a profile are protected; read_only events bind no identities. Rows of erased people
+// (State.Erased) are protected, of every kind: nothing of them is written, and a mirror has seen them.
 func Decide(b record.Batch, k Keys, st State, r Rules) Effects {
 	if st.Applied != nil {
 		return Effects{Keys: k, Seen: st.Seen, Result: *st.Applied}
@@ -174,6 +175,10 @@ func (d *decider) row(i int) {
 	hash := row.FromBytes(d.recordHashes[16*i:])
 	v, hasTime := d.version(i)
 	d.eff.Result.Digest = d.eff.Result.Digest.Add(v.RowHash)
+	if d.st.Erased != nil && d.st.Erased[i] {
+		d.count(Protected, 0)
+		return
+	}
 
 	old, at := d.entry(i, key)
 	if old.Found && old.Tombstone && v.RunNo < old.Version.RunNo { // a later run has found it gone

@@ -41,7 +41,7 @@ func (d *decider) join(i int, p id.Profile, hasTime bool, v Version) {
 		}
 		r := reader{b: m.value(nil, i)}
 		for _, group := range GroupIDs(r.value(0)) {
-			key := EventKey{Profile: MembersKey(d.k.Scope, m.groupType, group), ID: memberID(p)}
+			key := EventKey{Profile: MembersKey(d.k.Scope, m.groupType, group), ID: MemberID(p)}
 			if d.joined == nil {
 				d.joined = map[EventKey]bool{}
 			}

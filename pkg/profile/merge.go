@@ -79,6 +79,8 @@ type Merge struct {
 	KeyValues string
 	Time      time.Time
 	Undone    time.Time // zero: it stands
+	// Erased: somebody in it was erased. Values are gone, and it can not be undone.
+	Erased bool
 }
 
 // Stamp sets the time of what goes into the log.
@@ -127,7 +129,11 @@ func AppendMerge(dst []byte, m Merge) []byte {
 		dst = binary.AppendUvarint(dst, uint64(n))
 	}
 	dst = appendText(appendText(dst, m.SyncID), m.KeyValues)
-	return binary.AppendVarint(binary.AppendVarint(dst, micros(m.Time)), micros(m.Undone))
+	dst = binary.AppendVarint(binary.AppendVarint(dst, micros(m.Time)), micros(m.Undone))
+	if m.Erased {
+		dst = append(dst, 1)
+	}
+	return dst
 }
 
 func micros(t time.Time) int64 {
@@ -153,6 +159,9 @@ func DecodeMerge(at MergeID, b []byte) (Merge, error) {
 	m.Batch.Part, m.Batch.Epoch, m.Batch.Seq, m.Batch.Fragment = r.uint32(), r.uint32(), r.uint32(), r.uint32()
 	m.SyncID, m.KeyValues = string(r.text()), string(r.text())
 	m.Time, m.Undone = ofMicros(r.varint()), ofMicros(r.varint())
+	if len(r.b) > 0 {
+		m.Erased = r.byte() == 1
+	}
 	if r.bad || len(r.b) > 0 {
 		return Merge{}, badDocument("a merge")
 	}

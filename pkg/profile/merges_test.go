@@ -43,6 +43,9 @@ func mergesText(t *testing.T, m *model) (string, []profile.MergeID) {
 		for _, p := range x.Others {
 			d, err := profile.Decode(m.docs[p])
 			require.NoError(t, err)
+			if m.docs[p] == nil {
+				d.Identities = []profile.Identity{{Type: "somebody", Value: "erased"}}
+			}
 			others = append(others, name(d.Identities[0]))
 		}
 		s := fmt.Sprintf("row %s: %s: ", x.KeyValues, x.Rule)
@@ -59,6 +62,9 @@ func mergesText(t *testing.T, m *model) (string, []profile.MergeID) {
 		}
 		if !x.Undone.IsZero() {
 			s += ", undone"
+		}
+		if x.Erased {
+			s += ", erased"
 		}
 		lines = append(lines, line{s + "\n", at})
 	}

@@ -28,6 +28,7 @@ type model struct {
 	types      map[string]profile.AttributeType
 	scope      profile.Scope
 	beside     map[profile.Scope]map[profile.EventKey][]byte // what other spaces have: versions, members
+	blocked    map[profile.Hash]bool                         // identities of erased people
 }
 
 func newModel() *model {
@@ -35,6 +36,7 @@ func newModel() *model {
 		map[string]profile.Entry{}, map[profile.Identity]id.Profile{}, map[id.Profile][]byte{},
 		map[profile.EventKey][]byte{}, map[profile.RunPart]uint32{}, map[id.Batch]profile.Result{},
 		map[profile.MergeID]profile.Merge{}, map[string]profile.AttributeType{}, scope(), map[profile.Scope]map[profile.EventKey][]byte{},
+		map[profile.Hash]bool{},
 	}
 }
 
@@ -59,7 +61,7 @@ func (m *model) look(k profile.Keys) profile.State {
 	n := k.Len()
 	st := profile.State{
 		Entries: make([]profile.Entry, n), Fresh: make([]id.Profile, n), Fences: m.fences,
-		Profiles: make([][]id.Profile, len(k.Identities)), Docs: map[id.Profile][]byte{},
+		Profiles: make([][]id.Profile, len(k.Identities)), Docs: map[id.Profile][]byte{}, Erased: m.erased(k),
 	}
 	if r, ok := m.applied[k.Origin.Batch]; ok {
 		st.Applied = &r

@@ -65,6 +65,11 @@ type State struct {
 	Fences map[RunPart]uint32
 	// Held has what Asks asks for, by profile; nil where it asks for nothing.
 	Held map[id.Profile]Holding
+	// Blocked is how many identities the hash list of the scope has: what Erased must have been decided on.
+	Blocked int64
+	// Erased says which positions have an identity in the hash list of erased people; nil: none has. Such rows are
+	// protected, whatever else they meet. It is the caller's to set.
+	Erased []bool
 	// Seen lets Commit find out whether anything above has changed since. It is the store's own; Decide hands it on.
 	Seen any
 }

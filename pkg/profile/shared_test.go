@@ -129,6 +129,6 @@ func (m *model) undoAny(t *rapid.T) {
 func (m *model) clone() *model {
 	return &model{
 		maps.Clone(m.entries), maps.Clone(m.identities), maps.Clone(m.docs), maps.Clone(m.events), maps.Clone(m.fences),
-		maps.Clone(m.applied), maps.Clone(m.merges), maps.Clone(m.types), m.scope, maps.Clone(m.beside),
+		maps.Clone(m.applied), maps.Clone(m.merges), maps.Clone(m.types), m.scope, maps.Clone(m.beside), maps.Clone(m.blocked),
 	}
 }

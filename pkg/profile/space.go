@@ -53,8 +53,8 @@ func MembersKey(s Scope, groupType, groupID string) id.Profile {
 // record.ColumnKeyValues has them.
 func LookupKey(s Scope, keyValues string) id.Profile { return Derive(s, "key", keyValues, 0) }
 
-// memberID answers the id of the entry of p in Members.
-func memberID(p id.Profile) (e EventID) {
+// MemberID answers the id of the entries of p in Members.
+func MemberID(p id.Profile) (e EventID) {
 	binary.BigEndian.PutUint64(e[8:], uint64(p))
 	return e
 }

@@ -44,6 +44,7 @@ type Store interface {
 	Mirrors
 	Imports
 	Scratch
+	Erasures
 }
 
 // Outcome is what a Commit did.

@@ -51,6 +51,9 @@ func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error)
 	if st.Fences, err = s.fencesOf(ctx, k); err != nil {
 		return profile.State{}, err
 	}
+	if st.Blocked, err = s.blockedOf(k.Scope); err != nil {
+		return profile.State{}, err
+	}
 	n := k.Len()
 	st.Entries = make([]profile.Entry, n)
 	st.Fresh = make([]id.Profile, n)

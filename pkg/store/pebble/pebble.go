@@ -73,6 +73,7 @@ type Store struct {
 
 	types   sync.Mutex // of DefineTypes
 	scratch sync.Mutex // of Note and Drop
+	keeping sync.Mutex // of Expire and Erase, which both remove kept rows
 
 	filter *filter
 	stop   context.CancelFunc

@@ -179,6 +179,8 @@ func (s *Store) Expire(ctx context.Context, before time.Time, limit int) (int, e
 	if err := s.usable(ctx); err != nil {
 		return 0, err
 	}
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
 	b := s.db.NewBatch()
 	defer func() { _ = b.Close() }() //nolint:errcheck // frees memory only
 	n := 0

@@ -39,7 +39,7 @@ func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error)
 	}
 	l := newLooking(k)
 	err = s.with(ctx, "look", func(c *pgconn.PgConn) error {
-		if err := round(ctx, c, taken(scope, &l.seen.taken), l.batch(), fencesOf(k.Origin, l.state.Fences), l.entries(sync)); err != nil {
+		if err := round(ctx, c, taken(scope, &l.seen.taken, &l.state.Blocked), l.batch(), fencesOf(k.Origin, l.state.Fences), l.entries(sync)); err != nil {
 			return err
 		}
 		if l.bad {

@@ -147,12 +147,12 @@ func (s *Store) Forget(ctx context.Context, sync id.Sync, before int64) error {
 	})
 }
 
-// taken asks how often something was taken away from a scope.
-func taken(scope int32, into *int64) query {
+// taken asks how often something was taken away from a scope, and how many identities its hash list has.
+func taken(scope int32, into, blocked *int64) query {
 	return query{
-		sql:    `SELECT taken FROM millrace_store.scopes WHERE id = $1`,
+		sql:    `SELECT taken, blocked FROM millrace_store.scopes WHERE id = $1`,
 		params: []param{int4(scope)},
-		each:   func(v [][]byte) { *into = getInt8(v[0]) },
+		each:   func(v [][]byte) { *into, *blocked = getInt8(v[0]), getInt8(v[1]) },
 	}
 }
 
@@ -196,12 +196,13 @@ func takes(e profile.Effects) bool { return len(e.Unbound)+len(e.ProfilesGone) >
 func (w writing) pass() error {
 	now := int64(-1)
 	if !takes(w.e) {
-		q := taken(w.scope, &now)
+		var blocked int64
+		q := taken(w.scope, &now, &blocked)
 		q.sql += ` FOR SHARE`
 		if err := round(w.ctx, w.c, q); err != nil {
 			return err
 		}
-		if now != w.saw.taken && w.saw.taken >= 0 {
+		if now != max(w.saw.taken, 0) { // a scope begins with 0
 			return changed("commit", nil)
 		}
 		return nil

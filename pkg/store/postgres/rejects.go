@@ -76,14 +76,17 @@ func (s *Store) Rejects(ctx context.Context, run id.Run, after string, limit int
 	return out, fmt.Sprint(x.Batch.Part, x.Batch.Epoch, x.Batch.Seq, x.Batch.Fragment, x.Reject.Row, n), nil
 }
 
-func scanReject(run id.Run, r pgx.CollectableRow, n *int64) (store.StoredReject, error) {
+// scanReject reads a reject; what follows the columns of its own is read into more.
+func scanReject(run id.Run, r pgx.CollectableRow, more ...any) (store.StoredReject, error) {
 	x := store.StoredReject{Batch: id.Batch{Run: run}}
 	var key, hash, sync [16]byte
 	var keyValues []byte
 	var stage, workspace string
 	var at time.Time
-	err := r.Scan(&x.Batch.Part, &x.Batch.Epoch, &x.Batch.Seq, &x.Batch.Fragment, &x.Reject.Row, &key, &hash, &keyValues,
-		&x.Reject.Column, &stage, &x.Reject.Rule, &x.Reject.Reason, &workspace, &sync, &x.Origin.SyncID, &at, n)
+	err := r.Scan(append([]any{
+		&x.Batch.Part, &x.Batch.Epoch, &x.Batch.Seq, &x.Batch.Fragment, &x.Reject.Row, &key, &hash, &keyValues,
+		&x.Reject.Column, &stage, &x.Reject.Rule, &x.Reject.Reason, &workspace, &sync, &x.Origin.SyncID, &at,
+	}, more...)...)
 	x.Reject.Key, x.Reject.Hash, x.Reject.KeyValues = key, row.FromBytes(hash[:]), string(keyValues)
 	x.Reject.Stage = record.Stage(stage)
 	x.Origin.Workspace, x.Origin.Sync, x.Time = id.Workspace(workspace), sync, at.UTC()
