@@ -225,3 +225,23 @@ func (b *Bus) Stats(ctx context.Context, s Stream) (Stats, error) {
 	}
 	return out, nil
 }
+
+// Extent is the numbers of the messages in a stream: those that come get higher ones.
+type Extent struct {
+	First, Last uint64 // First is Last+1 where the stream is empty
+}
+
+// Extent answers the numbers of the messages that a stream has. A message of a data stream goes when it is done with.
+func (b *Bus) Extent(ctx context.Context, s Stream) (Extent, error) {
+	ctx, cancel := b.within(ctx)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, string(s))
+	if err != nil {
+		return Extent{}, unavailable("ask for "+string(s), err)
+	}
+	state := stream.CachedInfo().State
+	return Extent{First: state.FirstSeq, Last: state.LastSeq}, nil
+}
+
+// QuarantineAge is how long given-up messages are kept.
+const QuarantineAge = quarantineAge

@@ -112,7 +112,7 @@ func (f *flow) toTransformed(names []string) {
 // edit changes the text that begins at start in place, or by growing dst.
 type edit func(dst []byte, start int) []byte
 
-func transform(names []string) op {
+func editsOf(names []string) []edit {
 	var edits []edit
 	for _, n := range names {
 		switch n {
@@ -128,6 +128,11 @@ func transform(names []string) op {
 			edits = append(edits, mask)
 		}
 	}
+	return edits
+}
+
+func transform(names []string) op {
+	edits := editsOf(names)
 	return func(_ *call, in arrow.Array) arrow.Array {
 		s := in.(*array.String) //nolint:forcetypeassert // by toString
 		n := s.Len()

@@ -32,6 +32,9 @@ type Service struct {
 	types    dictionaries
 	turns    turns
 	metrics  *metrics
+	lists    *hashLists
+	extent   func(context.Context, bus.Stream) (bus.Extent, error) // of a stream of the bus
+	asked    chan struct{}                                         // has something where an erasure was asked for
 }
 
 // New opens the store and the key set that rejected rows are sealed with. Nothing is consumed before Run.
@@ -77,20 +80,23 @@ func build(ctx context.Context, env *app.Env, s Settings, st store.Store) (*Serv
 	if err := watchStore(env.Metrics, st); err != nil {
 		return nil, err
 	}
-	return &Service{
+	v := &Service{
 		log: env.Log, tracer: env.Tracer, settings: s, rules: rules,
-		bus: env.Bus, store: st, keys: keys, peers: p, metrics: m,
-	}, nil
+		bus: env.Bus, store: st, keys: keys, peers: p, metrics: m, lists: newHashLists(st, keys), asked: make(chan struct{}, 1),
+	}
+	v.extent = v.bus.Extent
+	return v, nil
 }
 
 // Run works on RECORDS until soft ends; batches in hand go by hard. Beside that it removes rejects that are old, and what
-// dry passes noted that are over.
+// dry passes noted that are over, and goes on with erasures that are not done.
 func (s *Service) Run(soft, hard context.Context) error {
 	ctx, stop := context.WithCancel(soft)
-	var clearing sync.WaitGroup
-	clearing.Go(func() { s.expire(ctx) })
-	clearing.Go(func() { s.dropNotes(ctx) })
-	defer clearing.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { s.expire(ctx) })
+	beside.Go(func() { s.dropNotes(ctx) })
+	beside.Go(func() { s.eraseOn(ctx) })
+	defer beside.Wait()
 	defer stop()
 	o := bus.ConsumeOptions{Workers: s.settings.Workers, Hard: hard}
 	if err := s.bus.Consume(soft, bus.Records, Name, o, &worker{s}); err != nil {

@@ -70,6 +70,9 @@ func (w *worker) rehearseOnce(ctx context.Context, o record.Origin, b record.Bat
 	if err := store.Consult(ctx, over, keys, &met.State, rules); err != nil {
 		return brought{}, fmt.Errorf("look batch %s up: %w", o.Batch, err)
 	}
+	if err := w.lists.mark(ctx, keys, &met.State); err != nil {
+		return brought{}, err
+	}
 	effects := profile.Decide(b, keys, met.State, rules)
 	out := brought{Outcome: store.Outcome{Result: effects.Result}}
 	if out.remarks, err = w.remarksOn(ctx, b, met.State, effects); err != nil {

@@ -65,6 +65,8 @@ func (s *server) undo(ctx context.Context, scope profile.Scope, at profile.Merge
 			"there is no merge %s in the %s data of workspace %s; profiles merges shows the ids", at, scope.Environment, scope.Workspace)
 	case m.Kind != profile.Merged:
 		return m, fault.New(fault.Precondition, fault.ReasonInvalidArgument, "entry %s of the log merged nothing; there is nothing to undo", at)
+	case m.Erased:
+		return m, fault.New(fault.Precondition, fault.ReasonInvalidArgument, "somebody in merge %s was erased; it can not be undone", at)
 	case !m.Undone.IsZero():
 		return m, nil
 	}
@@ -83,7 +85,7 @@ func toMerge(m profile.Merge) *ingestionv1.Merge {
 	out := &ingestionv1.Merge{
 		Id: m.ID.String(), Kind: mergeWord(m.Kind), Mpid: m.Profile.String(), Rule: m.Rule, Limit: m.Limit,
 		Glue: toIdentity(m.Glue), Sync: m.SyncID, Run: m.Batch.Run.String(), Batch: m.Batch.String(), KeyValues: keyValues(m.KeyValues),
-		CreateTime: toTime(m.Time), UndoTime: toTime(m.Undone),
+		CreateTime: toTime(m.Time), UndoTime: toTime(m.Undone), Erased: m.Erased,
 	}
 	for _, p := range m.Others {
 		out.Others = append(out.Others, p.String())

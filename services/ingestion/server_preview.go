@@ -52,6 +52,9 @@ func (s *server) PreviewRecords(ctx context.Context, r *ingestionv1.PreviewRecor
 	if err := store.Consult(ctx, s.store, keys, &state, rules); err != nil {
 		return nil, fmt.Errorf("look records up: %w", err)
 	}
+	if err := s.lists.mark(ctx, keys, &state); err != nil {
+		return nil, err
+	}
 	if state.Applied != nil || state.Fenced {
 		return nil, fault.New(fault.Precondition, fault.ReasonInvalidArgument,
 			"batch %s is no preview: a run has used it; preview under a run id of its own", o.Batch)
@@ -141,6 +144,8 @@ func (p *preview) judge(i int, e profile.Entry, refused bool) (effect string, to
 	switch {
 	case e.Found:
 		return effectWord(e.Effect), e.Profile
+	case p.state.Erased != nil && p.state.Erased[i]:
+		return effectWord(profile.Protected), 0
 	case refused:
 		return effectWord(profile.Refused), 0
 	case p.state.Entries[i].Found && !p.state.Entries[i].Tombstone:

@@ -116,8 +116,14 @@ func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, sco
 		if err := store.Consult(ctx, w.store, keys, &state, rules); err != nil {
 			return brought{}, fmt.Errorf("look batch %s up: %w", o.Batch, err)
 		}
+		if err := w.lists.mark(ctx, keys, &state); err != nil {
+			return brought{}, err
+		}
 		effects := profile.Decide(b, keys, state, rules)
 		effects.Stamp(time.Now())
+		if effects.Rejects, err = w.withoutErased(ctx, o, scope, state.Blocked, b.Kept, effects.Rejects); err != nil {
+			return brought{}, err
+		}
 		if effects.Kept, err = w.seal(o, b.Kept, effects.Rejects); err != nil {
 			return brought{}, err
 		}

@@ -516,7 +516,9 @@ type Merge struct {
 	KeyValues  []string               `protobuf:"bytes,12,rep,name=key_values,json=keyValues,proto3" json:"key_values,omitempty"`
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Absent: it stands.
-	UndoTime      *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=undo_time,json=undoTime,proto3" json:"undo_time,omitempty"`
+	UndoTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=undo_time,json=undoTime,proto3" json:"undo_time,omitempty"`
+	// Somebody in it was erased: values are gone, and it can not be undone.
+	Erased        bool `protobuf:"varint,15,opt,name=erased,proto3" json:"erased,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -647,6 +649,13 @@ func (x *Merge) GetUndoTime() *timestamppb.Timestamp {
 		return x.UndoTime
 	}
 	return nil
+}
+
+func (x *Merge) GetErased() bool {
+	if x != nil {
+		return x.Erased
+	}
+	return false
 }
 
 type ListMergesRequest struct {
@@ -2065,6 +2074,602 @@ func (x *ReplayRejectsResponse) GetRun() *v11.Run {
 	return nil
 }
 
+type PreviewEraseProfileRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Workspace   string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Environment v1.Environment         `protobuf:"varint,2,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	Identity    *Identity              `protobuf:"bytes,3,opt,name=identity,proto3" json:"identity,omitempty"`
+	// Instead of an identity.
+	Mpid          string `protobuf:"bytes,4,opt,name=mpid,proto3" json:"mpid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewEraseProfileRequest) Reset() {
+	*x = PreviewEraseProfileRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewEraseProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewEraseProfileRequest) ProtoMessage() {}
+
+func (x *PreviewEraseProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewEraseProfileRequest.ProtoReflect.Descriptor instead.
+func (*PreviewEraseProfileRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *PreviewEraseProfileRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *PreviewEraseProfileRequest) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *PreviewEraseProfileRequest) GetIdentity() *Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+func (x *PreviewEraseProfileRequest) GetMpid() string {
+	if x != nil {
+		return x.Mpid
+	}
+	return ""
+}
+
+type PreviewEraseProfileResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The profile and those that are merged into it; 0 where nobody is known by the identity.
+	Profiles int64 `protobuf:"varint,1,opt,name=profiles,proto3" json:"profiles,omitempty"`
+	// That would be blocked, the profiles' ids included.
+	Identities      int64 `protobuf:"varint,2,opt,name=identities,proto3" json:"identities,omitempty"`
+	Attributes      int64 `protobuf:"varint,3,opt,name=attributes,proto3" json:"attributes,omitempty"`
+	Events          int64 `protobuf:"varint,4,opt,name=events,proto3" json:"events,omitempty"`
+	HistoryVersions int64 `protobuf:"varint,5,opt,name=history_versions,json=historyVersions,proto3" json:"history_versions,omitempty"`
+	Merges          int64 `protobuf:"varint,6,opt,name=merges,proto3" json:"merges,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *PreviewEraseProfileResponse) Reset() {
+	*x = PreviewEraseProfileResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewEraseProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewEraseProfileResponse) ProtoMessage() {}
+
+func (x *PreviewEraseProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewEraseProfileResponse.ProtoReflect.Descriptor instead.
+func (*PreviewEraseProfileResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *PreviewEraseProfileResponse) GetProfiles() int64 {
+	if x != nil {
+		return x.Profiles
+	}
+	return 0
+}
+
+func (x *PreviewEraseProfileResponse) GetIdentities() int64 {
+	if x != nil {
+		return x.Identities
+	}
+	return 0
+}
+
+func (x *PreviewEraseProfileResponse) GetAttributes() int64 {
+	if x != nil {
+		return x.Attributes
+	}
+	return 0
+}
+
+func (x *PreviewEraseProfileResponse) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *PreviewEraseProfileResponse) GetHistoryVersions() int64 {
+	if x != nil {
+		return x.HistoryVersions
+	}
+	return 0
+}
+
+func (x *PreviewEraseProfileResponse) GetMerges() int64 {
+	if x != nil {
+		return x.Merges
+	}
+	return 0
+}
+
+type EraseProfileRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Workspace   string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Environment v1.Environment         `protobuf:"varint,2,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	Identity    *Identity              `protobuf:"bytes,3,opt,name=identity,proto3" json:"identity,omitempty"`
+	// Instead of an identity; NotFound where there is no such profile.
+	Mpid          string `protobuf:"bytes,4,opt,name=mpid,proto3" json:"mpid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseProfileRequest) Reset() {
+	*x = EraseProfileRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseProfileRequest) ProtoMessage() {}
+
+func (x *EraseProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseProfileRequest.ProtoReflect.Descriptor instead.
+func (*EraseProfileRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *EraseProfileRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *EraseProfileRequest) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *EraseProfileRequest) GetIdentity() *Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+func (x *EraseProfileRequest) GetMpid() string {
+	if x != nil {
+		return x.Mpid
+	}
+	return ""
+}
+
+type EraseProfileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Erasure       *Erasure               `protobuf:"bytes,1,opt,name=erasure,proto3" json:"erasure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseProfileResponse) Reset() {
+	*x = EraseProfileResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseProfileResponse) ProtoMessage() {}
+
+func (x *EraseProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseProfileResponse.ProtoReflect.Descriptor instead.
+func (*EraseProfileResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *EraseProfileResponse) GetErasure() *Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return nil
+}
+
+type GetErasureRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// The id of an erasure.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Instead of an id.
+	Environment   v1.Environment `protobuf:"varint,3,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	Identity      *Identity      `protobuf:"bytes,4,opt,name=identity,proto3" json:"identity,omitempty"`
+	Mpid          string         `protobuf:"bytes,5,opt,name=mpid,proto3" json:"mpid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetErasureRequest) Reset() {
+	*x = GetErasureRequest{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetErasureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetErasureRequest) ProtoMessage() {}
+
+func (x *GetErasureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetErasureRequest.ProtoReflect.Descriptor instead.
+func (*GetErasureRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *GetErasureRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *GetErasureRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetErasureRequest) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *GetErasureRequest) GetIdentity() *Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+func (x *GetErasureRequest) GetMpid() string {
+	if x != nil {
+		return x.Mpid
+	}
+	return ""
+}
+
+type GetErasureResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Erasure       *Erasure               `protobuf:"bytes,1,opt,name=erasure,proto3" json:"erasure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetErasureResponse) Reset() {
+	*x = GetErasureResponse{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetErasureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetErasureResponse) ProtoMessage() {}
+
+func (x *GetErasureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetErasureResponse.ProtoReflect.Descriptor instead.
+func (*GetErasureResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *GetErasureResponse) GetErasure() *Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return nil
+}
+
+// Erasure is the removal of a person.
+type Erasure struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Environment v1.Environment         `protobuf:"varint,2,opt,name=environment,proto3,enum=millrace.config.v1.Environment" json:"environment,omitempty"`
+	// The type of the identity that the person was named by.
+	IdentityType string `protobuf:"bytes,3,opt,name=identity_type,json=identityType,proto3" json:"identity_type,omitempty"`
+	// removing: something is still in the store. draining: what is on its way is still to be dropped. done.
+	State      string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When the last of it was removed from the store.
+	RemoveTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=remove_time,json=removeTime,proto3" json:"remove_time,omitempty"`
+	DoneTime   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=done_time,json=doneTime,proto3" json:"done_time,omitempty"`
+	// Identities that do not come in again.
+	Blocked       int64          `protobuf:"varint,8,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	Places        []*ErasedPlace `protobuf:"bytes,9,rep,name=places,proto3" json:"places,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Erasure) Reset() {
+	*x = Erasure{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Erasure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Erasure) ProtoMessage() {}
+
+func (x *Erasure) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
+func (*Erasure) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Erasure) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Erasure) GetEnvironment() v1.Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return v1.Environment(0)
+}
+
+func (x *Erasure) GetIdentityType() string {
+	if x != nil {
+		return x.IdentityType
+	}
+	return ""
+}
+
+func (x *Erasure) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Erasure) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Erasure) GetRemoveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RemoveTime
+	}
+	return nil
+}
+
+func (x *Erasure) GetDoneTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DoneTime
+	}
+	return nil
+}
+
+func (x *Erasure) GetBlocked() int64 {
+	if x != nil {
+		return x.Blocked
+	}
+	return 0
+}
+
+func (x *Erasure) GetPlaces() []*ErasedPlace {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+// ErasedPlace is a place where something of a person is, or might be.
+type ErasedPlace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// profiles, identities, other_profiles, merge_log, events, profile_history, group_members, unattributed_events,
+	// row_index, rejects, staged_rows, staged_records, quarantine, keys_of_read_rows, run_samples, linked_profiles,
+	// batch_results or traces.
+	Place string `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
+	// pending: it is still to be cleared. cleared. expires: what may be left of it goes by itself. left: it is not the
+	// person's for sure, and stays. holds_no_values: nothing by which a person is known is ever in it.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Things that were removed.
+	Removed int64 `protobuf:"varint,3,opt,name=removed,proto3" json:"removed,omitempty"`
+	// Since when the state is so.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// Of what expires: when it is gone at the latest. Absent: the note says when.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	Note          string                 `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErasedPlace) Reset() {
+	*x = ErasedPlace{}
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErasedPlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErasedPlace) ProtoMessage() {}
+
+func (x *ErasedPlace) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErasedPlace.ProtoReflect.Descriptor instead.
+func (*ErasedPlace) Descriptor() ([]byte, []int) {
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ErasedPlace) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+func (x *ErasedPlace) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ErasedPlace) GetRemoved() int64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *ErasedPlace) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ErasedPlace) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ErasedPlace) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 type PreviewRecordsRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
@@ -2077,7 +2682,7 @@ type PreviewRecordsRequest struct {
 
 func (x *PreviewRecordsRequest) Reset() {
 	*x = PreviewRecordsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2694,7 @@ func (x *PreviewRecordsRequest) String() string {
 func (*PreviewRecordsRequest) ProtoMessage() {}
 
 func (x *PreviewRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[30]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2707,7 @@ func (x *PreviewRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsRequest.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{30}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PreviewRecordsRequest) GetWorkspace() string {
@@ -2141,7 +2746,7 @@ type PreviewedRecord struct {
 
 func (x *PreviewedRecord) Reset() {
 	*x = PreviewedRecord{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2758,7 @@ func (x *PreviewedRecord) String() string {
 func (*PreviewedRecord) ProtoMessage() {}
 
 func (x *PreviewedRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[31]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2771,7 @@ func (x *PreviewedRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewedRecord.ProtoReflect.Descriptor instead.
 func (*PreviewedRecord) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{31}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PreviewedRecord) GetEffect() string {
@@ -2211,7 +2816,7 @@ type IdentityOutcome struct {
 
 func (x *IdentityOutcome) Reset() {
 	*x = IdentityOutcome{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[32]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2223,7 +2828,7 @@ func (x *IdentityOutcome) String() string {
 func (*IdentityOutcome) ProtoMessage() {}
 
 func (x *IdentityOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[32]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2236,7 +2841,7 @@ func (x *IdentityOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityOutcome.ProtoReflect.Descriptor instead.
 func (*IdentityOutcome) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{32}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *IdentityOutcome) GetOutcome() string {
@@ -2274,7 +2879,7 @@ type IdentityFate struct {
 
 func (x *IdentityFate) Reset() {
 	*x = IdentityFate{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[33]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2891,7 @@ func (x *IdentityFate) String() string {
 func (*IdentityFate) ProtoMessage() {}
 
 func (x *IdentityFate) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[33]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2904,7 @@ func (x *IdentityFate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityFate.ProtoReflect.Descriptor instead.
 func (*IdentityFate) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{33}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *IdentityFate) GetIdentity() *Identity {
@@ -2339,7 +2944,7 @@ type IdentityFigures struct {
 
 func (x *IdentityFigures) Reset() {
 	*x = IdentityFigures{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[34]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2956,7 @@ func (x *IdentityFigures) String() string {
 func (*IdentityFigures) ProtoMessage() {}
 
 func (x *IdentityFigures) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[34]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2969,7 @@ func (x *IdentityFigures) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityFigures.ProtoReflect.Descriptor instead.
 func (*IdentityFigures) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{34}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *IdentityFigures) GetCreates() int64 {
@@ -2419,7 +3024,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[35]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2431,7 +3036,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[35]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2444,7 +3049,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{35}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Group) GetGroupType() string {
@@ -2510,7 +3115,7 @@ type GetGroupRequest struct {
 
 func (x *GetGroupRequest) Reset() {
 	*x = GetGroupRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[36]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2522,7 +3127,7 @@ func (x *GetGroupRequest) String() string {
 func (*GetGroupRequest) ProtoMessage() {}
 
 func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[36]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2535,7 +3140,7 @@ func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupRequest.ProtoReflect.Descriptor instead.
 func (*GetGroupRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{36}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetGroupRequest) GetWorkspace() string {
@@ -2582,7 +3187,7 @@ type GetGroupResponse struct {
 
 func (x *GetGroupResponse) Reset() {
 	*x = GetGroupResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[37]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2594,7 +3199,7 @@ func (x *GetGroupResponse) String() string {
 func (*GetGroupResponse) ProtoMessage() {}
 
 func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[37]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2607,7 +3212,7 @@ func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupResponse.ProtoReflect.Descriptor instead.
 func (*GetGroupResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{37}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetGroupResponse) GetGroup() *Group {
@@ -2630,7 +3235,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[38]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +3247,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[38]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +3260,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{38}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListGroupsRequest) GetWorkspace() string {
@@ -2703,7 +3308,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[39]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +3320,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[39]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +3333,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{39}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*Group {
@@ -2759,7 +3364,7 @@ type ListGroupMembersRequest struct {
 
 func (x *ListGroupMembersRequest) Reset() {
 	*x = ListGroupMembersRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[40]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +3376,7 @@ func (x *ListGroupMembersRequest) String() string {
 func (*ListGroupMembersRequest) ProtoMessage() {}
 
 func (x *ListGroupMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[40]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +3389,7 @@ func (x *ListGroupMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupMembersRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{40}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListGroupMembersRequest) GetWorkspace() string {
@@ -2839,7 +3444,7 @@ type ListGroupMembersResponse struct {
 
 func (x *ListGroupMembersResponse) Reset() {
 	*x = ListGroupMembersResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[41]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2851,7 +3456,7 @@ func (x *ListGroupMembersResponse) String() string {
 func (*ListGroupMembersResponse) ProtoMessage() {}
 
 func (x *ListGroupMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[41]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2864,7 +3469,7 @@ func (x *ListGroupMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupMembersResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{41}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListGroupMembersResponse) GetProfiles() []*Profile {
@@ -2896,7 +3501,7 @@ type LookupRow struct {
 
 func (x *LookupRow) Reset() {
 	*x = LookupRow{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[42]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +3513,7 @@ func (x *LookupRow) String() string {
 func (*LookupRow) ProtoMessage() {}
 
 func (x *LookupRow) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[42]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +3526,7 @@ func (x *LookupRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupRow.ProtoReflect.Descriptor instead.
 func (*LookupRow) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{42}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *LookupRow) GetDataModel() string {
@@ -2965,7 +3570,7 @@ type GetLookupRowRequest struct {
 
 func (x *GetLookupRowRequest) Reset() {
 	*x = GetLookupRowRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[43]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2977,7 +3582,7 @@ func (x *GetLookupRowRequest) String() string {
 func (*GetLookupRowRequest) ProtoMessage() {}
 
 func (x *GetLookupRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[43]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2990,7 +3595,7 @@ func (x *GetLookupRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLookupRowRequest.ProtoReflect.Descriptor instead.
 func (*GetLookupRowRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{43}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetLookupRowRequest) GetWorkspace() string {
@@ -3030,7 +3635,7 @@ type GetLookupRowResponse struct {
 
 func (x *GetLookupRowResponse) Reset() {
 	*x = GetLookupRowResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[44]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3042,7 +3647,7 @@ func (x *GetLookupRowResponse) String() string {
 func (*GetLookupRowResponse) ProtoMessage() {}
 
 func (x *GetLookupRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[44]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3055,7 +3660,7 @@ func (x *GetLookupRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLookupRowResponse.ProtoReflect.Descriptor instead.
 func (*GetLookupRowResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{44}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GetLookupRowResponse) GetRow() *LookupRow {
@@ -3075,7 +3680,7 @@ type PreviewRecordsResponse struct {
 
 func (x *PreviewRecordsResponse) Reset() {
 	*x = PreviewRecordsResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[45]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3087,7 +3692,7 @@ func (x *PreviewRecordsResponse) String() string {
 func (*PreviewRecordsResponse) ProtoMessage() {}
 
 func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[45]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3100,7 +3705,7 @@ func (x *PreviewRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRecordsResponse.ProtoReflect.Descriptor instead.
 func (*PreviewRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{45}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *PreviewRecordsResponse) GetRecords() []*PreviewedRecord {
@@ -3127,7 +3732,7 @@ type GetStoreDigestRequest struct {
 
 func (x *GetStoreDigestRequest) Reset() {
 	*x = GetStoreDigestRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[46]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3744,7 @@ func (x *GetStoreDigestRequest) String() string {
 func (*GetStoreDigestRequest) ProtoMessage() {}
 
 func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[46]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3757,7 @@ func (x *GetStoreDigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestRequest.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{46}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetStoreDigestRequest) GetWorkspace() string {
@@ -3174,7 +3779,7 @@ type GetStoreDigestResponse struct {
 
 func (x *GetStoreDigestResponse) Reset() {
 	*x = GetStoreDigestResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[47]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3186,7 +3791,7 @@ func (x *GetStoreDigestResponse) String() string {
 func (*GetStoreDigestResponse) ProtoMessage() {}
 
 func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[47]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3199,7 +3804,7 @@ func (x *GetStoreDigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreDigestResponse.ProtoReflect.Descriptor instead.
 func (*GetStoreDigestResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{47}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetStoreDigestResponse) GetDigest() string {
@@ -3241,7 +3846,7 @@ type FenceRequest struct {
 
 func (x *FenceRequest) Reset() {
 	*x = FenceRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[48]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3253,7 +3858,7 @@ func (x *FenceRequest) String() string {
 func (*FenceRequest) ProtoMessage() {}
 
 func (x *FenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[48]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3266,7 +3871,7 @@ func (x *FenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceRequest.ProtoReflect.Descriptor instead.
 func (*FenceRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{48}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *FenceRequest) GetRun() string {
@@ -3300,7 +3905,7 @@ type FenceResponse struct {
 
 func (x *FenceResponse) Reset() {
 	*x = FenceResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[49]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3312,7 +3917,7 @@ func (x *FenceResponse) String() string {
 func (*FenceResponse) ProtoMessage() {}
 
 func (x *FenceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[49]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3325,7 +3930,7 @@ func (x *FenceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceResponse.ProtoReflect.Descriptor instead.
 func (*FenceResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{49}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *FenceResponse) GetApplied() []*v11.IngestResult {
@@ -3347,7 +3952,7 @@ type PreviewDeleteImportRequest struct {
 
 func (x *PreviewDeleteImportRequest) Reset() {
 	*x = PreviewDeleteImportRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[50]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3359,7 +3964,7 @@ func (x *PreviewDeleteImportRequest) String() string {
 func (*PreviewDeleteImportRequest) ProtoMessage() {}
 
 func (x *PreviewDeleteImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[50]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3372,7 +3977,7 @@ func (x *PreviewDeleteImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewDeleteImportRequest.ProtoReflect.Descriptor instead.
 func (*PreviewDeleteImportRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{50}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PreviewDeleteImportRequest) GetWorkspace() string {
@@ -3405,7 +4010,7 @@ type PreviewDeleteImportResponse struct {
 
 func (x *PreviewDeleteImportResponse) Reset() {
 	*x = PreviewDeleteImportResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[51]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3417,7 +4022,7 @@ func (x *PreviewDeleteImportResponse) String() string {
 func (*PreviewDeleteImportResponse) ProtoMessage() {}
 
 func (x *PreviewDeleteImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[51]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3430,7 +4035,7 @@ func (x *PreviewDeleteImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewDeleteImportResponse.ProtoReflect.Descriptor instead.
 func (*PreviewDeleteImportResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{51}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *PreviewDeleteImportResponse) GetEffects() *ImportEffects {
@@ -3452,7 +4057,7 @@ type DeleteImportRequest struct {
 
 func (x *DeleteImportRequest) Reset() {
 	*x = DeleteImportRequest{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[52]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3464,7 +4069,7 @@ func (x *DeleteImportRequest) String() string {
 func (*DeleteImportRequest) ProtoMessage() {}
 
 func (x *DeleteImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[52]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3477,7 +4082,7 @@ func (x *DeleteImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImportRequest.ProtoReflect.Descriptor instead.
 func (*DeleteImportRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{52}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *DeleteImportRequest) GetWorkspace() string {
@@ -3510,7 +4115,7 @@ type DeleteImportResponse struct {
 
 func (x *DeleteImportResponse) Reset() {
 	*x = DeleteImportResponse{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[53]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3522,7 +4127,7 @@ func (x *DeleteImportResponse) String() string {
 func (*DeleteImportResponse) ProtoMessage() {}
 
 func (x *DeleteImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[53]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3535,7 +4140,7 @@ func (x *DeleteImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImportResponse.ProtoReflect.Descriptor instead.
 func (*DeleteImportResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{53}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DeleteImportResponse) GetEffects() *ImportEffects {
@@ -3569,7 +4174,7 @@ type ImportEffects struct {
 
 func (x *ImportEffects) Reset() {
 	*x = ImportEffects{}
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[54]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3581,7 +4186,7 @@ func (x *ImportEffects) String() string {
 func (*ImportEffects) ProtoMessage() {}
 
 func (x *ImportEffects) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[54]
+	mi := &file_millrace_ingestion_v1_ingestion_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3594,7 +4199,7 @@ func (x *ImportEffects) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportEffects.ProtoReflect.Descriptor instead.
 func (*ImportEffects) Descriptor() ([]byte, []int) {
-	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{54}
+	return file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ImportEffects) GetRows() int64 {
@@ -3701,7 +4306,7 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\"z\n" +
 	"\x14ListProfilesResponse\x12:\n" +
 	"\bprofiles\x18\x01 \x03(\v2\x1e.millrace.ingestion.v1.ProfileR\bprofiles\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbe\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd6\x03\n" +
 	"\x05Merge\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
@@ -3719,7 +4324,8 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"key_values\x18\f \x03(\tR\tkeyValues\x12;\n" +
 	"\vcreate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x127\n" +
-	"\tundo_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\bundoTime\"\x81\x02\n" +
+	"\tundo_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\bundoTime\x12\x16\n" +
+	"\x06erased\x18\x0f \x01(\bR\x06erased\"\x81\x02\n" +
 	"\x11ListMergesRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
 	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12;\n" +
@@ -3827,7 +4433,57 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\"E\n" +
 	"\x15ReplayRejectsResponse\x12,\n" +
-	"\x03run\x18\x01 \x01(\v2\x1a.millrace.scheduler.v1.RunR\x03run\"\x8d\x01\n" +
+	"\x03run\x18\x01 \x01(\v2\x1a.millrace.scheduler.v1.RunR\x03run\"\xce\x01\n" +
+	"\x1aPreviewEraseProfileRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
+	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12;\n" +
+	"\bidentity\x18\x03 \x01(\v2\x1f.millrace.ingestion.v1.IdentityR\bidentity\x12\x12\n" +
+	"\x04mpid\x18\x04 \x01(\tR\x04mpid\"\xd4\x01\n" +
+	"\x1bPreviewEraseProfileResponse\x12\x1a\n" +
+	"\bprofiles\x18\x01 \x01(\x03R\bprofiles\x12\x1e\n" +
+	"\n" +
+	"identities\x18\x02 \x01(\x03R\n" +
+	"identities\x12\x1e\n" +
+	"\n" +
+	"attributes\x18\x03 \x01(\x03R\n" +
+	"attributes\x12\x16\n" +
+	"\x06events\x18\x04 \x01(\x03R\x06events\x12)\n" +
+	"\x10history_versions\x18\x05 \x01(\x03R\x0fhistoryVersions\x12\x16\n" +
+	"\x06merges\x18\x06 \x01(\x03R\x06merges\"\xc7\x01\n" +
+	"\x13EraseProfileRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12A\n" +
+	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12;\n" +
+	"\bidentity\x18\x03 \x01(\v2\x1f.millrace.ingestion.v1.IdentityR\bidentity\x12\x12\n" +
+	"\x04mpid\x18\x04 \x01(\tR\x04mpid\"P\n" +
+	"\x14EraseProfileResponse\x128\n" +
+	"\aerasure\x18\x01 \x01(\v2\x1e.millrace.ingestion.v1.ErasureR\aerasure\"\xd5\x01\n" +
+	"\x11GetErasureRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12A\n" +
+	"\venvironment\x18\x03 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12;\n" +
+	"\bidentity\x18\x04 \x01(\v2\x1f.millrace.ingestion.v1.IdentityR\bidentity\x12\x12\n" +
+	"\x04mpid\x18\x05 \x01(\tR\x04mpid\"N\n" +
+	"\x12GetErasureResponse\x128\n" +
+	"\aerasure\x18\x01 \x01(\v2\x1e.millrace.ingestion.v1.ErasureR\aerasure\"\xa0\x03\n" +
+	"\aErasure\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12A\n" +
+	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12#\n" +
+	"\ridentity_type\x18\x03 \x01(\tR\fidentityType\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12;\n" +
+	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vremove_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"removeTime\x127\n" +
+	"\tdone_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdoneTime\x12\x18\n" +
+	"\ablocked\x18\b \x01(\x03R\ablocked\x12:\n" +
+	"\x06places\x18\t \x03(\v2\".millrace.ingestion.v1.ErasedPlaceR\x06places\"\xc9\x01\n" +
+	"\vErasedPlace\x12\x14\n" +
+	"\x05place\x18\x01 \x01(\tR\x05place\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
+	"\aremoved\x18\x03 \x01(\x03R\aremoved\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
+	"\x04note\x18\x06 \x01(\tR\x04note\"\x8d\x01\n" +
 	"\x15PreviewRecordsRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12<\n" +
 	"\bsnapshot\x18\x02 \x01(\v2 .millrace.config.v1.SyncSnapshotR\bsnapshot\x12\x18\n" +
@@ -3962,7 +4618,7 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x0fattributes_back\x18\a \x01(\x03R\x0eattributesBack\x12\x1e\n" +
 	"\n" +
 	"identities\x18\b \x01(\x03R\n" +
-	"identities2\xdf\x10\n" +
+	"identities2\xa9\x13\n" +
 	"\x10IngestionService\x12a\n" +
 	"\n" +
 	"GetProfile\x12(.millrace.ingestion.v1.GetProfileRequest\x1a).millrace.ingestion.v1.GetProfileResponse\x12g\n" +
@@ -3984,7 +4640,11 @@ const file_millrace_ingestion_v1_ingestion_proto_rawDesc = "" +
 	"\x0eReadAbsentKeys\x12,.millrace.ingestion.v1.ReadAbsentKeysRequest\x1a-.millrace.ingestion.v1.ReadAbsentKeysResponse0\x01\x12j\n" +
 	"\rReplayRejects\x12+.millrace.ingestion.v1.ReplayRejectsRequest\x1a,.millrace.ingestion.v1.ReplayRejectsResponse\x12~\n" +
 	"\x13PreviewDeleteImport\x121.millrace.ingestion.v1.PreviewDeleteImportRequest\x1a2.millrace.ingestion.v1.PreviewDeleteImportResponse0\x01\x12i\n" +
-	"\fDeleteImport\x12*.millrace.ingestion.v1.DeleteImportRequest\x1a+.millrace.ingestion.v1.DeleteImportResponse0\x01\x12m\n" +
+	"\fDeleteImport\x12*.millrace.ingestion.v1.DeleteImportRequest\x1a+.millrace.ingestion.v1.DeleteImportResponse0\x01\x12|\n" +
+	"\x13PreviewEraseProfile\x121.millrace.ingestion.v1.PreviewEraseProfileRequest\x1a2.millrace.ingestion.v1.PreviewEraseProfileResponse\x12g\n" +
+	"\fEraseProfile\x12*.millrace.ingestion.v1.EraseProfileRequest\x1a+.millrace.ingestion.v1.EraseProfileResponse\x12a\n" +
+	"\n" +
+	"GetErasure\x12(.millrace.ingestion.v1.GetErasureRequest\x1a).millrace.ingestion.v1.GetErasureResponse\x12m\n" +
 	"\x0ePreviewRecords\x12,.millrace.ingestion.v1.PreviewRecordsRequest\x1a-.millrace.ingestion.v1.PreviewRecordsResponse\x12m\n" +
 	"\x0eGetStoreDigest\x12,.millrace.ingestion.v1.GetStoreDigestRequest\x1a-.millrace.ingestion.v1.GetStoreDigestResponse\x12R\n" +
 	"\x05Fence\x12#.millrace.ingestion.v1.FenceRequest\x1a$.millrace.ingestion.v1.FenceResponseB\xd5\x01\n" +
@@ -4002,7 +4662,7 @@ func file_millrace_ingestion_v1_ingestion_proto_rawDescGZIP() []byte {
 	return file_millrace_ingestion_v1_ingestion_proto_rawDescData
 }
 
-var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_millrace_ingestion_v1_ingestion_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
 var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*Identity)(nil),                    // 0: millrace.ingestion.v1.Identity
 	(*Provenance)(nil),                  // 1: millrace.ingestion.v1.Provenance
@@ -4034,158 +4694,187 @@ var file_millrace_ingestion_v1_ingestion_proto_goTypes = []any{
 	(*ReadAbsentKeysResponse)(nil),      // 27: millrace.ingestion.v1.ReadAbsentKeysResponse
 	(*ReplayRejectsRequest)(nil),        // 28: millrace.ingestion.v1.ReplayRejectsRequest
 	(*ReplayRejectsResponse)(nil),       // 29: millrace.ingestion.v1.ReplayRejectsResponse
-	(*PreviewRecordsRequest)(nil),       // 30: millrace.ingestion.v1.PreviewRecordsRequest
-	(*PreviewedRecord)(nil),             // 31: millrace.ingestion.v1.PreviewedRecord
-	(*IdentityOutcome)(nil),             // 32: millrace.ingestion.v1.IdentityOutcome
-	(*IdentityFate)(nil),                // 33: millrace.ingestion.v1.IdentityFate
-	(*IdentityFigures)(nil),             // 34: millrace.ingestion.v1.IdentityFigures
-	(*Group)(nil),                       // 35: millrace.ingestion.v1.Group
-	(*GetGroupRequest)(nil),             // 36: millrace.ingestion.v1.GetGroupRequest
-	(*GetGroupResponse)(nil),            // 37: millrace.ingestion.v1.GetGroupResponse
-	(*ListGroupsRequest)(nil),           // 38: millrace.ingestion.v1.ListGroupsRequest
-	(*ListGroupsResponse)(nil),          // 39: millrace.ingestion.v1.ListGroupsResponse
-	(*ListGroupMembersRequest)(nil),     // 40: millrace.ingestion.v1.ListGroupMembersRequest
-	(*ListGroupMembersResponse)(nil),    // 41: millrace.ingestion.v1.ListGroupMembersResponse
-	(*LookupRow)(nil),                   // 42: millrace.ingestion.v1.LookupRow
-	(*GetLookupRowRequest)(nil),         // 43: millrace.ingestion.v1.GetLookupRowRequest
-	(*GetLookupRowResponse)(nil),        // 44: millrace.ingestion.v1.GetLookupRowResponse
-	(*PreviewRecordsResponse)(nil),      // 45: millrace.ingestion.v1.PreviewRecordsResponse
-	(*GetStoreDigestRequest)(nil),       // 46: millrace.ingestion.v1.GetStoreDigestRequest
-	(*GetStoreDigestResponse)(nil),      // 47: millrace.ingestion.v1.GetStoreDigestResponse
-	(*FenceRequest)(nil),                // 48: millrace.ingestion.v1.FenceRequest
-	(*FenceResponse)(nil),               // 49: millrace.ingestion.v1.FenceResponse
-	(*PreviewDeleteImportRequest)(nil),  // 50: millrace.ingestion.v1.PreviewDeleteImportRequest
-	(*PreviewDeleteImportResponse)(nil), // 51: millrace.ingestion.v1.PreviewDeleteImportResponse
-	(*DeleteImportRequest)(nil),         // 52: millrace.ingestion.v1.DeleteImportRequest
-	(*DeleteImportResponse)(nil),        // 53: millrace.ingestion.v1.DeleteImportResponse
-	(*ImportEffects)(nil),               // 54: millrace.ingestion.v1.ImportEffects
-	nil,                                 // 55: millrace.ingestion.v1.Profile.ProvenanceEntry
-	nil,                                 // 56: millrace.ingestion.v1.Event.LookupsEntry
-	nil,                                 // 57: millrace.ingestion.v1.Group.ProvenanceEntry
-	(*timestamppb.Timestamp)(nil),       // 58: google.protobuf.Timestamp
-	(v1.Environment)(0),                 // 59: millrace.config.v1.Environment
-	(*structpb.Struct)(nil),             // 60: google.protobuf.Struct
-	(*v11.AbsentKeys)(nil),              // 61: millrace.scheduler.v1.AbsentKeys
-	(*v11.Run)(nil),                     // 62: millrace.scheduler.v1.Run
-	(*v1.SyncSnapshot)(nil),             // 63: millrace.config.v1.SyncSnapshot
-	(*v11.IngestResult)(nil),            // 64: millrace.scheduler.v1.IngestResult
+	(*PreviewEraseProfileRequest)(nil),  // 30: millrace.ingestion.v1.PreviewEraseProfileRequest
+	(*PreviewEraseProfileResponse)(nil), // 31: millrace.ingestion.v1.PreviewEraseProfileResponse
+	(*EraseProfileRequest)(nil),         // 32: millrace.ingestion.v1.EraseProfileRequest
+	(*EraseProfileResponse)(nil),        // 33: millrace.ingestion.v1.EraseProfileResponse
+	(*GetErasureRequest)(nil),           // 34: millrace.ingestion.v1.GetErasureRequest
+	(*GetErasureResponse)(nil),          // 35: millrace.ingestion.v1.GetErasureResponse
+	(*Erasure)(nil),                     // 36: millrace.ingestion.v1.Erasure
+	(*ErasedPlace)(nil),                 // 37: millrace.ingestion.v1.ErasedPlace
+	(*PreviewRecordsRequest)(nil),       // 38: millrace.ingestion.v1.PreviewRecordsRequest
+	(*PreviewedRecord)(nil),             // 39: millrace.ingestion.v1.PreviewedRecord
+	(*IdentityOutcome)(nil),             // 40: millrace.ingestion.v1.IdentityOutcome
+	(*IdentityFate)(nil),                // 41: millrace.ingestion.v1.IdentityFate
+	(*IdentityFigures)(nil),             // 42: millrace.ingestion.v1.IdentityFigures
+	(*Group)(nil),                       // 43: millrace.ingestion.v1.Group
+	(*GetGroupRequest)(nil),             // 44: millrace.ingestion.v1.GetGroupRequest
+	(*GetGroupResponse)(nil),            // 45: millrace.ingestion.v1.GetGroupResponse
+	(*ListGroupsRequest)(nil),           // 46: millrace.ingestion.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),          // 47: millrace.ingestion.v1.ListGroupsResponse
+	(*ListGroupMembersRequest)(nil),     // 48: millrace.ingestion.v1.ListGroupMembersRequest
+	(*ListGroupMembersResponse)(nil),    // 49: millrace.ingestion.v1.ListGroupMembersResponse
+	(*LookupRow)(nil),                   // 50: millrace.ingestion.v1.LookupRow
+	(*GetLookupRowRequest)(nil),         // 51: millrace.ingestion.v1.GetLookupRowRequest
+	(*GetLookupRowResponse)(nil),        // 52: millrace.ingestion.v1.GetLookupRowResponse
+	(*PreviewRecordsResponse)(nil),      // 53: millrace.ingestion.v1.PreviewRecordsResponse
+	(*GetStoreDigestRequest)(nil),       // 54: millrace.ingestion.v1.GetStoreDigestRequest
+	(*GetStoreDigestResponse)(nil),      // 55: millrace.ingestion.v1.GetStoreDigestResponse
+	(*FenceRequest)(nil),                // 56: millrace.ingestion.v1.FenceRequest
+	(*FenceResponse)(nil),               // 57: millrace.ingestion.v1.FenceResponse
+	(*PreviewDeleteImportRequest)(nil),  // 58: millrace.ingestion.v1.PreviewDeleteImportRequest
+	(*PreviewDeleteImportResponse)(nil), // 59: millrace.ingestion.v1.PreviewDeleteImportResponse
+	(*DeleteImportRequest)(nil),         // 60: millrace.ingestion.v1.DeleteImportRequest
+	(*DeleteImportResponse)(nil),        // 61: millrace.ingestion.v1.DeleteImportResponse
+	(*ImportEffects)(nil),               // 62: millrace.ingestion.v1.ImportEffects
+	nil,                                 // 63: millrace.ingestion.v1.Profile.ProvenanceEntry
+	nil,                                 // 64: millrace.ingestion.v1.Event.LookupsEntry
+	nil,                                 // 65: millrace.ingestion.v1.Group.ProvenanceEntry
+	(*timestamppb.Timestamp)(nil),       // 66: google.protobuf.Timestamp
+	(v1.Environment)(0),                 // 67: millrace.config.v1.Environment
+	(*structpb.Struct)(nil),             // 68: google.protobuf.Struct
+	(*v11.AbsentKeys)(nil),              // 69: millrace.scheduler.v1.AbsentKeys
+	(*v11.Run)(nil),                     // 70: millrace.scheduler.v1.Run
+	(*v1.SyncSnapshot)(nil),             // 71: millrace.config.v1.SyncSnapshot
+	(*v11.IngestResult)(nil),            // 72: millrace.scheduler.v1.IngestResult
 }
 var file_millrace_ingestion_v1_ingestion_proto_depIdxs = []int32{
-	58, // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
-	59, // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
-	0,  // 2: millrace.ingestion.v1.Profile.identities:type_name -> millrace.ingestion.v1.Identity
-	60, // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
-	55, // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
-	58, // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
-	58, // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
-	59, // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
-	0,  // 8: millrace.ingestion.v1.GetProfileRequest.identity:type_name -> millrace.ingestion.v1.Identity
-	58, // 9: millrace.ingestion.v1.GetProfileRequest.as_of:type_name -> google.protobuf.Timestamp
-	2,  // 10: millrace.ingestion.v1.GetProfileResponse.profile:type_name -> millrace.ingestion.v1.Profile
-	59, // 11: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
-	2,  // 12: millrace.ingestion.v1.ListProfilesResponse.profiles:type_name -> millrace.ingestion.v1.Profile
-	0,  // 13: millrace.ingestion.v1.Merge.glue:type_name -> millrace.ingestion.v1.Identity
-	0,  // 14: millrace.ingestion.v1.Merge.moved:type_name -> millrace.ingestion.v1.Identity
-	58, // 15: millrace.ingestion.v1.Merge.create_time:type_name -> google.protobuf.Timestamp
-	58, // 16: millrace.ingestion.v1.Merge.undo_time:type_name -> google.protobuf.Timestamp
-	59, // 17: millrace.ingestion.v1.ListMergesRequest.environment:type_name -> millrace.config.v1.Environment
-	0,  // 18: millrace.ingestion.v1.ListMergesRequest.identity:type_name -> millrace.ingestion.v1.Identity
-	7,  // 19: millrace.ingestion.v1.ListMergesResponse.merges:type_name -> millrace.ingestion.v1.Merge
-	59, // 20: millrace.ingestion.v1.UndoMergeRequest.environment:type_name -> millrace.config.v1.Environment
-	7,  // 21: millrace.ingestion.v1.UndoMergeResponse.merge:type_name -> millrace.ingestion.v1.Merge
-	60, // 22: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
-	56, // 23: millrace.ingestion.v1.Event.lookups:type_name -> millrace.ingestion.v1.Event.LookupsEntry
-	59, // 24: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
-	0,  // 25: millrace.ingestion.v1.ListProfileEventsRequest.identity:type_name -> millrace.ingestion.v1.Identity
-	12, // 26: millrace.ingestion.v1.ListProfileEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	59, // 27: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
-	58, // 28: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
-	58, // 29: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
-	12, // 30: millrace.ingestion.v1.ListEventsResponse.events:type_name -> millrace.ingestion.v1.Event
-	58, // 31: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
-	17, // 32: millrace.ingestion.v1.ListRejectsResponse.rejects:type_name -> millrace.ingestion.v1.Reject
-	20, // 33: millrace.ingestion.v1.ListRejectsResponse.by_reason:type_name -> millrace.ingestion.v1.RejectCount
-	23, // 34: millrace.ingestion.v1.ExportRejectsResponse.rejects:type_name -> millrace.ingestion.v1.ExportedReject
-	17, // 35: millrace.ingestion.v1.ExportedReject.reject:type_name -> millrace.ingestion.v1.Reject
-	61, // 36: millrace.ingestion.v1.ReadAbsentKeysRequest.absent:type_name -> millrace.scheduler.v1.AbsentKeys
-	62, // 37: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
-	63, // 38: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
-	2,  // 39: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
-	35, // 40: millrace.ingestion.v1.PreviewedRecord.group:type_name -> millrace.ingestion.v1.Group
-	32, // 41: millrace.ingestion.v1.PreviewedRecord.identity:type_name -> millrace.ingestion.v1.IdentityOutcome
-	33, // 42: millrace.ingestion.v1.IdentityOutcome.identities:type_name -> millrace.ingestion.v1.IdentityFate
-	7,  // 43: millrace.ingestion.v1.IdentityOutcome.merges:type_name -> millrace.ingestion.v1.Merge
-	0,  // 44: millrace.ingestion.v1.IdentityFate.identity:type_name -> millrace.ingestion.v1.Identity
-	0,  // 45: millrace.ingestion.v1.IdentityFigures.glue:type_name -> millrace.ingestion.v1.Identity
-	59, // 46: millrace.ingestion.v1.Group.environment:type_name -> millrace.config.v1.Environment
-	60, // 47: millrace.ingestion.v1.Group.attributes:type_name -> google.protobuf.Struct
-	57, // 48: millrace.ingestion.v1.Group.provenance:type_name -> millrace.ingestion.v1.Group.ProvenanceEntry
-	58, // 49: millrace.ingestion.v1.Group.first_seen:type_name -> google.protobuf.Timestamp
-	58, // 50: millrace.ingestion.v1.Group.last_seen:type_name -> google.protobuf.Timestamp
-	59, // 51: millrace.ingestion.v1.GetGroupRequest.environment:type_name -> millrace.config.v1.Environment
-	58, // 52: millrace.ingestion.v1.GetGroupRequest.as_of:type_name -> google.protobuf.Timestamp
-	35, // 53: millrace.ingestion.v1.GetGroupResponse.group:type_name -> millrace.ingestion.v1.Group
-	59, // 54: millrace.ingestion.v1.ListGroupsRequest.environment:type_name -> millrace.config.v1.Environment
-	35, // 55: millrace.ingestion.v1.ListGroupsResponse.groups:type_name -> millrace.ingestion.v1.Group
-	59, // 56: millrace.ingestion.v1.ListGroupMembersRequest.environment:type_name -> millrace.config.v1.Environment
-	2,  // 57: millrace.ingestion.v1.ListGroupMembersResponse.profiles:type_name -> millrace.ingestion.v1.Profile
-	60, // 58: millrace.ingestion.v1.LookupRow.row:type_name -> google.protobuf.Struct
-	1,  // 59: millrace.ingestion.v1.LookupRow.provenance:type_name -> millrace.ingestion.v1.Provenance
-	59, // 60: millrace.ingestion.v1.GetLookupRowRequest.environment:type_name -> millrace.config.v1.Environment
-	42, // 61: millrace.ingestion.v1.GetLookupRowResponse.row:type_name -> millrace.ingestion.v1.LookupRow
-	31, // 62: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
-	34, // 63: millrace.ingestion.v1.PreviewRecordsResponse.figures:type_name -> millrace.ingestion.v1.IdentityFigures
-	64, // 64: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
-	54, // 65: millrace.ingestion.v1.PreviewDeleteImportResponse.effects:type_name -> millrace.ingestion.v1.ImportEffects
-	54, // 66: millrace.ingestion.v1.DeleteImportResponse.effects:type_name -> millrace.ingestion.v1.ImportEffects
-	1,  // 67: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
-	60, // 68: millrace.ingestion.v1.Event.LookupsEntry.value:type_name -> google.protobuf.Struct
-	1,  // 69: millrace.ingestion.v1.Group.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
-	3,  // 70: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
-	5,  // 71: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
-	36, // 72: millrace.ingestion.v1.IngestionService.GetGroup:input_type -> millrace.ingestion.v1.GetGroupRequest
-	38, // 73: millrace.ingestion.v1.IngestionService.ListGroups:input_type -> millrace.ingestion.v1.ListGroupsRequest
-	40, // 74: millrace.ingestion.v1.IngestionService.ListGroupMembers:input_type -> millrace.ingestion.v1.ListGroupMembersRequest
-	43, // 75: millrace.ingestion.v1.IngestionService.GetLookupRow:input_type -> millrace.ingestion.v1.GetLookupRowRequest
-	13, // 76: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
-	15, // 77: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
-	8,  // 78: millrace.ingestion.v1.IngestionService.ListMerges:input_type -> millrace.ingestion.v1.ListMergesRequest
-	10, // 79: millrace.ingestion.v1.IngestionService.UndoMerge:input_type -> millrace.ingestion.v1.UndoMergeRequest
-	18, // 80: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
-	21, // 81: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
-	24, // 82: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
-	26, // 83: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:input_type -> millrace.ingestion.v1.ReadAbsentKeysRequest
-	28, // 84: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
-	50, // 85: millrace.ingestion.v1.IngestionService.PreviewDeleteImport:input_type -> millrace.ingestion.v1.PreviewDeleteImportRequest
-	52, // 86: millrace.ingestion.v1.IngestionService.DeleteImport:input_type -> millrace.ingestion.v1.DeleteImportRequest
-	30, // 87: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
-	46, // 88: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
-	48, // 89: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
-	4,  // 90: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
-	6,  // 91: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
-	37, // 92: millrace.ingestion.v1.IngestionService.GetGroup:output_type -> millrace.ingestion.v1.GetGroupResponse
-	39, // 93: millrace.ingestion.v1.IngestionService.ListGroups:output_type -> millrace.ingestion.v1.ListGroupsResponse
-	41, // 94: millrace.ingestion.v1.IngestionService.ListGroupMembers:output_type -> millrace.ingestion.v1.ListGroupMembersResponse
-	44, // 95: millrace.ingestion.v1.IngestionService.GetLookupRow:output_type -> millrace.ingestion.v1.GetLookupRowResponse
-	14, // 96: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
-	16, // 97: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
-	9,  // 98: millrace.ingestion.v1.IngestionService.ListMerges:output_type -> millrace.ingestion.v1.ListMergesResponse
-	11, // 99: millrace.ingestion.v1.IngestionService.UndoMerge:output_type -> millrace.ingestion.v1.UndoMergeResponse
-	19, // 100: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
-	22, // 101: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
-	25, // 102: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
-	27, // 103: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:output_type -> millrace.ingestion.v1.ReadAbsentKeysResponse
-	29, // 104: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
-	51, // 105: millrace.ingestion.v1.IngestionService.PreviewDeleteImport:output_type -> millrace.ingestion.v1.PreviewDeleteImportResponse
-	53, // 106: millrace.ingestion.v1.IngestionService.DeleteImport:output_type -> millrace.ingestion.v1.DeleteImportResponse
-	45, // 107: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
-	47, // 108: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
-	49, // 109: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
-	90, // [90:110] is the sub-list for method output_type
-	70, // [70:90] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	66,  // 0: millrace.ingestion.v1.Provenance.row_time:type_name -> google.protobuf.Timestamp
+	67,  // 1: millrace.ingestion.v1.Profile.environment:type_name -> millrace.config.v1.Environment
+	0,   // 2: millrace.ingestion.v1.Profile.identities:type_name -> millrace.ingestion.v1.Identity
+	68,  // 3: millrace.ingestion.v1.Profile.user_attributes:type_name -> google.protobuf.Struct
+	63,  // 4: millrace.ingestion.v1.Profile.provenance:type_name -> millrace.ingestion.v1.Profile.ProvenanceEntry
+	66,  // 5: millrace.ingestion.v1.Profile.first_seen:type_name -> google.protobuf.Timestamp
+	66,  // 6: millrace.ingestion.v1.Profile.last_seen:type_name -> google.protobuf.Timestamp
+	67,  // 7: millrace.ingestion.v1.GetProfileRequest.environment:type_name -> millrace.config.v1.Environment
+	0,   // 8: millrace.ingestion.v1.GetProfileRequest.identity:type_name -> millrace.ingestion.v1.Identity
+	66,  // 9: millrace.ingestion.v1.GetProfileRequest.as_of:type_name -> google.protobuf.Timestamp
+	2,   // 10: millrace.ingestion.v1.GetProfileResponse.profile:type_name -> millrace.ingestion.v1.Profile
+	67,  // 11: millrace.ingestion.v1.ListProfilesRequest.environment:type_name -> millrace.config.v1.Environment
+	2,   // 12: millrace.ingestion.v1.ListProfilesResponse.profiles:type_name -> millrace.ingestion.v1.Profile
+	0,   // 13: millrace.ingestion.v1.Merge.glue:type_name -> millrace.ingestion.v1.Identity
+	0,   // 14: millrace.ingestion.v1.Merge.moved:type_name -> millrace.ingestion.v1.Identity
+	66,  // 15: millrace.ingestion.v1.Merge.create_time:type_name -> google.protobuf.Timestamp
+	66,  // 16: millrace.ingestion.v1.Merge.undo_time:type_name -> google.protobuf.Timestamp
+	67,  // 17: millrace.ingestion.v1.ListMergesRequest.environment:type_name -> millrace.config.v1.Environment
+	0,   // 18: millrace.ingestion.v1.ListMergesRequest.identity:type_name -> millrace.ingestion.v1.Identity
+	7,   // 19: millrace.ingestion.v1.ListMergesResponse.merges:type_name -> millrace.ingestion.v1.Merge
+	67,  // 20: millrace.ingestion.v1.UndoMergeRequest.environment:type_name -> millrace.config.v1.Environment
+	7,   // 21: millrace.ingestion.v1.UndoMergeResponse.merge:type_name -> millrace.ingestion.v1.Merge
+	68,  // 22: millrace.ingestion.v1.Event.data:type_name -> google.protobuf.Struct
+	64,  // 23: millrace.ingestion.v1.Event.lookups:type_name -> millrace.ingestion.v1.Event.LookupsEntry
+	67,  // 24: millrace.ingestion.v1.ListProfileEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	0,   // 25: millrace.ingestion.v1.ListProfileEventsRequest.identity:type_name -> millrace.ingestion.v1.Identity
+	12,  // 26: millrace.ingestion.v1.ListProfileEventsResponse.events:type_name -> millrace.ingestion.v1.Event
+	67,  // 27: millrace.ingestion.v1.ListEventsRequest.environment:type_name -> millrace.config.v1.Environment
+	66,  // 28: millrace.ingestion.v1.ListEventsRequest.from:type_name -> google.protobuf.Timestamp
+	66,  // 29: millrace.ingestion.v1.ListEventsRequest.until:type_name -> google.protobuf.Timestamp
+	12,  // 30: millrace.ingestion.v1.ListEventsResponse.events:type_name -> millrace.ingestion.v1.Event
+	66,  // 31: millrace.ingestion.v1.Reject.create_time:type_name -> google.protobuf.Timestamp
+	17,  // 32: millrace.ingestion.v1.ListRejectsResponse.rejects:type_name -> millrace.ingestion.v1.Reject
+	20,  // 33: millrace.ingestion.v1.ListRejectsResponse.by_reason:type_name -> millrace.ingestion.v1.RejectCount
+	23,  // 34: millrace.ingestion.v1.ExportRejectsResponse.rejects:type_name -> millrace.ingestion.v1.ExportedReject
+	17,  // 35: millrace.ingestion.v1.ExportedReject.reject:type_name -> millrace.ingestion.v1.Reject
+	69,  // 36: millrace.ingestion.v1.ReadAbsentKeysRequest.absent:type_name -> millrace.scheduler.v1.AbsentKeys
+	70,  // 37: millrace.ingestion.v1.ReplayRejectsResponse.run:type_name -> millrace.scheduler.v1.Run
+	67,  // 38: millrace.ingestion.v1.PreviewEraseProfileRequest.environment:type_name -> millrace.config.v1.Environment
+	0,   // 39: millrace.ingestion.v1.PreviewEraseProfileRequest.identity:type_name -> millrace.ingestion.v1.Identity
+	67,  // 40: millrace.ingestion.v1.EraseProfileRequest.environment:type_name -> millrace.config.v1.Environment
+	0,   // 41: millrace.ingestion.v1.EraseProfileRequest.identity:type_name -> millrace.ingestion.v1.Identity
+	36,  // 42: millrace.ingestion.v1.EraseProfileResponse.erasure:type_name -> millrace.ingestion.v1.Erasure
+	67,  // 43: millrace.ingestion.v1.GetErasureRequest.environment:type_name -> millrace.config.v1.Environment
+	0,   // 44: millrace.ingestion.v1.GetErasureRequest.identity:type_name -> millrace.ingestion.v1.Identity
+	36,  // 45: millrace.ingestion.v1.GetErasureResponse.erasure:type_name -> millrace.ingestion.v1.Erasure
+	67,  // 46: millrace.ingestion.v1.Erasure.environment:type_name -> millrace.config.v1.Environment
+	66,  // 47: millrace.ingestion.v1.Erasure.create_time:type_name -> google.protobuf.Timestamp
+	66,  // 48: millrace.ingestion.v1.Erasure.remove_time:type_name -> google.protobuf.Timestamp
+	66,  // 49: millrace.ingestion.v1.Erasure.done_time:type_name -> google.protobuf.Timestamp
+	37,  // 50: millrace.ingestion.v1.Erasure.places:type_name -> millrace.ingestion.v1.ErasedPlace
+	66,  // 51: millrace.ingestion.v1.ErasedPlace.time:type_name -> google.protobuf.Timestamp
+	66,  // 52: millrace.ingestion.v1.ErasedPlace.until:type_name -> google.protobuf.Timestamp
+	71,  // 53: millrace.ingestion.v1.PreviewRecordsRequest.snapshot:type_name -> millrace.config.v1.SyncSnapshot
+	2,   // 54: millrace.ingestion.v1.PreviewedRecord.profile:type_name -> millrace.ingestion.v1.Profile
+	43,  // 55: millrace.ingestion.v1.PreviewedRecord.group:type_name -> millrace.ingestion.v1.Group
+	40,  // 56: millrace.ingestion.v1.PreviewedRecord.identity:type_name -> millrace.ingestion.v1.IdentityOutcome
+	41,  // 57: millrace.ingestion.v1.IdentityOutcome.identities:type_name -> millrace.ingestion.v1.IdentityFate
+	7,   // 58: millrace.ingestion.v1.IdentityOutcome.merges:type_name -> millrace.ingestion.v1.Merge
+	0,   // 59: millrace.ingestion.v1.IdentityFate.identity:type_name -> millrace.ingestion.v1.Identity
+	0,   // 60: millrace.ingestion.v1.IdentityFigures.glue:type_name -> millrace.ingestion.v1.Identity
+	67,  // 61: millrace.ingestion.v1.Group.environment:type_name -> millrace.config.v1.Environment
+	68,  // 62: millrace.ingestion.v1.Group.attributes:type_name -> google.protobuf.Struct
+	65,  // 63: millrace.ingestion.v1.Group.provenance:type_name -> millrace.ingestion.v1.Group.ProvenanceEntry
+	66,  // 64: millrace.ingestion.v1.Group.first_seen:type_name -> google.protobuf.Timestamp
+	66,  // 65: millrace.ingestion.v1.Group.last_seen:type_name -> google.protobuf.Timestamp
+	67,  // 66: millrace.ingestion.v1.GetGroupRequest.environment:type_name -> millrace.config.v1.Environment
+	66,  // 67: millrace.ingestion.v1.GetGroupRequest.as_of:type_name -> google.protobuf.Timestamp
+	43,  // 68: millrace.ingestion.v1.GetGroupResponse.group:type_name -> millrace.ingestion.v1.Group
+	67,  // 69: millrace.ingestion.v1.ListGroupsRequest.environment:type_name -> millrace.config.v1.Environment
+	43,  // 70: millrace.ingestion.v1.ListGroupsResponse.groups:type_name -> millrace.ingestion.v1.Group
+	67,  // 71: millrace.ingestion.v1.ListGroupMembersRequest.environment:type_name -> millrace.config.v1.Environment
+	2,   // 72: millrace.ingestion.v1.ListGroupMembersResponse.profiles:type_name -> millrace.ingestion.v1.Profile
+	68,  // 73: millrace.ingestion.v1.LookupRow.row:type_name -> google.protobuf.Struct
+	1,   // 74: millrace.ingestion.v1.LookupRow.provenance:type_name -> millrace.ingestion.v1.Provenance
+	67,  // 75: millrace.ingestion.v1.GetLookupRowRequest.environment:type_name -> millrace.config.v1.Environment
+	50,  // 76: millrace.ingestion.v1.GetLookupRowResponse.row:type_name -> millrace.ingestion.v1.LookupRow
+	39,  // 77: millrace.ingestion.v1.PreviewRecordsResponse.records:type_name -> millrace.ingestion.v1.PreviewedRecord
+	42,  // 78: millrace.ingestion.v1.PreviewRecordsResponse.figures:type_name -> millrace.ingestion.v1.IdentityFigures
+	72,  // 79: millrace.ingestion.v1.FenceResponse.applied:type_name -> millrace.scheduler.v1.IngestResult
+	62,  // 80: millrace.ingestion.v1.PreviewDeleteImportResponse.effects:type_name -> millrace.ingestion.v1.ImportEffects
+	62,  // 81: millrace.ingestion.v1.DeleteImportResponse.effects:type_name -> millrace.ingestion.v1.ImportEffects
+	1,   // 82: millrace.ingestion.v1.Profile.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
+	68,  // 83: millrace.ingestion.v1.Event.LookupsEntry.value:type_name -> google.protobuf.Struct
+	1,   // 84: millrace.ingestion.v1.Group.ProvenanceEntry.value:type_name -> millrace.ingestion.v1.Provenance
+	3,   // 85: millrace.ingestion.v1.IngestionService.GetProfile:input_type -> millrace.ingestion.v1.GetProfileRequest
+	5,   // 86: millrace.ingestion.v1.IngestionService.ListProfiles:input_type -> millrace.ingestion.v1.ListProfilesRequest
+	44,  // 87: millrace.ingestion.v1.IngestionService.GetGroup:input_type -> millrace.ingestion.v1.GetGroupRequest
+	46,  // 88: millrace.ingestion.v1.IngestionService.ListGroups:input_type -> millrace.ingestion.v1.ListGroupsRequest
+	48,  // 89: millrace.ingestion.v1.IngestionService.ListGroupMembers:input_type -> millrace.ingestion.v1.ListGroupMembersRequest
+	51,  // 90: millrace.ingestion.v1.IngestionService.GetLookupRow:input_type -> millrace.ingestion.v1.GetLookupRowRequest
+	13,  // 91: millrace.ingestion.v1.IngestionService.ListProfileEvents:input_type -> millrace.ingestion.v1.ListProfileEventsRequest
+	15,  // 92: millrace.ingestion.v1.IngestionService.ListEvents:input_type -> millrace.ingestion.v1.ListEventsRequest
+	8,   // 93: millrace.ingestion.v1.IngestionService.ListMerges:input_type -> millrace.ingestion.v1.ListMergesRequest
+	10,  // 94: millrace.ingestion.v1.IngestionService.UndoMerge:input_type -> millrace.ingestion.v1.UndoMergeRequest
+	18,  // 95: millrace.ingestion.v1.IngestionService.ListRejects:input_type -> millrace.ingestion.v1.ListRejectsRequest
+	21,  // 96: millrace.ingestion.v1.IngestionService.ExportRejects:input_type -> millrace.ingestion.v1.ExportRejectsRequest
+	24,  // 97: millrace.ingestion.v1.IngestionService.ReadRejectedRows:input_type -> millrace.ingestion.v1.ReadRejectedRowsRequest
+	26,  // 98: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:input_type -> millrace.ingestion.v1.ReadAbsentKeysRequest
+	28,  // 99: millrace.ingestion.v1.IngestionService.ReplayRejects:input_type -> millrace.ingestion.v1.ReplayRejectsRequest
+	58,  // 100: millrace.ingestion.v1.IngestionService.PreviewDeleteImport:input_type -> millrace.ingestion.v1.PreviewDeleteImportRequest
+	60,  // 101: millrace.ingestion.v1.IngestionService.DeleteImport:input_type -> millrace.ingestion.v1.DeleteImportRequest
+	30,  // 102: millrace.ingestion.v1.IngestionService.PreviewEraseProfile:input_type -> millrace.ingestion.v1.PreviewEraseProfileRequest
+	32,  // 103: millrace.ingestion.v1.IngestionService.EraseProfile:input_type -> millrace.ingestion.v1.EraseProfileRequest
+	34,  // 104: millrace.ingestion.v1.IngestionService.GetErasure:input_type -> millrace.ingestion.v1.GetErasureRequest
+	38,  // 105: millrace.ingestion.v1.IngestionService.PreviewRecords:input_type -> millrace.ingestion.v1.PreviewRecordsRequest
+	54,  // 106: millrace.ingestion.v1.IngestionService.GetStoreDigest:input_type -> millrace.ingestion.v1.GetStoreDigestRequest
+	56,  // 107: millrace.ingestion.v1.IngestionService.Fence:input_type -> millrace.ingestion.v1.FenceRequest
+	4,   // 108: millrace.ingestion.v1.IngestionService.GetProfile:output_type -> millrace.ingestion.v1.GetProfileResponse
+	6,   // 109: millrace.ingestion.v1.IngestionService.ListProfiles:output_type -> millrace.ingestion.v1.ListProfilesResponse
+	45,  // 110: millrace.ingestion.v1.IngestionService.GetGroup:output_type -> millrace.ingestion.v1.GetGroupResponse
+	47,  // 111: millrace.ingestion.v1.IngestionService.ListGroups:output_type -> millrace.ingestion.v1.ListGroupsResponse
+	49,  // 112: millrace.ingestion.v1.IngestionService.ListGroupMembers:output_type -> millrace.ingestion.v1.ListGroupMembersResponse
+	52,  // 113: millrace.ingestion.v1.IngestionService.GetLookupRow:output_type -> millrace.ingestion.v1.GetLookupRowResponse
+	14,  // 114: millrace.ingestion.v1.IngestionService.ListProfileEvents:output_type -> millrace.ingestion.v1.ListProfileEventsResponse
+	16,  // 115: millrace.ingestion.v1.IngestionService.ListEvents:output_type -> millrace.ingestion.v1.ListEventsResponse
+	9,   // 116: millrace.ingestion.v1.IngestionService.ListMerges:output_type -> millrace.ingestion.v1.ListMergesResponse
+	11,  // 117: millrace.ingestion.v1.IngestionService.UndoMerge:output_type -> millrace.ingestion.v1.UndoMergeResponse
+	19,  // 118: millrace.ingestion.v1.IngestionService.ListRejects:output_type -> millrace.ingestion.v1.ListRejectsResponse
+	22,  // 119: millrace.ingestion.v1.IngestionService.ExportRejects:output_type -> millrace.ingestion.v1.ExportRejectsResponse
+	25,  // 120: millrace.ingestion.v1.IngestionService.ReadRejectedRows:output_type -> millrace.ingestion.v1.ReadRejectedRowsResponse
+	27,  // 121: millrace.ingestion.v1.IngestionService.ReadAbsentKeys:output_type -> millrace.ingestion.v1.ReadAbsentKeysResponse
+	29,  // 122: millrace.ingestion.v1.IngestionService.ReplayRejects:output_type -> millrace.ingestion.v1.ReplayRejectsResponse
+	59,  // 123: millrace.ingestion.v1.IngestionService.PreviewDeleteImport:output_type -> millrace.ingestion.v1.PreviewDeleteImportResponse
+	61,  // 124: millrace.ingestion.v1.IngestionService.DeleteImport:output_type -> millrace.ingestion.v1.DeleteImportResponse
+	31,  // 125: millrace.ingestion.v1.IngestionService.PreviewEraseProfile:output_type -> millrace.ingestion.v1.PreviewEraseProfileResponse
+	33,  // 126: millrace.ingestion.v1.IngestionService.EraseProfile:output_type -> millrace.ingestion.v1.EraseProfileResponse
+	35,  // 127: millrace.ingestion.v1.IngestionService.GetErasure:output_type -> millrace.ingestion.v1.GetErasureResponse
+	53,  // 128: millrace.ingestion.v1.IngestionService.PreviewRecords:output_type -> millrace.ingestion.v1.PreviewRecordsResponse
+	55,  // 129: millrace.ingestion.v1.IngestionService.GetStoreDigest:output_type -> millrace.ingestion.v1.GetStoreDigestResponse
+	57,  // 130: millrace.ingestion.v1.IngestionService.Fence:output_type -> millrace.ingestion.v1.FenceResponse
+	108, // [108:131] is the sub-list for method output_type
+	85,  // [85:108] is the sub-list for method input_type
+	85,  // [85:85] is the sub-list for extension type_name
+	85,  // [85:85] is the sub-list for extension extendee
+	0,   // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_millrace_ingestion_v1_ingestion_proto_init() }
@@ -4199,7 +4888,7 @@ func file_millrace_ingestion_v1_ingestion_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_ingestion_v1_ingestion_proto_rawDesc), len(file_millrace_ingestion_v1_ingestion_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   58,
+			NumMessages:   66,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,9 @@ const (
 	IngestionService_ReplayRejects_FullMethodName       = "/millrace.ingestion.v1.IngestionService/ReplayRejects"
 	IngestionService_PreviewDeleteImport_FullMethodName = "/millrace.ingestion.v1.IngestionService/PreviewDeleteImport"
 	IngestionService_DeleteImport_FullMethodName        = "/millrace.ingestion.v1.IngestionService/DeleteImport"
+	IngestionService_PreviewEraseProfile_FullMethodName = "/millrace.ingestion.v1.IngestionService/PreviewEraseProfile"
+	IngestionService_EraseProfile_FullMethodName        = "/millrace.ingestion.v1.IngestionService/EraseProfile"
+	IngestionService_GetErasure_FullMethodName          = "/millrace.ingestion.v1.IngestionService/GetErasure"
 	IngestionService_PreviewRecords_FullMethodName      = "/millrace.ingestion.v1.IngestionService/PreviewRecords"
 	IngestionService_GetStoreDigest_FullMethodName      = "/millrace.ingestion.v1.IngestionService/GetStoreDigest"
 	IngestionService_Fence_FullMethodName               = "/millrace.ingestion.v1.IngestionService/Fence"
@@ -87,6 +90,16 @@ type IngestionServiceClient interface {
 	// created. Sends totals now and then, and at the end. It may be broken off and asked for again: what is deleted stays so.
 	// FAILED_PRECONDITION RUN_OPEN while a run of the sync is open.
 	DeleteImport(ctx context.Context, in *DeleteImportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DeleteImportResponse], error)
+	// What EraseProfile would remove; nothing is written.
+	PreviewEraseProfile(ctx context.Context, in *PreviewEraseProfileRequest, opts ...grpc.CallOption) (*PreviewEraseProfileResponse, error)
+	// Erases the person whom an identity names. On return the request is durable and all of the person's identities are
+	// blocked for good: rows that name one of them, also rows that are on their way, are counted protected and bring nothing.
+	// What is kept of the person is removed from every place after that, by any process of the service; GetErasure says how
+	// far that is. Somebody of whom nothing is known is blocked as well. Idempotent by identity and environment: asking again
+	// answers the same erasure. A block can not be lifted.
+	EraseProfile(ctx context.Context, in *EraseProfileRequest, opts ...grpc.CallOption) (*EraseProfileResponse, error)
+	// An erasure with a report per place, by its id or by the identity that was erased. It keeps no values of identities.
+	GetErasure(ctx context.Context, in *GetErasureRequest, opts ...grpc.CallOption) (*GetErasureResponse, error)
 	// What records would do; nothing is written.
 	PreviewRecords(ctx context.Context, in *PreviewRecordsRequest, opts ...grpc.CallOption) (*PreviewRecordsResponse, error)
 	// Order-free digest of identities, attribute values with row times and events by row key. Equal digests, equal content.
@@ -318,6 +331,36 @@ func (c *ingestionServiceClient) DeleteImport(ctx context.Context, in *DeleteImp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type IngestionService_DeleteImportClient = grpc.ServerStreamingClient[DeleteImportResponse]
 
+func (c *ingestionServiceClient) PreviewEraseProfile(ctx context.Context, in *PreviewEraseProfileRequest, opts ...grpc.CallOption) (*PreviewEraseProfileResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewEraseProfileResponse)
+	err := c.cc.Invoke(ctx, IngestionService_PreviewEraseProfile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestionServiceClient) EraseProfile(ctx context.Context, in *EraseProfileRequest, opts ...grpc.CallOption) (*EraseProfileResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseProfileResponse)
+	err := c.cc.Invoke(ctx, IngestionService_EraseProfile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestionServiceClient) GetErasure(ctx context.Context, in *GetErasureRequest, opts ...grpc.CallOption) (*GetErasureResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetErasureResponse)
+	err := c.cc.Invoke(ctx, IngestionService_GetErasure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *ingestionServiceClient) PreviewRecords(ctx context.Context, in *PreviewRecordsRequest, opts ...grpc.CallOption) (*PreviewRecordsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PreviewRecordsResponse)
@@ -394,6 +437,16 @@ type IngestionServiceServer interface {
 	// created. Sends totals now and then, and at the end. It may be broken off and asked for again: what is deleted stays so.
 	// FAILED_PRECONDITION RUN_OPEN while a run of the sync is open.
 	DeleteImport(*DeleteImportRequest, grpc.ServerStreamingServer[DeleteImportResponse]) error
+	// What EraseProfile would remove; nothing is written.
+	PreviewEraseProfile(context.Context, *PreviewEraseProfileRequest) (*PreviewEraseProfileResponse, error)
+	// Erases the person whom an identity names. On return the request is durable and all of the person's identities are
+	// blocked for good: rows that name one of them, also rows that are on their way, are counted protected and bring nothing.
+	// What is kept of the person is removed from every place after that, by any process of the service; GetErasure says how
+	// far that is. Somebody of whom nothing is known is blocked as well. Idempotent by identity and environment: asking again
+	// answers the same erasure. A block can not be lifted.
+	EraseProfile(context.Context, *EraseProfileRequest) (*EraseProfileResponse, error)
+	// An erasure with a report per place, by its id or by the identity that was erased. It keeps no values of identities.
+	GetErasure(context.Context, *GetErasureRequest) (*GetErasureResponse, error)
 	// What records would do; nothing is written.
 	PreviewRecords(context.Context, *PreviewRecordsRequest) (*PreviewRecordsResponse, error)
 	// Order-free digest of identities, attribute values with row times and events by row key. Equal digests, equal content.
@@ -460,6 +513,15 @@ func (UnimplementedIngestionServiceServer) PreviewDeleteImport(*PreviewDeleteImp
 }
 func (UnimplementedIngestionServiceServer) DeleteImport(*DeleteImportRequest, grpc.ServerStreamingServer[DeleteImportResponse]) error {
 	return status.Error(codes.Unimplemented, "method DeleteImport not implemented")
+}
+func (UnimplementedIngestionServiceServer) PreviewEraseProfile(context.Context, *PreviewEraseProfileRequest) (*PreviewEraseProfileResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewEraseProfile not implemented")
+}
+func (UnimplementedIngestionServiceServer) EraseProfile(context.Context, *EraseProfileRequest) (*EraseProfileResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EraseProfile not implemented")
+}
+func (UnimplementedIngestionServiceServer) GetErasure(context.Context, *GetErasureRequest) (*GetErasureResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetErasure not implemented")
 }
 func (UnimplementedIngestionServiceServer) PreviewRecords(context.Context, *PreviewRecordsRequest) (*PreviewRecordsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PreviewRecords not implemented")
@@ -762,6 +824,60 @@ func _IngestionService_DeleteImport_Handler(srv interface{}, stream grpc.ServerS
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type IngestionService_DeleteImportServer = grpc.ServerStreamingServer[DeleteImportResponse]
 
+func _IngestionService_PreviewEraseProfile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewEraseProfileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestionServiceServer).PreviewEraseProfile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestionService_PreviewEraseProfile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestionServiceServer).PreviewEraseProfile(ctx, req.(*PreviewEraseProfileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestionService_EraseProfile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseProfileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestionServiceServer).EraseProfile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestionService_EraseProfile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestionServiceServer).EraseProfile(ctx, req.(*EraseProfileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestionService_GetErasure_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetErasureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestionServiceServer).GetErasure(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestionService_GetErasure_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestionServiceServer).GetErasure(ctx, req.(*GetErasureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IngestionService_PreviewRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PreviewRecordsRequest)
 	if err := dec(in); err != nil {
@@ -870,6 +986,18 @@ var IngestionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReplayRejects",
 			Handler:    _IngestionService_ReplayRejects_Handler,
+		},
+		{
+			MethodName: "PreviewEraseProfile",
+			Handler:    _IngestionService_PreviewEraseProfile_Handler,
+		},
+		{
+			MethodName: "EraseProfile",
+			Handler:    _IngestionService_EraseProfile_Handler,
+		},
+		{
+			MethodName: "GetErasure",
+			Handler:    _IngestionService_GetErasure_Handler,
 		},
 		{
 			MethodName: "PreviewRecords",
