@@ -42,6 +42,9 @@ func (c *profilesMergesCmd) Run(ctx context.Context, s *session) error {
 // explained says in words what an entry of the log is.
 func explained(m *ingestionv1.Merge) string {
 	others := strings.Join(m.GetOthers(), ", ")
+	if m.GetErased() {
+		return fmt.Sprintf("%s: %s and %s, by %s; somebody in it was erased, and its values with them", m.GetKind(), m.GetMpid(), others, m.GetRule())
+	}
 	switch m.GetKind() {
 	case "merged":
 		moved := make([]string, len(m.GetMoved()))

@@ -19,6 +19,9 @@ type profilesCmd struct {
 
 	Merges  profilesMergesCmd  `cmd:"" help:"List what was merged into a profile, and what was not: by which row, rule and value."`
 	Unmerge profilesUnmergeCmd `cmd:"" help:"Take a merge back. What came after it stays; the same value does not merge the two again."`
+
+	Erase   profilesEraseCmd   `cmd:"" help:"Erase a person from every place, and keep out whatever names them from then on."`
+	Erasure profilesErasureCmd `cmd:"" help:"Show an erasure: what was removed, place by place, and what is left to expire."`
 }
 
 // envFlag names a data set of the workspace.

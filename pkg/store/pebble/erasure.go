@@ -356,12 +356,12 @@ func (w *erasing) profiles() error {
 
 func (w *erasing) merges() error {
 	for _, m := range w.e.Merges {
-		if err := stored(w.b.Set(mergeKey(nil, w.scope, m.ID), profile.AppendMerge(nil, m), nil)); err != nil {
+		if err := stored(w.b.Set(mergeKey(w.scope, m.ID), profile.AppendMerge(nil, m), nil)); err != nil {
 			return err
 		}
 	}
 	for _, m := range w.e.MergesGone {
-		if err := stored(w.b.Delete(mergeKey(nil, w.scope, m.ID), nil)); err != nil {
+		if err := stored(w.b.Delete(mergeKey(w.scope, m.ID), nil)); err != nil {
 			return err
 		}
 		for _, p := range append([]id.Profile{m.Profile}, m.Others...) {

@@ -12,9 +12,8 @@ import (
 	"millrace.dev/pkg/profile"
 )
 
-func mergeKey(dst []byte, scope uint32, m profile.MergeID) []byte {
-	dst = binary.BigEndian.AppendUint32(append(dst, kindMerge), scope)
-	return append(dst, m[:]...)
+func mergeKey(scope uint32, m profile.MergeID) []byte {
+	return append(scopedKey(kindMerge, scope), m[:]...)
 }
 
 func mergesOf(dst []byte, scope uint32, p id.Profile) []byte {
@@ -46,7 +45,7 @@ func (w *writing) reshaping() error {
 		}
 	}
 	for _, m := range r.Merges {
-		if err := w.b.Set(mergeKey(nil, w.scope, m.ID), profile.AppendMerge(nil, m), nil); err != nil {
+		if err := w.b.Set(mergeKey(w.scope, m.ID), profile.AppendMerge(nil, m), nil); err != nil {
 			return unavailable("commit", err)
 		}
 		for _, p := range append([]id.Profile{m.Profile}, m.Others...) {
@@ -162,7 +161,7 @@ func (s *Store) Merge(ctx context.Context, sc profile.Scope, at profile.MergeID)
 	if err := s.usable(ctx); err != nil || !known {
 		return profile.Merge{}, err
 	}
-	v, err := s.get(mergeKey(nil, scope, at))
+	v, err := s.get(mergeKey(scope, at))
 	if err != nil || v == nil {
 		return profile.Merge{}, err
 	}
