@@ -12,9 +12,11 @@ import (
 
 // Naming is a column of rows as they are read that is mapped to an identity.
 type Naming struct {
-	Column string // empty: an expression makes the identity of any columns
+	Column string // empty: an expression makes the identity of columns
 	Type   string
 	edits  []edit
+
+	expression string
 }
 
 // NamingOf answers which columns of rows name somebody, by the mapping of their sync or, without one, by their names. It
@@ -70,19 +72,25 @@ func naming(rules []resource.Rule, prefix []segment, out []Naming) []Naming {
 		if typ == "" || !within {
 			continue
 		}
-		out = append(out, Naming{r.Column, typ, editsOf(r.Transform)})
+		out = append(out, Naming{r.Column, typ, editsOf(r.Transform), r.Expression})
 	}
 	return out
 }
 
+// Of says whether the value of a column may be the identity. An expression may make it of any column that it names.
+func (n Naming) Of(column string) bool {
+	if n.Column == "" {
+		return strings.Contains(n.expression, column)
+	}
+	return strings.EqualFold(n.Column, column)
+}
+
 // Values answers the identities that the row at i names: of a naming by a column the value as the mapping makes it, of one
-// by an expression every text of the row.
+// by an expression the value of each column that it names.
 func (n Naming) Values(rec arrow.RecordBatch, i int) []string {
 	var out []string
 	for at, f := range rec.Schema().Fields() {
-		col := rec.Column(at)
-		_, isText := col.(array.StringLike)
-		if wanted := n.Column == "" && isText || n.Column != "" && strings.EqualFold(n.Column, f.Name); wanted && col.IsValid(i) {
+		if col := rec.Column(at); n.Of(f.Name) && col.IsValid(i) {
 			out = append(out, n.Value(textAt(col, i)))
 		}
 	}

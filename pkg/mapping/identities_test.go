@@ -40,7 +40,7 @@ func TestNamingFindsTheIdentitiesOfARow(t *testing.T) {
 			{Ignore: "seats"},
 		}}, map[string][]string{"customer_id": {"42"}, "email": {"ada@x.org"}, "ios_advertising_id": {"7"}}},
 		"flat":       {&resource.Mapping{Rules: []resource.Rule{{Column: "alias", To: "twitter"}}}, map[string][]string{"twitter": {"ada"}}},
-		"expression": {&resource.Mapping{Rules: []resource.Rule{{Expression: "row.alias", To: "alias"}}}, map[string][]string{"alias": {" Ada@X.org ", "ada"}}},
+		"expression": {&resource.Mapping{Rules: []resource.Rule{{Expression: "string(row.id) + row.alias", To: "alias"}}}, map[string][]string{"alias": {"42", "ada"}}},
 		"events":     {&resource.Mapping{Events: &resource.EventsMapping{UserID: "id"}}, map[string][]string{"customer_id": {"42"}}},
 		"by name":    {nil, map[string][]string{"email": {" Ada@X.org "}}},
 		"nobody":     {&resource.Mapping{Rules: []resource.Rule{{Column: "id", To: "a..b"}, {Column: "id", To: "*"}}}, map[string][]string{}},

@@ -33,6 +33,7 @@ func scenarios() []scenario {
 		{"a row committed late inside the lookback is counted late", lateRow},
 		{"bad rows become rejects and the rest goes on", badRows},
 		{"rejects are counted and exported and replayed through a mended mapping", replayedRejects},
+		{"erased people are gone from every place and stay away", erasedPeople},
 		{"a batch that grows tenfold in mapping arrives", tenfold},
 		{"every record kind arrives and is read in its own way", everyKind},
 		{"taxi rides arrive as the file has them", taxis},

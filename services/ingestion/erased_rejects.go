@@ -3,7 +3,6 @@ package ingestion
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
@@ -68,7 +67,7 @@ func namingsOf(snapshot resource.Snapshot, rows row.Batch, at int, isKept bool, 
 	keys := keyValues(values)
 	for _, n := range mapping.NamingOfColumns(snapshot.Mapping, snapshot.DataModel.KeyColumns) {
 		for i, column := range snapshot.DataModel.KeyColumns {
-			if i < len(keys) && (n.Column == "" || strings.EqualFold(column, n.Column)) && !yield(profile.Identity{Type: n.Type, Value: n.Value(keys[i])}) {
+			if i < len(keys) && n.Of(column) && !yield(profile.Identity{Type: n.Type, Value: n.Value(keys[i])}) {
 				return false
 			}
 		}

@@ -2,6 +2,12 @@
 //
 // Batches come from RECORDS, many workers at a time and many processes. Each is looked up, decided by package profile
 // and committed with its result in one durable step; a second delivery finds the result and reports it again.
+//
+// People are erased place by place (erasing.go), behind a hash list of their identities that every batch is compared with
+// (blocked.go). A hash is made with a key of the workspace, which is kept sealed with the key set: without that key set no
+// batch of a workspace with erased people comes in. What is about no person is not looked at: groups, their histories and
+// lookup tables. Nor are other people's events whose rows named the erased person beside them, and what a profile keeps of
+// an identity that it lost. Nothing lifts a block.
 package ingestion
 
 import (
