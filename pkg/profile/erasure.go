@@ -44,6 +44,7 @@ const (
 	InQuarantine   Place = "quarantine"
 	InSights       Place = "keys_of_read_rows"
 	InSamples      Place = "run_samples"
+	InDryRuns      Place = "dry_run_notes"
 	InLinked       Place = "linked_profiles"
 	InBatches      Place = "batch_results"
 	InTraces       Place = "traces"

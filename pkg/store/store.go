@@ -1,6 +1,6 @@
 // Package store is the seam to what keeps the platform's data: profiles, identities, events, the row index, batch keys,
-// fences, rejects and the hash lists of erased people. Its methods are I/O without domain rules; package profile has the rules. Drivers stand in folders
-// below; package storetest holds the suite that each of them passes.
+// fences, rejects and the hash lists of erased people. Its methods are I/O without domain rules; package profile has the
+// rules. Drivers stand in folders below; package storetest holds the suite that each of them passes.
 package store
 
 import (

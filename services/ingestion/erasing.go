@@ -131,6 +131,10 @@ func profileNotes(e profile.Erasure, now time.Time) profile.Erasure {
 			Note: "hashes of the keys of rows that mirrors have read, without values; each goes with the next run of its sync",
 		},
 		profile.PlaceReport{
+			Place: profile.InDryRuns, State: profile.PlaceExpires, Time: now,
+			Note: "what a dry pass noted before goes when its run has ended; from now on it notes nothing of the person",
+		},
+		profile.PlaceReport{
 			Place: profile.InSamples, State: profile.PlaceLeft, Time: now,
 			Note: "runs that a guard held show the key values of at most five rows of an effect; they are not looked through",
 		},
@@ -246,7 +250,7 @@ func (s *Service) nextStep(ctx context.Context, e profile.Erasure) (profile.Eras
 		more, err = s.drained(ctx, &x.Erasure, bus.Records)
 	case profile.InQuarantine:
 		err = s.quarantine(ctx, &x.Erasure)
-	case profile.InSights, profile.InSamples, profile.InLinked, profile.InBatches, profile.InTraces:
+	case profile.InSights, profile.InDryRuns, profile.InSamples, profile.InLinked, profile.InBatches, profile.InTraces:
 		cleared(&x.Erasure)
 	}
 	return x, more, err

@@ -105,6 +105,11 @@ func TestAPersonIsErasedFromEveryPlaceAndStaysAway(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "protected", p.GetRecords()[0].GetEffect())
 
+	o := w.origin(1)
+	o.Dry, o.RunNo, o.Batch.Run = true, 3, id.NewRun()
+	require.NoError(t, w.handle(w.message(o, usersBatch(user{"1", "", "Ann", 100}))))
+	require.EqualValues(t, 1, w.report().GetCounts().GetProtected(), "a dry pass says so, too")
+
 	require.Equal(t, e.GetId(), w.erase("email", "a@example.com").GetId(), "the same erasure")
 	by, err := w.client.GetErasure(t.Context(), &ingestionv1.GetErasureRequest{Identity: email("a@example.com")})
 	require.NoError(t, err)

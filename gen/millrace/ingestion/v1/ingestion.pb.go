@@ -2581,8 +2581,8 @@ func (x *Erasure) GetPlaces() []*ErasedPlace {
 type ErasedPlace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// profiles, identities, other_profiles, merge_log, events, profile_history, group_members, unattributed_events,
-	// row_index, rejects, staged_rows, staged_records, quarantine, keys_of_read_rows, run_samples, linked_profiles,
-	// batch_results or traces.
+	// row_index, rejects, staged_rows, staged_records, quarantine, keys_of_read_rows, dry_run_notes, run_samples,
+	// linked_profiles, batch_results or traces.
 	Place string `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
 	// pending: it is still to be cleared. cleared. expires: what may be left of it goes by itself. left: it is not the
 	// person's for sure, and stays. holds_no_values: nothing by which a person is known is ever in it.
