@@ -2,8 +2,8 @@ package extractor
 
 import (
 	"millrace.dev/pkg/source"
-	"millrace.dev/pkg/source/databricks"
 	"millrace.dev/pkg/source/bigquery"
+	"millrace.dev/pkg/source/databricks"
 	"millrace.dev/pkg/source/duckdb"
 	"millrace.dev/pkg/source/postgres"
 	"millrace.dev/pkg/source/snowflake"

@@ -62,7 +62,7 @@ func (x *session) fetch(ctx context.Context, b *client.ArrowStreamBatch) chunk {
 		if data, err = x.download(ctx, b); err == nil {
 			return chunk{data: data, rows: b.NumRows()}
 		}
-		if ctx.Err() != nil || errors.Is(err, errTooLarge) || note.throttled > 0 || numberOf(err) != 0 {
+		if ctx.Err() != nil || errors.Is(err, errTooLarge) || note.throttled > 0 || note.downgrade || numberOf(err) != 0 {
 			break
 		}
 		_ = b.Reset() // what broke off is of no more use

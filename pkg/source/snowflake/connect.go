@@ -16,8 +16,9 @@ import (
 
 const (
 	defaultStatementTimeout = time.Hour
-	// roundTrip bounds one request and the reading of its answer.
-	roundTrip = 10 * time.Minute
+	// untimed keeps the client from a bound of its own on requests: it leaves answers open whose context has ended, and the
+	// timers behind them. The transport bounds requests.
+	untimed = -time.Second
 	// retries is how often the client repeats a request that was not answered.
 	retries = 3
 	// maxIdle bounds the sessions that a source keeps for its next call.
@@ -50,13 +51,13 @@ func configsOf(c resource.Snowflake, s Settings, wire *transport) ([]client.Conf
 	} {
 		params[k] = &v
 	}
-	base := client.Config{
+	base := client.Config{ //nolint:staticcheck // the client knows no other bounds
 		Account: c.Account, User: c.User, Database: c.Database, Schema: c.Schema, Warehouse: c.Warehouse, Role: c.Role,
 		Host: c.Address(), Port: c.Port, Protocol: c.Protocol, Params: params, Application: "Millrace", Transporter: wire, DisableOCSPChecks: true,
-		LoginTimeout: s.ConnectTimeout, ClientTimeout: roundTrip, JWTClientTimeout: s.ConnectTimeout, MaxRetryCount: retries,
+		LoginTimeout: s.ConnectTimeout, ClientTimeout: untimed, JWTClientTimeout: untimed, MaxRetryCount: retries,
 		ClientStoreTemporaryCredential: client.ConfigBoolFalse, ClientRequestMfaToken: client.ConfigBoolFalse,
 		ValidateDefaultParameters: client.ConfigBoolTrue,
-	} //nolint:staticcheck // the client has no other bounds
+	}
 	return credentials(base, c)
 }
 

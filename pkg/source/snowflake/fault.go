@@ -90,7 +90,7 @@ func classify(ctx context.Context, note *call, err error, before int) error {
 	case errors.As(err, &own):
 		return &coded{fault: stated(own, before), number: own.Number, state: own.SQLState}
 	}
-	return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "the connection to Snowflake was lost; try again: %w", err)
+	return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "the connection to Snowflake was lost (%s); try again", reason(err))
 }
 
 // transported answers the fault of what the transport noted, nil where that is nothing.
@@ -100,6 +100,8 @@ func transported(note *call, err error) *fault.Error {
 		return dialFault(note.dial)
 	case note != nil && note.throttled > 0:
 		return fault.New(fault.Throttled, fault.ReasonWarehouseThrottled, "Snowflake asks to wait").WithRetry(note.throttled)
+	case note != nil && note.downgrade:
+		return fault.New(fault.Denied, fault.ReasonWarehouseDenied, "the host leads from https to http, which Snowflake does not; check snowflake.host")
 	case note != nil && note.tooLarge, errors.Is(err, errTooLarge):
 		return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "the host answers more than Snowflake would; check snowflake.host")
 	case errors.Is(err, errMalformed):
@@ -217,7 +219,7 @@ func (s *Source) loginFault(ctx context.Context, note *call, err error) error {
 	case errors.As(err, &own):
 		return stated(own, 0)
 	}
-	return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "Snowflake does not answer the sign-in; try again: %w", err)
+	return fault.New(fault.Unavailable, fault.ReasonWarehouseUnavailable, "Snowflake does not answer the sign-in (%s); try again", reason(err))
 }
 
 // statusOf answers the HTTP status that the client names.

@@ -116,6 +116,7 @@ func TestDropsWithinAChunk(t *testing.T) {
 			}
 			w.Header().Set("Content-Length", "100000")
 			_, _ = w.Write(bytes.Repeat([]byte{0xff}, 1000))
+			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		})
 		rows, err := read(t.Context(), open(t, s), model(thousands))

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"net"
@@ -39,7 +40,7 @@ func TestSignIns(t *testing.T) {
 	k2, pem2 := key(t)
 	_, other := key(t)
 	s := snowflaketest.New(t, snowflaketest.Options{
-		Keys: []*rsa.PublicKey{&k1.PublicKey, &k2.PublicKey}, Token: "a token", OAuth: "an access token", Password: "a password",
+		Keys: []*rsa.PublicKey{&k1.PublicKey, &k2.PublicKey}, Token: "a token", OAuth: "an access token", Password: "a password", Identity: identity("us"),
 	})
 	at := s.Connection()
 	idp := "http://" + net.JoinHostPort(at.Host, itoa(at.Port)) + "/oauth/token-request"
@@ -59,8 +60,14 @@ func TestSignIns(t *testing.T) {
 		"another client": {by: func(c *resource.Snowflake) {
 			c.OAuthClientID, c.OAuthClientSecret.Plain, c.OAuthTokenURL = "millrace", "canary", idp
 		}, class: fault.Denied},
-		"password":             {by: func(c *resource.Snowflake) { c.Password.Plain = "a password" }, ok: true},
-		"another password":     {by: func(c *resource.Snowflake) { c.Password.Plain = "canary" }, class: fault.Denied},
+		"password":         {by: func(c *resource.Snowflake) { c.Password.Plain = "a password" }, ok: true},
+		"another password": {by: func(c *resource.Snowflake) { c.Password.Plain = "canary" }, class: fault.Denied},
+		"workload identity": {by: func(c *resource.Snowflake) {
+			c.WorkloadIdentity, c.WorkloadIdentityToken.Plain = "oidc", identity("us")
+		}, ok: true},
+		"another workload": {by: func(c *resource.Snowflake) {
+			c.WorkloadIdentity, c.WorkloadIdentityToken.Plain = "oidc", identity("them")
+		}, class: fault.Denied},
 		"no role of that name": {by: func(c *resource.Snowflake) { c.Token.Plain, c.Role = "a token", "NOBODY" }, class: fault.Denied},
 		"no database":          {by: func(c *resource.Snowflake) { c.Token.Plain, c.Database = "a token", "NOTHING" }, class: fault.NotFound},
 	} {
@@ -89,6 +96,12 @@ func TestSignIns(t *testing.T) {
 	require.Equal(t, fault.Invalid, fault.ClassOf(err))
 	require.NotContains(t, err.Error(), "canary")
 	require.Zero(t, s.Sessions(), "each session was ended")
+}
+
+// identity answers the token of a workload, as an OIDC provider would sign it.
+func identity(who string) string {
+	part := base64.RawURLEncoding.EncodeToString
+	return part([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + part([]byte(`{"sub":"`+who+`","iss":"https://idp.example.com"}`)) + "." + part([]byte("signature"))
 }
 
 func itoa(n int) string {
@@ -140,6 +153,28 @@ func TestTLS(t *testing.T) {
 	require.Equal(t, fault.Denied, fault.ClassOf(err))
 	steps := open(t, s).Check(t.Context())
 	require.Equal(t, "tls", steps[len(steps)-1].Name)
+}
+
+// What a server answers does not lead from https to http.
+func TestLinksStayEncrypted(t *testing.T) {
+	s := snowflaketest.New(t, snowflaketest.Options{TLS: true})
+	src := openWith(t, snowflake.Settings{Roots: s.Roots()}, s)
+	n, err := read(t.Context(), src, model(thousands))
+	require.NoError(t, err)
+	require.EqualValues(t, 60000, n)
+	s.Rewrite(func(_ string, data map[string]any) {
+		for _, c := range chunksOf(data) {
+			c["url"] = strings.Replace(c["url"].(string), "https:", "http:", 1)
+		}
+	})
+	_, err = read(t.Context(), src, model(thousands))
+	require.Equal(t, fault.Denied, fault.ClassOf(err), "%v", err)
+	require.NotContains(t, err.Error(), "chunks/")
+}
+
+func chunksOf(data map[string]any) []map[string]any {
+	out, _ := data["chunks"].([]map[string]any)
+	return out
 }
 
 func TestNoLinkLocalAddressIsDialled(t *testing.T) {

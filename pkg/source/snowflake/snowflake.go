@@ -107,7 +107,7 @@ func (d *Driver) Open(_ context.Context, c resource.Connection) (source.Source, 
 	if c.Snowflake == nil {
 		return nil, fault.New(fault.Invalid, fault.ReasonInvalidArgument, "the connection has no snowflake block")
 	}
-	s := &Source{settings: d.settings, address: *c.Snowflake, wire: newTransport(d.settings)}
+	s := &Source{settings: d.settings, address: *c.Snowflake, wire: newTransport(d.settings, c.Snowflake.Protocol != "http")}
 	var err error
 	if s.configs, err = configsOf(*c.Snowflake, d.settings, s.wire); err != nil {
 		return nil, err

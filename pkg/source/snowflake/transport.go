@@ -20,6 +20,8 @@ const (
 	maxAnswer = 256 << 20
 	// farewell bounds requests that end a session or a statement, which nobody waits for longer.
 	farewell = 10 * time.Second
+	// roundTrip bounds one request and the reading of its answer.
+	roundTrip = 10 * time.Minute
 	// maxWaits bounds how often one request waits for a warehouse that asks for it.
 	maxWaits = 3
 )
@@ -35,11 +37,12 @@ var (
 type transport struct {
 	base     *http.Transport
 	patience time.Duration
+	secure   bool // nothing but https
 }
 
-func newTransport(s Settings) *transport {
+func newTransport(s Settings, secure bool) *transport {
 	dialer := &net.Dialer{Timeout: s.ConnectTimeout, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}
-	return &transport{patience: s.Patience, base: &http.Transport{
+	return &transport{patience: s.Patience, secure: secure, base: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.Roots},
 		TLSHandshakeTimeout: s.ConnectTimeout, ResponseHeaderTimeout: 5 * time.Minute, IdleConnTimeout: time.Minute,
@@ -64,6 +67,7 @@ type call struct {
 	dial      error         // why no connection was made
 	throttled time.Duration // how long the warehouse asks to wait
 	tooLarge  bool
+	downgrade bool  // an answer led from https to http
 	status    int   // the last answer's, where it was no success
 	statement int64 // the type of the statement, where noted
 	note      bool
@@ -92,8 +96,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.briefly(req), nil
 	}
 	c := callOf(req.Context())
+	if t.secure && req.URL.Scheme != "https" {
+		c.downgrade = true
+		return answer(req, http.StatusBadRequest, ""), nil
+	}
 	for waits := 0; ; waits++ {
-		resp, err := t.base.RoundTrip(req)
+		resp, err := t.timed(req)
 		if err != nil {
 			return failed(req, c, err)
 		}
@@ -110,6 +118,29 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+// timed carries one request within its bound, which goes on until the answer's body is closed or its context ends.
+func (t *transport) timed(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), roundTrip)
+	resp, err := t.base.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err //nolint:wrapcheck // the client looks for it
+	}
+	resp.Body = &timedBody{ReadCloser: resp.Body, stop: cancel}
+	return resp, nil
+}
+
+// timedBody ends a request's bound with its answer.
+type timedBody struct {
+	io.ReadCloser
+	stop context.CancelFunc
+}
+
+func (b *timedBody) Close() error {
+	defer b.stop()
+	return b.ReadCloser.Close() //nolint:wrapcheck // as it is
 }
 
 // failed answers what became of a request that got no answer. Where no connection can be made the client need not try

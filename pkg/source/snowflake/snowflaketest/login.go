@@ -54,6 +54,7 @@ type loginRequest struct {
 		Password          string         `json:"PASSWORD"`
 		Authenticator     string         `json:"AUTHENTICATOR"`
 		Token             string         `json:"TOKEN"`
+		Provider          string         `json:"PROVIDER"`
 		SessionParameters map[string]any `json:"SESSION_PARAMETERS"`
 	} `json:"data"`
 }
@@ -101,7 +102,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 // verify answers the number of the error of a sign-in, "" where it is right.
 func (s *Server) verify(in loginRequest) string {
 	o, d := s.options, in.Data
-	if len(o.Keys) == 0 && o.Token == "" && o.OAuth == "" && o.Password == "" {
+	if len(o.Keys) == 0 && o.Token == "" && o.OAuth == "" && o.Password == "" && o.Identity == "" {
 		return ""
 	}
 	switch strings.ToUpper(d.Authenticator) {
@@ -117,6 +118,11 @@ func (s *Server) verify(in loginRequest) string {
 			return ""
 		}
 		return "394400"
+	case "WORKLOAD_IDENTITY":
+		if o.Identity != "" && d.Token == o.Identity && d.Provider == "OIDC" {
+			return ""
+		}
+		return "394501"
 	case "OAUTH", "OAUTH_CLIENT_CREDENTIALS":
 		if o.OAuth != "" && d.Token == o.OAuth {
 			return ""

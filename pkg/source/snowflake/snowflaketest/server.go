@@ -42,6 +42,8 @@ type Options struct {
 	// Keys are the public keys of the user; Token, OAuth and Password what else is taken. With none of them set, all is.
 	Keys                   []*rsa.PublicKey
 	Token, OAuth, Password string
+	// Identity is the token of a workload that is taken.
+	Identity string
 }
 
 // Server is one account. Make it with New.
