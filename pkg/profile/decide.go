@@ -169,6 +169,14 @@ func (d *decider) compare(v Version, old Entry) int {
 	return v.Compare(old.Version, d.full)
 }
 
+// buried says whether a run after the one that read a row has found it gone.
+func (d *decider) buried(v Version, old Entry) bool {
+	if d.read != 0 {
+		v.RunNo = d.read
+	}
+	return old.Found && old.Tombstone && v.RunNo < old.Version.RunNo
+}
+
 // row judges one row.
 func (d *decider) row(i int) {
 	key := d.key(i)
@@ -181,7 +189,7 @@ func (d *decider) row(i int) {
 	}
 
 	old, at := d.entry(i, key)
-	if old.Found && old.Tombstone && v.RunNo < old.Version.RunNo { // a later run has found it gone
+	if d.buried(v, old) {
 		d.count(Unchanged, 0)
 		return
 	}
