@@ -39,6 +39,8 @@ type Asked struct {
 	// Rows are positions that are bound to somebody, but may come to a new profile all the same. Each needs a State.Fresh,
 	// derived from the identity column beside it.
 	Rows []AskedRow
+	// Events are profiles whose events and versions must be known: see State.Events. Ascending.
+	Events []id.Profile
 }
 
 // AskedRow is a position and the identity column that an id for a new profile is derived from.
@@ -47,13 +49,16 @@ type AskedRow struct {
 	Column int
 }
 
-// Asks answers what must be known to decide on rows that the columns alone do not settle. It is nothing under
-// best_match, and for rows that meet nobody or nothing new.
+// Asks answers what must be known to decide on rows that the columns alone do not settle. It is nothing for rows that meet
+// nobody or nothing new, and under best_match only Events of a mirror.
 func Asks(k Keys, st State, r Rules) Asked {
-	if r.Strategy.Strategy() == identity.BestMatch || st.Applied != nil || st.Fenced {
+	if st.Applied != nil || st.Fenced {
 		return Asked{}
 	}
-	var a Asked
+	a := Asked{Events: losing(&k, &st)}
+	if r.Strategy.Strategy() == identity.BestMatch {
+		return a
+	}
 	for i := range k.Len() {
 		if k.Settled(i, &st.Entries[i]) || plain(&k, r.Strategy, i, func(c int) id.Profile { return st.Profiles[c][i] }) {
 			continue

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"maps"
 	"slices"
 
 	"millrace.dev/pkg/id"
@@ -92,14 +93,20 @@ func (d *decider) takeAway(key id.Row, old Entry, p id.Profile, v Version) {
 	if p == 0 || !d.knows(p) {
 		return
 	}
-	w := Withdrawal{Sync: d.k.Origin.Sync, Last: d.runNo - 1}
-	if old.Flags&FlagMirror != 0 {
-		if d.kind.Single() && !bears(d.st.Docs[p], d.k.Origin.Sync, key) {
-			return
-		}
-		w = Withdrawal{From: d.from, Row: key}
-		w.From.HasTime, w.From.Version = true, v
+	if old.Flags&FlagMirror == 0 {
+		d.withdraw(p, Withdrawal{Sync: d.k.Origin.Sync, Last: d.runNo - 1})
 	}
+	for n, form := range rowForms(d.k.Origin.Sync, key) {
+		own := n == 0 && !d.kind.Single() && old.Flags&FlagMirror != 0
+		if own || bears(d.st.Docs[p], d.k.Origin.Sync, form) {
+			w := Withdrawal{From: d.from, Row: form}
+			w.From.HasTime, w.From.Version = true, v
+			d.withdraw(p, w)
+		}
+	}
+}
+
+func (d *decider) withdraw(p id.Profile, w Withdrawal) {
 	if SurvivorOf(d.st.Docs[p]) != 0 {
 		d.eff.Inside = append(d.eff.Inside, p)
 	}
@@ -148,10 +155,11 @@ func (d *decider) finishMirror() {
 	}
 	lost := map[Identity]bool{}
 	deleted := map[id.Profile]bool{}
+	n := d.namingNow()
 	for _, p := range d.order {
 		var left []byte
 		if !d.affected[p] {
-			left = Settle(append([][]byte{d.st.Docs[p]}, brought[p]...)...)
+			left = d.remaining(n, p, brought[p], bound[p])
 		}
 		if left == nil {
 			deleted[p] = true
@@ -177,6 +185,26 @@ func (d *decider) finishMirror() {
 	if len(deleted) > 0 {
 		d.eff.Contributions = slices.DeleteFunc(d.eff.Contributions, func(c ContributionWrite) bool { return deleted[c.Profile] })
 	}
+}
+
+// remaining answers the document of p without what is taken from it, nil where nothing is left.
+func (d *decider) remaining(n *naming, p id.Profile, brought [][]byte, bound []Identity) []byte {
+	docs := append([][]byte{d.st.Docs[p]}, brought...)
+	left := Settle(docs...)
+	lost, has := identitiesOf(d.st.Docs[p]), identitiesOf(left)
+	for _, x := range bound {
+		if lost != nil {
+			lost[x] = true
+		}
+	}
+	maps.DeleteFunc(lost, func(x Identity, _ bool) bool { return has[x] })
+	if len(lost) == 0 {
+		return left
+	}
+	if kept := d.keepNamed(n, p, lost); len(kept) > 0 {
+		left = Settle(append(docs, kept...)...)
+	}
+	return left
 }
 
 // sighted answers the keys of all rows that b accounts for.

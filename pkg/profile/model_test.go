@@ -118,6 +118,14 @@ func (m *model) hold(t require.TestingT, k profile.Keys, st *profile.State, r pr
 	for _, p := range asked.Profiles {
 		st.Held[p] = m.holding(t, p)
 	}
+	st.Events = map[id.Profile][]profile.EventWrite{}
+	for _, p := range asked.Events {
+		for _, in := range []map[profile.EventKey][]byte{m.events, m.eventsIn(m.scope.History())} {
+			for _, key := range keysOf(in, p) {
+				st.Events[p] = append(st.Events[p], profile.EventWrite{Key: key, Doc: in[key]})
+			}
+		}
+	}
 	for _, x := range asked.Rows {
 		col := k.Identities[x.Column]
 		for n := 0; st.Fresh[x.Row] == 0; n++ {

@@ -70,6 +70,8 @@ type State struct {
 	// Erased says which positions have an identity in the hash list of erased people; nil: none has. Such rows are
 	// protected, whatever else they meet. It is the caller's to set.
 	Erased []bool
+	// Events has, for the profiles that Asks names for it, the newest of their events and versions.
+	Events map[id.Profile][]EventWrite
 	// Seen lets Commit find out whether anything above has changed since. It is the store's own; Decide hands it on.
 	Seen any
 }

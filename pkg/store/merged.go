@@ -138,7 +138,32 @@ func Consult(ctx context.Context, r Reader, k profile.Keys, st *profile.State, r
 			}
 		}
 	}
+	if err := named(ctx, r, k.Scope, st, asked.Events); err != nil {
+		return err
+	}
 	return fresh(ctx, r, k, st, asked.Rows)
+}
+
+// maxNamed bounds how many events, and how many versions, are asked which identities of a profile they name.
+const maxNamed = 1000
+
+// named reads the newest events and versions of profiles that may lose identities.
+func named(ctx context.Context, r Reader, s profile.Scope, st *profile.State, ps []id.Profile) error {
+	if len(ps) > 0 {
+		st.Events = make(map[id.Profile][]profile.EventWrite, len(ps))
+	}
+	for _, p := range ps {
+		for _, in := range []profile.Scope{s, s.History()} {
+			docs, _, err := r.ProfileEvents(ctx, in, p, "", maxNamed)
+			if err != nil {
+				return fmt.Errorf("read the events of profile %s: %w", p, err)
+			}
+			for _, d := range docs {
+				st.Events[p] = append(st.Events[p], profile.EventWrite(d))
+			}
+		}
+	}
+	return nil
 }
 
 // fresh finds ids that no profile has, for rows that may come to a new one.
