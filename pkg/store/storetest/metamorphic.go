@@ -8,110 +8,161 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/record/recordtest"
+	"millrace.dev/pkg/store"
 )
 
-// metamorphic splits one random history into batches in several ways, in several orders and with repetitions, and holds
-// the digests of what comes of it against each other. No two row keys share an identity; a row key keeps its identities
-// and which of its attributes are set, and each of its versions differs from the others (an equal one that is met first
-// leaves its own row time, because an unchanged row writes nothing but its entry).
-func metamorphic(t *testing.T, open Opener) {
+// Agree plays random histories of every record kind into stores, in batches that are cut anywhere, in several orders and
+// with repetitions. What is stored must be what a fold of the history says, and every way, in every store, must lead to
+// the same digest.
+func Agree(t *testing.T, opens ...Opener) {
 	t.Helper()
 	const seeds, ways = 3, 4
 	for seed := range uint64(seeds) {
-		rows := history(rand.New(rand.NewPCG(seed, 7))) //nolint:gosec // a test's own history
+		feeds := chronicle(rand.New(rand.NewPCG(seed, 7))) //nolint:gosec // a test's own history
 		want := ""
 		for way := range ways {
-			t.Run(fmt.Sprintf("history %d way %d", seed, way), func(t *testing.T) {
-				h := start(t, open(t))
-				h.play(rand.New(rand.NewPCG(seed, uint64(100+way))), rows, way) //nolint:gosec // as above
-				got := Digest(t, h)
-				if want == "" {
-					want = got
-				}
-				require.Equal(t, want, got)
-			})
-		}
-	}
-}
-
-type historyRow struct {
-	recordtest.Row
-	kind record.Kind
-	sync string
-	run  int64
-}
-
-// history makes versions of rows, oldest first.
-func history(rnd *rand.Rand) []historyRow {
-	var out []historyRow
-	for k := range 60 {
-		r := historyRow{kind: record.Users, sync: []string{"crm", "shop"}[k%2]}
-		key := fmt.Sprint("k", k)
-		set := rnd.IntN(8)
-		for version := range 1 + rnd.IntN(3) {
-			r.run = int64(1 + version)
-			r.Row = recordtest.Row{Key: key, Time: day(10*version + rnd.IntN(9)), Identities: map[string]string{"customer_id": key}}
-			if k%5 == 0 {
-				r.kind, r.sync = record.Events, "web"
-				r.EventType = "custom_event"
-				r.Data = map[string]any{"timestamp_unixtime_ms": int64(1000 * rnd.IntN(3)), "event_name": fmt.Sprint("version ", version)}
-			} else {
-				r.Identities["email"] = key + "@x.org"
-				r.Attributes = map[string]any{"version": version}
-				for b, name := range []string{"a", "b", "c"} {
-					if set&(1<<b) != 0 {
-						r.Attributes[name] = fmt.Sprint(rnd.IntN(3))
+			for n, open := range opens {
+				t.Run(fmt.Sprintf("history %d way %d store %d", seed, way, n), func(t *testing.T) {
+					h := start(t, open(t))
+					p := &player{harness: h, rnd: rand.New(rand.NewPCG(seed, uint64(100+10*n+way))), way: way} //nolint:gosec // as above
+					p.play(feeds)
+					require.Equal(t, folded(feeds), p.stored(feeds))
+					got := Digest(t, h)
+					if want == "" {
+						want = got
 					}
-				}
+					require.Equal(t, want, got)
+				})
 			}
-			out = append(out, r)
 		}
 	}
-	return out
 }
 
-// play ingests a history. Way 0 is in order, a batch a run; others are shuffled, cut anywhere, and partly repeated.
-func (h *harness) play(rnd *rand.Rand, rows []historyRow, way int) {
-	rows = slices.Clone(rows)
-	if way > 0 {
-		for range len(rows) / 3 {
-			rows = append(rows, rows[rnd.IntN(len(rows))])
+// player ingests a history. Way 0 is in order, a batch a run; others are shuffled, cut anywhere, and partly repeated. Way 2
+// and up deliver batches again, at once and later.
+type player struct {
+	*harness
+	rnd  *rand.Rand
+	way  int
+	seq  uint32
+	past []delivery
+}
+
+// delivery is a batch with the data set that it is for.
+type delivery struct {
+	batch
+	scope profile.Scope
+	rules profile.Rules
+}
+
+// line is rows of one feed and run that are still to come, or of all runs where they may come in any order.
+type line struct {
+	feed *feed
+	run  int64
+	rows []recordtest.Row
+}
+
+func (p *player) play(feeds []*feed) {
+	lines := make([][]line, len(feeds)) // of each feed those that follow one another
+	for i, f := range feeds {
+		for run, rows := range f.runs {
+			lines[i] = append(lines[i], line{f, int64(run + 1), p.mixed(rows)})
 		}
-		rnd.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	}
-	seq := uint32(0)
-	for len(rows) > 0 {
-		n := min(len(rows), 1+rnd.IntN(20))
-		part := rows[:n]
-		rows = rows[n:]
-		type group struct {
-			kind record.Kind
-			sync string
-			run  int64
+	for i := 0; len(lines) > 0; {
+		if p.way > 0 {
+			i = p.rnd.IntN(len(lines))
 		}
-		groups := map[group][]recordtest.Row{}
-		var order []group
-		for _, r := range part {
-			g := group{r.kind, r.sync, r.run}
-			if groups[g] == nil {
-				order = append(order, g)
-			}
-			groups[g] = append(groups[g], r.Row)
+		next := &lines[i][0]
+		ordered := next.feed.mirror || next.feed.replaced
+		if p.way > 0 && !ordered {
+			next = &lines[i][p.rnd.IntN(len(lines[i]))]
 		}
-		for _, g := range order {
-			o := originOf(g.sync, g.run, uint32(1+rnd.IntN(2)), 1, seq) //nolint:gosec // few
-			seq++
-			b := batch{recordtest.Batch(g.kind, groups[g], recordtest.Options{}), o}
-			out, err := h.ingest(b)
-			require.NoError(h.t, err)
-			require.False(h.t, out.Repeated)
-			if way > 1 {
-				out, err = h.ingest(b)
-				require.NoError(h.t, err)
-				require.True(h.t, out.Repeated)
-			}
+		if len(next.rows) > 0 {
+			p.some(next)
+			continue
 		}
+		if next.feed.mirror {
+			p.withdraw(next)
+		}
+		lines[i] = slices.DeleteFunc(lines[i], func(l line) bool { return l.run == next.run })
+		if len(lines[i]) == 0 {
+			lines = slices.Delete(lines, i, i+1)
+		}
+	}
+}
+
+// mixed answers the rows of a run in the order of the way, some of them twice.
+func (p *player) mixed(rows []recordtest.Row) []recordtest.Row {
+	rows = slices.Clone(rows)
+	if p.way == 0 {
+		return rows
+	}
+	for range len(rows) / 3 {
+		rows = append(rows, rows[p.rnd.IntN(len(rows))])
+	}
+	p.rnd.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	return rows
+}
+
+// some ingests the next rows of a line.
+func (p *player) some(l *line) {
+	n, part := len(l.rows), uint32(1)
+	if p.way > 0 {
+		n, part = min(n, 1+p.rnd.IntN(12)), uint32(1+p.rnd.IntN(2)) //nolint:gosec // few
+	}
+	rows := l.rows[:n]
+	l.rows = l.rows[n:]
+	b := ofKind(l.feed.kind, p.origin(l, part), rows...)
+	if l.feed.mirror {
+		b = mirrorOf(b)
+	}
+	p.deliver(delivery{b, l.feed.scope(p.scope), p.rulesOf(l)})
+	if p.way > 1 && p.rnd.IntN(3) == 0 {
+		p.deliver(p.past[p.rnd.IntN(len(p.past))])
+	}
+}
+
+func (p *player) origin(l *line, part uint32) record.Origin {
+	p.seq++
+	o := originOf(l.feed.sync, l.run, part, 1, p.seq)
+	o.Full = l.feed.replaced
+	return o
+}
+
+func (p *player) rulesOf(l *line) profile.Rules {
+	r := profile.Rules{GroupTypes: []string{"company"}}
+	if l.feed.replaced {
+		r.Table = profile.Table{Generation: l.run, Current: l.run - 1}
+	}
+	return r
+}
+
+// withdraw deletes what a run of a mirror has not read, in one batch or in several.
+func (p *player) withdraw(l *line) {
+	parts := []store.ReadPart{{RunNo: l.run, Part: 1, Epoch: 1}, {RunNo: l.run, Part: 2, Epoch: 1}}
+	keys := p.absent(store.Reading{Sync: syncOf(l.feed.sync), RunNo: l.run, Parts: parts})
+	for len(keys) > 0 {
+		n := len(keys)
+		if p.way > 0 {
+			n = 1 + p.rnd.IntN(n)
+		}
+		p.deliver(delivery{absentOf(p.origin(l, 3), l.feed.kind, keys[:n]...), l.feed.scope(p.scope), p.rulesOf(l)})
+		keys = keys[n:]
+	}
+	require.NoError(p.t, p.Forget(p.ctx, syncOf(l.feed.sync), l.run))
+}
+
+// deliver ingests a batch, and tells one that was there before.
+func (p *player) deliver(d delivery) {
+	again := slices.ContainsFunc(p.past, func(x delivery) bool { return x.origin.Batch == d.origin.Batch })
+	out, err := p.in(d.scope, d.rules).ingest(d.batch)
+	require.NoError(p.t, err)
+	require.Equal(p.t, again, out.Repeated)
+	if !again {
+		p.past = append(p.past, d)
 	}
 }

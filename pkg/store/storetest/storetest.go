@@ -104,7 +104,7 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 		})
 	}
 	t.Run("shared identities", func(t *testing.T) { sharedStories(t, open) })
-	t.Run("any split, order and repetition", func(t *testing.T) { metamorphic(t, open) })
+	t.Run("any split, order and repetition", func(t *testing.T) { Agree(t, open) })
 	t.Run("a dry run counts what the run counts", func(t *testing.T) { drySame(t, open) })
 	t.Run("a mirror is equal to its table", func(t *testing.T) { mirrored(t, open) })
 }
