@@ -128,6 +128,7 @@ type Postgres struct {
 	ClientCertificate string // PEM
 	ClientKey         Secret // PEM
 	StatementTimeout  time.Duration
+	StateSchema       string // where mirrors by diff keep their snapshots; empty: DefaultStateSchema
 }
 
 // Databricks is a catalog of a workspace, read through a SQL warehouse or a cluster.
@@ -284,6 +285,19 @@ const (
 	DeleteProfile OnDelete = "delete_profile"
 )
 
+// MirrorEngine is what finds out how the rows of a mirror have changed. It can be changed without anything being sent again.
+type MirrorEngine string
+
+// The engines: the row index on our side, by a read of everything (the default), or the warehouse, by comparing with a
+// snapshot that it keeps.
+const (
+	RowIndex MirrorEngine = "row_index"
+	Diff     MirrorEngine = "diff"
+)
+
+// DefaultStateSchema is where warehouses keep the snapshots of mirrors by diff.
+const DefaultStateSchema = "millrace"
+
 // SyncState is what a sync's owner wants.
 type SyncState string
 
@@ -382,7 +396,8 @@ type Sync struct {
 	Guard        Guard
 	Drift        Drift
 	RejectLimit  RejectLimit
-	OnDelete     OnDelete // of mode mirror; empty: Withdraw
+	OnDelete     OnDelete     // of mode mirror; empty: Withdraw
+	MirrorEngine MirrorEngine // of mode mirror; empty: RowIndex
 
 	Status   SyncStatus
 	Reason   string // why it is not healthy

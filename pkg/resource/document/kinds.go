@@ -165,7 +165,7 @@ func (r *reader) connection(n *yaml.Node) *resource.Connection {
 				text(r, "host", &p.Host), integer(r, "port", &p.Port), text(r, "database", &p.Database), text(r, "user", &p.User),
 				r.secret("password", &p.Password), text(r, "sslmode", &p.SSLMode), r.textOrReference("ca", &p.CA),
 				r.textOrReference("client_certificate", &p.ClientCertificate), r.secret("client_key", &p.ClientKey),
-				duration(r, "statement_timeout", &p.StatementTimeout),
+				duration(r, "statement_timeout", &p.StatementTimeout), text(r, "state_schema", &p.StateSchema),
 			)
 		}})
 	fields = append(fields, r.databricks(c), r.snowflake(c), r.bigquery(c))
@@ -232,7 +232,7 @@ func (r *reader) sync(n *yaml.Node) (*resource.Sync, bool) {
 	r.object(n, "", append(r.head(&s.Meta),
 		text(r, "data_model", &s.DataModel), text(r, "mapping", &s.Mapping), text(r, "feed", &s.Feed),
 		word(r, "mode", &s.Mode, map[string]resource.Mode{"time_based": resource.Incremental, "append": resource.Incremental, "mirror_mode": resource.Mirror}),
-		word(r, "on_delete", &s.OnDelete, nil),
+		word(r, "on_delete", &s.OnDelete, nil), word(r, "mirror_engine", &s.MirrorEngine, nil),
 		field{name: "schedule", read: func(n *yaml.Node, path string) { r.schedule(n, path, &s.Schedule) }},
 		instant(r, "from", &s.From), instant(r, "until", &s.Until),
 		duration(r, "lookback", &s.Lookback), duration(r, "delay", &s.Delay),

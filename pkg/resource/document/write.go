@@ -203,6 +203,7 @@ func (w *writer) connection(c *resource.Connection) {
 		w.text("client_certificate", p.ClientCertificate)
 		w.secret("client_key", p.ClientKey)
 		w.text("statement_timeout", resource.FormatDuration(p.StatementTimeout))
+		w.text("state_schema", p.StateSchema)
 	})
 }
 
@@ -322,6 +323,7 @@ func (w *writer) sync(s *resource.Sync) {
 	w.text("feed", s.Feed)
 	w.text("mode", string(s.Mode))
 	w.text("on_delete", string(s.OnDelete))
+	w.text("mirror_engine", string(s.MirrorEngine))
 	w.object("schedule", true, func(w *writer) {
 		sc := s.Schedule
 		w.text("every", sc.Every)

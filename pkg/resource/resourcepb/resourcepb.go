@@ -24,6 +24,7 @@ const (
 	prefixIteratorType = "ITERATOR_TYPE_"
 	prefixMode         = "MODE_"
 	prefixOnDelete     = "ON_DELETE_"
+	prefixMirrorEngine = "MIRROR_ENGINE_"
 	prefixState        = "SYNC_STATE_"
 	prefixStatus       = "SYNC_STATUS_"
 )
@@ -108,7 +109,7 @@ func ToConnection(c resource.Connection) *configv1.Connection {
 		out.Provider = &configv1.Connection_Postgres{Postgres: &configv1.Postgres{
 			Host: p.Host, Port: int32(p.Port), Database: p.Database, User: p.User, Password: toSecret(p.Password), //nolint:gosec // Validate bounds ports
 			Sslmode: p.SSLMode, Ca: p.CA, ClientCertificate: p.ClientCertificate, ClientKey: toSecret(p.ClientKey),
-			StatementTimeout: resource.FormatDuration(p.StatementTimeout),
+			StatementTimeout: resource.FormatDuration(p.StatementTimeout), StateSchema: p.StateSchema,
 		}}
 	case c.Databricks != nil:
 		out.Provider = &configv1.Connection_Databricks{Databricks: toDatabricks(*c.Databricks)}
@@ -130,7 +131,7 @@ func OfConnection(c *configv1.Connection) resource.Connection {
 		out.Postgres = &resource.Postgres{
 			Host: p.GetHost(), Port: int(p.GetPort()), Database: p.GetDatabase(), User: p.GetUser(), Password: ofSecret(p.GetPassword()),
 			SSLMode: p.GetSslmode(), CA: p.GetCa(), ClientCertificate: p.GetClientCertificate(), ClientKey: ofSecret(p.GetClientKey()),
-			StatementTimeout: ofDuration(p.GetStatementTimeout()),
+			StatementTimeout: ofDuration(p.GetStatementTimeout()), StateSchema: p.GetStateSchema(),
 		}
 	}
 	if d := c.GetDatabricks(); d != nil {
@@ -261,6 +262,20 @@ func ofOnDelete(s *configv1.Sync) resource.OnDelete {
 	return resource.OnDelete(word(s.GetOnDelete().String(), prefixOnDelete))
 }
 
+func toMirrorEngine(e resource.MirrorEngine) *configv1.MirrorEngine {
+	if e == "" {
+		return nil
+	}
+	return configv1.MirrorEngine(enum(configv1.MirrorEngine_value, prefixMirrorEngine, string(e))).Enum()
+}
+
+func ofMirrorEngine(s *configv1.Sync) resource.MirrorEngine {
+	if s.GetMirrorEngine() == configv1.MirrorEngine_MIRROR_ENGINE_UNSPECIFIED {
+		return ""
+	}
+	return resource.MirrorEngine(word(s.GetMirrorEngine().String(), prefixMirrorEngine))
+}
+
 // ToState answers s as an enum value.
 func ToState(s resource.SyncState) configv1.SyncState {
 	return configv1.SyncState(enum(configv1.SyncState_value, prefixState, string(s)))
@@ -287,8 +302,8 @@ func ToSync(s resource.Sync) *configv1.Sync {
 		Meta: toMeta(s.Meta), DataModel: s.DataModel, Mapping: s.Mapping, Feed: s.Feed, Mode: ToMode(s.Mode), Schedule: ToSchedule(s.Schedule),
 		From: toTime(s.From), Until: toTime(s.Until), Lookback: resource.FormatDuration(s.Lookback), Delay: resource.FormatDuration(s.Delay),
 		State: ToState(s.State), TriggerLimit: s.TriggerLimit, Guard: toGuard(s.Guard), Drift: toDrift(s.Drift), RejectLimit: toRejectLimit(s.RejectLimit),
-		OnDelete: toOnDelete(s.OnDelete),
-		Status:   ToStatus(s.Status), StatusReason: s.Reason, StatusNextStep: s.NextStep, Version: s.Version,
+		OnDelete: toOnDelete(s.OnDelete), MirrorEngine: toMirrorEngine(s.MirrorEngine),
+		Status: ToStatus(s.Status), StatusReason: s.Reason, StatusNextStep: s.NextStep, Version: s.Version,
 	}
 }
 
@@ -299,8 +314,8 @@ func OfSync(s *configv1.Sync) resource.Sync {
 		Schedule: OfSchedule(s.GetSchedule()), From: ofTime(s.GetFrom()), Until: ofTime(s.GetUntil()),
 		Lookback: ofDuration(s.GetLookback()), Delay: ofDuration(s.GetDelay()), State: OfState(s.GetState()), TriggerLimit: s.GetTriggerLimit(),
 		Guard: ofGuard(s.GetGuard()), Drift: ofDrift(s.GetDrift()), RejectLimit: ofRejectLimit(s.GetRejectLimit()),
-		OnDelete: ofOnDelete(s),
-		Status:   OfStatus(s.GetStatus()), Reason: s.GetStatusReason(), NextStep: s.GetStatusNextStep(), Version: s.GetVersion(),
+		OnDelete: ofOnDelete(s), MirrorEngine: ofMirrorEngine(s),
+		Status: OfStatus(s.GetStatus()), Reason: s.GetStatusReason(), NextStep: s.GetStatusNextStep(), Version: s.GetVersion(),
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 // Source is one open path.
 type Source struct {
+	driver   *Driver
 	settings Settings
 	place    place
 	db       *database
@@ -42,7 +43,7 @@ func (d *Driver) Open(ctx context.Context, c resource.Connection) (source.Source
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{settings: d.settings, place: p}
+	s := &Source{driver: d, settings: d.settings, place: p}
 	if p.shape == databaseFile {
 		s.db, err = d.engines.get(p.path, d.settings)
 	} else {
@@ -88,17 +89,20 @@ func (s *Source) fence(ctx context.Context, c *conn) error {
 			return err
 		}
 	}
+	var paths []string
+	if s.place.fixed == "" {
+		paths = []string{s.place.path}
+	}
+	return c.exec(ctx, s.viewText()+fenceText(paths, s.place.fixed))
+}
+
+// viewText makes the views of a path that is no database file.
+func (s *Source) viewText() string {
 	var sql strings.Builder
 	for _, v := range s.place.views {
 		sql.WriteString("CREATE VIEW " + sqltext.Quote(v.name) + " AS SELECT * FROM " + v.read.scan(v.path) + ";\n")
 	}
-	if s.place.fixed != "" {
-		sql.WriteString(setLiteral("allowed_directories", s.place.fixed+"/"))
-	} else {
-		sql.WriteString(setLiteral("allowed_paths", s.place.path))
-	}
-	sql.WriteString("SET enable_external_access = false; SET lock_configuration = true;")
-	return c.exec(ctx, sql.String())
+	return sql.String()
 }
 
 // files answers what a pattern matches.

@@ -24,15 +24,25 @@ func TestConformance(t *testing.T) {
 	sourcetest.Run(t, sourcetest.Harness{
 		Driver:   duckdb.New(duckdb.Settings{PartRows: 1000}),
 		PartRows: 1000,
-		New: func(t *testing.T) sourcetest.Warehouse {
-			path := filepath.Join(t.TempDir(), "warehouse.duckdb")
-			fill(t, path, "SELECT 1")
-			return sourcetest.Warehouse{
-				Connection: at(path),
-				Exec:       func(t *testing.T, sql string) { fill(t, path, sql) },
-			}
-		},
+		New:      warehouse,
 	})
+}
+
+func TestChanges(t *testing.T) {
+	sourcetest.RunChanges(t, sourcetest.Harness{
+		Driver:   duckdb.New(duckdb.Settings{PartRows: 1000, StateDir: filepath.Join(t.TempDir(), "states")}),
+		PartRows: 1000,
+		New:      warehouse,
+	})
+}
+
+func warehouse(t *testing.T) sourcetest.Warehouse {
+	path := filepath.Join(t.TempDir(), "warehouse.duckdb")
+	fill(t, path, "SELECT 1")
+	return sourcetest.Warehouse{
+		Connection: at(path),
+		Exec:       func(t *testing.T, sql string) { fill(t, path, sql) },
+	}
 }
 
 func at(path string) resource.Connection {

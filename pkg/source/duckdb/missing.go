@@ -17,3 +17,6 @@ func (*Driver) Open(context.Context, resource.Connection) (source.Source, error)
 
 // engines are none in this build.
 type engines struct{}
+
+// states are none in this build.
+type states struct{}

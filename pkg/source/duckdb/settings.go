@@ -21,6 +21,8 @@ type Settings struct {
 	TempDir string
 	// MaxTempSize bounds TempDir, as DuckDB writes it. Default 10GB.
 	MaxTempSize string
+	// StateDir is where the snapshots of mirrors are kept, a file for each sync; empty: nowhere.
+	StateDir string
 	// PartRows is how many rows make another part worth its scan. Default 500,000.
 	PartRows int64
 }
@@ -46,6 +48,7 @@ type Driver struct {
 	settings Settings
 	opening  sync.Mutex
 	engines  engines
+	states   states
 }
 
 // New answers a driver that opens sources within s.

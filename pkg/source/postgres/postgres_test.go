@@ -33,6 +33,10 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestChanges(t *testing.T) {
+	sourcetest.RunChanges(t, sourcetest.Harness{Driver: postgres.New(postgres.Settings{PartRows: 1000}), PartRows: 1000, New: warehouse})
+}
+
 func warehouse(t *testing.T) sourcetest.Warehouse {
 	at := testenv.Postgres(t)
 	return sourcetest.Warehouse{

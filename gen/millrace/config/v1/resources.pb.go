@@ -393,6 +393,59 @@ func (OnDelete) EnumDescriptor() ([]byte, []int) {
 	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
+// MirrorEngine is what finds out how a mirror's rows have changed. It can be changed at any time; nothing is sent again.
+type MirrorEngine int32
+
+const (
+	// row_index.
+	MirrorEngine_MIRROR_ENGINE_UNSPECIFIED MirrorEngine = 0
+	// Each run reads everything, and the row index on our side says what has changed. Any source, read-only.
+	MirrorEngine_MIRROR_ENGINE_ROW_INDEX MirrorEngine = 1
+	// The warehouse compares with a snapshot that it keeps of the last run, and only what differs is read. duckdb, postgres.
+	MirrorEngine_MIRROR_ENGINE_DIFF MirrorEngine = 2
+)
+
+// Enum value maps for MirrorEngine.
+var (
+	MirrorEngine_name = map[int32]string{
+		0: "MIRROR_ENGINE_UNSPECIFIED",
+		1: "MIRROR_ENGINE_ROW_INDEX",
+		2: "MIRROR_ENGINE_DIFF",
+	}
+	MirrorEngine_value = map[string]int32{
+		"MIRROR_ENGINE_UNSPECIFIED": 0,
+		"MIRROR_ENGINE_ROW_INDEX":   1,
+		"MIRROR_ENGINE_DIFF":        2,
+	}
+)
+
+func (x MirrorEngine) Enum() *MirrorEngine {
+	p := new(MirrorEngine)
+	*p = x
+	return p
+}
+
+func (x MirrorEngine) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MirrorEngine) Descriptor() protoreflect.EnumDescriptor {
+	return file_millrace_config_v1_resources_proto_enumTypes[7].Descriptor()
+}
+
+func (MirrorEngine) Type() protoreflect.EnumType {
+	return &file_millrace_config_v1_resources_proto_enumTypes[7]
+}
+
+func (x MirrorEngine) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MirrorEngine.Descriptor instead.
+func (MirrorEngine) EnumDescriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
+}
+
 type SyncState int32
 
 const (
@@ -429,11 +482,11 @@ func (x SyncState) String() string {
 }
 
 func (SyncState) Descriptor() protoreflect.EnumDescriptor {
-	return file_millrace_config_v1_resources_proto_enumTypes[7].Descriptor()
+	return file_millrace_config_v1_resources_proto_enumTypes[8].Descriptor()
 }
 
 func (SyncState) Type() protoreflect.EnumType {
-	return &file_millrace_config_v1_resources_proto_enumTypes[7]
+	return &file_millrace_config_v1_resources_proto_enumTypes[8]
 }
 
 func (x SyncState) Number() protoreflect.EnumNumber {
@@ -442,7 +495,7 @@ func (x SyncState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SyncState.Descriptor instead.
 func (SyncState) EnumDescriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 type SyncStatus int32
@@ -484,11 +537,11 @@ func (x SyncStatus) String() string {
 }
 
 func (SyncStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_millrace_config_v1_resources_proto_enumTypes[8].Descriptor()
+	return file_millrace_config_v1_resources_proto_enumTypes[9].Descriptor()
 }
 
 func (SyncStatus) Type() protoreflect.EnumType {
-	return &file_millrace_config_v1_resources_proto_enumTypes[8]
+	return &file_millrace_config_v1_resources_proto_enumTypes[9]
 }
 
 func (x SyncStatus) Number() protoreflect.EnumNumber {
@@ -497,7 +550,7 @@ func (x SyncStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SyncStatus.Descriptor instead.
 func (SyncStatus) EnumDescriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 type GuardAction int32
@@ -533,11 +586,11 @@ func (x GuardAction) String() string {
 }
 
 func (GuardAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_millrace_config_v1_resources_proto_enumTypes[9].Descriptor()
+	return file_millrace_config_v1_resources_proto_enumTypes[10].Descriptor()
 }
 
 func (GuardAction) Type() protoreflect.EnumType {
-	return &file_millrace_config_v1_resources_proto_enumTypes[9]
+	return &file_millrace_config_v1_resources_proto_enumTypes[10]
 }
 
 func (x GuardAction) Number() protoreflect.EnumNumber {
@@ -546,7 +599,7 @@ func (x GuardAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GuardAction.Descriptor instead.
 func (GuardAction) EnumDescriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 type DriftPolicy int32
@@ -585,11 +638,11 @@ func (x DriftPolicy) String() string {
 }
 
 func (DriftPolicy) Descriptor() protoreflect.EnumDescriptor {
-	return file_millrace_config_v1_resources_proto_enumTypes[10].Descriptor()
+	return file_millrace_config_v1_resources_proto_enumTypes[11].Descriptor()
 }
 
 func (DriftPolicy) Type() protoreflect.EnumType {
-	return &file_millrace_config_v1_resources_proto_enumTypes[10]
+	return &file_millrace_config_v1_resources_proto_enumTypes[11]
 }
 
 func (x DriftPolicy) Number() protoreflect.EnumNumber {
@@ -598,7 +651,7 @@ func (x DriftPolicy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DriftPolicy.Descriptor instead.
 func (DriftPolicy) EnumDescriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 // Meta is what every resource carries.
@@ -1026,8 +1079,10 @@ type Postgres struct {
 	ClientKey         *Secret `protobuf:"bytes,9,opt,name=client_key,json=clientKey,proto3" json:"client_key,omitempty"`
 	// A duration such as 10m; default 1h.
 	StatementTimeout string `protobuf:"bytes,10,opt,name=statement_timeout,json=statementTimeout,proto3" json:"statement_timeout,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Where mirrors with the engine diff keep their snapshots; default millrace.
+	StateSchema   string `protobuf:"bytes,11,opt,name=state_schema,json=stateSchema,proto3" json:"state_schema,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Postgres) Reset() {
@@ -1126,6 +1181,13 @@ func (x *Postgres) GetClientKey() *Secret {
 func (x *Postgres) GetStatementTimeout() string {
 	if x != nil {
 		return x.StatementTimeout
+	}
+	return ""
+}
+
+func (x *Postgres) GetStateSchema() string {
+	if x != nil {
+		return x.StateSchema
 	}
 	return ""
 }
@@ -2554,7 +2616,9 @@ type Sync struct {
 	Drift       *Drift       `protobuf:"bytes,18,opt,name=drift,proto3" json:"drift,omitempty"`
 	RejectLimit *RejectLimit `protobuf:"bytes,19,opt,name=reject_limit,json=rejectLimit,proto3" json:"reject_limit,omitempty"`
 	// Of mode mirror.
-	OnDelete      *OnDelete `protobuf:"varint,20,opt,name=on_delete,json=onDelete,proto3,enum=millrace.config.v1.OnDelete,oneof" json:"on_delete,omitempty"`
+	OnDelete *OnDelete `protobuf:"varint,20,opt,name=on_delete,json=onDelete,proto3,enum=millrace.config.v1.OnDelete,oneof" json:"on_delete,omitempty"`
+	// Of mode mirror.
+	MirrorEngine  *MirrorEngine `protobuf:"varint,21,opt,name=mirror_engine,json=mirrorEngine,proto3,enum=millrace.config.v1.MirrorEngine,oneof" json:"mirror_engine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2727,6 +2791,13 @@ func (x *Sync) GetOnDelete() OnDelete {
 		return *x.OnDelete
 	}
 	return OnDelete_ON_DELETE_UNSPECIFIED
+}
+
+func (x *Sync) GetMirrorEngine() MirrorEngine {
+	if x != nil && x.MirrorEngine != nil {
+		return *x.MirrorEngine
+	}
+	return MirrorEngine_MIRROR_ENGINE_UNSPECIFIED
 }
 
 // Guard bounds what a run may do before it is held, or its owner is told. A guarded run first makes a dry pass: the same
@@ -3155,7 +3226,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"\bprovider\"\x1c\n" +
 	"\x06DuckDB\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\"\xdb\x02\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"\xfe\x02\n" +
 	"\bPostgres\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\x05R\x04port\x12\x1a\n" +
@@ -3168,7 +3239,8 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"client_key\x18\t \x01(\v2\x1a.millrace.config.v1.SecretR\tclientKey\x12+\n" +
 	"\x11statement_timeout\x18\n" +
-	" \x01(\tR\x10statementTimeout\"\xff\x02\n" +
+	" \x01(\tR\x10statementTimeout\x12!\n" +
+	"\fstate_schema\x18\v \x01(\tR\vstateSchema\"\xff\x02\n" +
 	"\n" +
 	"Databricks\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
@@ -3303,7 +3375,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05After\x12\x14\n" +
 	"\x05syncs\x18\x01 \x03(\tR\x05syncs\"\n" +
 	"\n" +
-	"\bOnDemand\"\xec\x06\n" +
+	"\bOnDemand\"\xca\a\n" +
 	"\x04Sync\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12\x1d\n" +
 	"\n" +
@@ -3326,9 +3398,11 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05guard\x18\x11 \x01(\v2\x19.millrace.config.v1.GuardR\x05guard\x12/\n" +
 	"\x05drift\x18\x12 \x01(\v2\x19.millrace.config.v1.DriftR\x05drift\x12B\n" +
 	"\freject_limit\x18\x13 \x01(\v2\x1f.millrace.config.v1.RejectLimitR\vrejectLimit\x12>\n" +
-	"\ton_delete\x18\x14 \x01(\x0e2\x1c.millrace.config.v1.OnDeleteH\x00R\bonDelete\x88\x01\x01B\f\n" +
+	"\ton_delete\x18\x14 \x01(\x0e2\x1c.millrace.config.v1.OnDeleteH\x00R\bonDelete\x88\x01\x01\x12J\n" +
+	"\rmirror_engine\x18\x15 \x01(\x0e2 .millrace.config.v1.MirrorEngineH\x01R\fmirrorEngine\x88\x01\x01B\f\n" +
 	"\n" +
-	"_on_delete\"\xa2\x02\n" +
+	"_on_deleteB\x10\n" +
+	"\x0e_mirror_engine\"\xa2\x02\n" +
 	"\x05Guard\x128\n" +
 	"\adeletes\x18\x01 \x01(\v2\x1e.millrace.config.v1.GuardLimitR\adeletes\x128\n" +
 	"\aupdates\x18\x02 \x01(\v2\x1e.millrace.config.v1.GuardLimitR\aupdates\x124\n" +
@@ -3395,7 +3469,11 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\bOnDelete\x12\x19\n" +
 	"\x15ON_DELETE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ON_DELETE_WITHDRAW\x10\x01\x12\x1c\n" +
-	"\x18ON_DELETE_DELETE_PROFILE\x10\x02*k\n" +
+	"\x18ON_DELETE_DELETE_PROFILE\x10\x02*b\n" +
+	"\fMirrorEngine\x12\x1d\n" +
+	"\x19MIRROR_ENGINE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17MIRROR_ENGINE_ROW_INDEX\x10\x01\x12\x16\n" +
+	"\x12MIRROR_ENGINE_DIFF\x10\x02*k\n" +
 	"\tSyncState\x12\x1a\n" +
 	"\x16SYNC_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SYNC_STATE_DRAFT\x10\x01\x12\x15\n" +
@@ -3431,7 +3509,7 @@ func file_millrace_config_v1_resources_proto_rawDescGZIP() []byte {
 	return file_millrace_config_v1_resources_proto_rawDescData
 }
 
-var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
+var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
 var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(Environment)(0),              // 0: millrace.config.v1.Environment
@@ -3441,110 +3519,112 @@ var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(NullPolicy)(0),               // 4: millrace.config.v1.NullPolicy
 	(Mode)(0),                     // 5: millrace.config.v1.Mode
 	(OnDelete)(0),                 // 6: millrace.config.v1.OnDelete
-	(SyncState)(0),                // 7: millrace.config.v1.SyncState
-	(SyncStatus)(0),               // 8: millrace.config.v1.SyncStatus
-	(GuardAction)(0),              // 9: millrace.config.v1.GuardAction
-	(DriftPolicy)(0),              // 10: millrace.config.v1.DriftPolicy
-	(*Meta)(nil),                  // 11: millrace.config.v1.Meta
-	(*Secret)(nil),                // 12: millrace.config.v1.Secret
-	(*Connection)(nil),            // 13: millrace.config.v1.Connection
-	(*DuckDB)(nil),                // 14: millrace.config.v1.DuckDB
-	(*Postgres)(nil),              // 15: millrace.config.v1.Postgres
-	(*Databricks)(nil),            // 16: millrace.config.v1.Databricks
-	(*Snowflake)(nil),             // 17: millrace.config.v1.Snowflake
-	(*BigQuery)(nil),              // 18: millrace.config.v1.BigQuery
-	(*Feed)(nil),                  // 19: millrace.config.v1.Feed
-	(*Iterator)(nil),              // 20: millrace.config.v1.Iterator
-	(*DataModel)(nil),             // 21: millrace.config.v1.DataModel
-	(*Rule)(nil),                  // 22: millrace.config.v1.Rule
-	(*EventsMapping)(nil),         // 23: millrace.config.v1.EventsMapping
-	(*Mapping)(nil),               // 24: millrace.config.v1.Mapping
-	(*Schedule)(nil),              // 25: millrace.config.v1.Schedule
-	(*Every)(nil),                 // 26: millrace.config.v1.Every
-	(*Cron)(nil),                  // 27: millrace.config.v1.Cron
-	(*After)(nil),                 // 28: millrace.config.v1.After
-	(*OnDemand)(nil),              // 29: millrace.config.v1.OnDemand
-	(*Sync)(nil),                  // 30: millrace.config.v1.Sync
-	(*Guard)(nil),                 // 31: millrace.config.v1.Guard
-	(*GuardLimit)(nil),            // 32: millrace.config.v1.GuardLimit
-	(*GuardRows)(nil),             // 33: millrace.config.v1.GuardRows
-	(*Drift)(nil),                 // 34: millrace.config.v1.Drift
-	(*RejectLimit)(nil),           // 35: millrace.config.v1.RejectLimit
-	(*SyncSnapshot)(nil),          // 36: millrace.config.v1.SyncSnapshot
-	nil,                           // 37: millrace.config.v1.Meta.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 39: google.protobuf.Value
+	(MirrorEngine)(0),             // 7: millrace.config.v1.MirrorEngine
+	(SyncState)(0),                // 8: millrace.config.v1.SyncState
+	(SyncStatus)(0),               // 9: millrace.config.v1.SyncStatus
+	(GuardAction)(0),              // 10: millrace.config.v1.GuardAction
+	(DriftPolicy)(0),              // 11: millrace.config.v1.DriftPolicy
+	(*Meta)(nil),                  // 12: millrace.config.v1.Meta
+	(*Secret)(nil),                // 13: millrace.config.v1.Secret
+	(*Connection)(nil),            // 14: millrace.config.v1.Connection
+	(*DuckDB)(nil),                // 15: millrace.config.v1.DuckDB
+	(*Postgres)(nil),              // 16: millrace.config.v1.Postgres
+	(*Databricks)(nil),            // 17: millrace.config.v1.Databricks
+	(*Snowflake)(nil),             // 18: millrace.config.v1.Snowflake
+	(*BigQuery)(nil),              // 19: millrace.config.v1.BigQuery
+	(*Feed)(nil),                  // 20: millrace.config.v1.Feed
+	(*Iterator)(nil),              // 21: millrace.config.v1.Iterator
+	(*DataModel)(nil),             // 22: millrace.config.v1.DataModel
+	(*Rule)(nil),                  // 23: millrace.config.v1.Rule
+	(*EventsMapping)(nil),         // 24: millrace.config.v1.EventsMapping
+	(*Mapping)(nil),               // 25: millrace.config.v1.Mapping
+	(*Schedule)(nil),              // 26: millrace.config.v1.Schedule
+	(*Every)(nil),                 // 27: millrace.config.v1.Every
+	(*Cron)(nil),                  // 28: millrace.config.v1.Cron
+	(*After)(nil),                 // 29: millrace.config.v1.After
+	(*OnDemand)(nil),              // 30: millrace.config.v1.OnDemand
+	(*Sync)(nil),                  // 31: millrace.config.v1.Sync
+	(*Guard)(nil),                 // 32: millrace.config.v1.Guard
+	(*GuardLimit)(nil),            // 33: millrace.config.v1.GuardLimit
+	(*GuardRows)(nil),             // 34: millrace.config.v1.GuardRows
+	(*Drift)(nil),                 // 35: millrace.config.v1.Drift
+	(*RejectLimit)(nil),           // 36: millrace.config.v1.RejectLimit
+	(*SyncSnapshot)(nil),          // 37: millrace.config.v1.SyncSnapshot
+	nil,                           // 38: millrace.config.v1.Meta.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 40: google.protobuf.Value
 }
 var file_millrace_config_v1_resources_proto_depIdxs = []int32{
-	37, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
-	38, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
-	38, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
-	11, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
-	14, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
-	15, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
-	18, // 6: millrace.config.v1.Connection.bigquery:type_name -> millrace.config.v1.BigQuery
-	16, // 7: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
-	17, // 8: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
-	12, // 9: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
-	12, // 10: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
-	12, // 11: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
-	12, // 12: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
-	12, // 13: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
-	12, // 14: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
-	12, // 15: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
-	12, // 16: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
-	12, // 17: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
-	12, // 18: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
-	12, // 19: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
-	11, // 20: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
+	38, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
+	39, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
+	39, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
+	12, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
+	15, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
+	16, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
+	19, // 6: millrace.config.v1.Connection.bigquery:type_name -> millrace.config.v1.BigQuery
+	17, // 7: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
+	18, // 8: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
+	13, // 9: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
+	13, // 10: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
+	13, // 11: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
+	13, // 12: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
+	13, // 13: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
+	13, // 14: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
+	13, // 15: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
+	13, // 16: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
+	13, // 17: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
+	13, // 18: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
+	13, // 19: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
+	12, // 20: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
 	0,  // 21: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
 	1,  // 22: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
 	3,  // 23: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
 	4,  // 24: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
-	11, // 25: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
+	12, // 25: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
 	2,  // 26: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
-	20, // 27: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
-	39, // 28: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
-	22, // 29: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
-	39, // 30: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
-	11, // 31: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
-	22, // 32: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
-	23, // 33: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
-	26, // 34: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
-	27, // 35: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
-	38, // 36: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
-	28, // 37: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
-	29, // 38: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
-	38, // 39: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
-	11, // 40: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
+	21, // 27: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
+	40, // 28: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
+	23, // 29: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
+	40, // 30: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
+	12, // 31: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
+	23, // 32: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
+	24, // 33: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
+	27, // 34: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
+	28, // 35: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
+	39, // 36: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
+	29, // 37: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
+	30, // 38: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
+	39, // 39: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
+	12, // 40: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
 	5,  // 41: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
-	25, // 42: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
-	38, // 43: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
-	38, // 44: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
-	7,  // 45: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
-	8,  // 46: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
-	31, // 47: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
-	34, // 48: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
-	35, // 49: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
+	26, // 42: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
+	39, // 43: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
+	39, // 44: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
+	8,  // 45: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
+	9,  // 46: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
+	32, // 47: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
+	35, // 48: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
+	36, // 49: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
 	6,  // 50: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
-	32, // 51: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
-	32, // 52: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
-	32, // 53: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
-	33, // 54: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
-	9,  // 55: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
-	10, // 56: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
-	10, // 57: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
-	10, // 58: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
-	30, // 59: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
-	13, // 60: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
-	21, // 61: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
-	24, // 62: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
-	19, // 63: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
-	64, // [64:64] is the sub-list for method output_type
-	64, // [64:64] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	7,  // 51: millrace.config.v1.Sync.mirror_engine:type_name -> millrace.config.v1.MirrorEngine
+	33, // 52: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
+	33, // 53: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
+	33, // 54: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
+	34, // 55: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
+	10, // 56: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
+	11, // 57: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
+	11, // 58: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
+	11, // 59: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
+	31, // 60: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
+	14, // 61: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
+	22, // 62: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
+	25, // 63: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
+	20, // 64: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
+	65, // [65:65] is the sub-list for method output_type
+	65, // [65:65] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_resources_proto_init() }
@@ -3581,7 +3661,7 @@ func file_millrace_config_v1_resources_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_config_v1_resources_proto_rawDesc), len(file_millrace_config_v1_resources_proto_rawDesc)),
-			NumEnums:      11,
+			NumEnums:      12,
 			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,

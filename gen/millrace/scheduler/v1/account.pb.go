@@ -268,7 +268,9 @@ type RunPlan struct {
 	// Rows beyond the largest value that the window may hold.
 	FutureRows int64 `protobuf:"varint,19,opt,name=future_rows,json=futureRows,proto3" json:"future_rows,omitempty"`
 	// The parts are everything that the query selects, in one snapshot.
-	CompleteRead  bool `protobuf:"varint,20,opt,name=complete_read,json=completeRead,proto3" json:"complete_read,omitempty"`
+	CompleteRead bool `protobuf:"varint,20,opt,name=complete_read,json=completeRead,proto3" json:"complete_read,omitempty"`
+	// Of a mirror whose engine is diff.
+	Comparison    *Comparison `protobuf:"bytes,21,opt,name=comparison,proto3" json:"comparison,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -443,6 +445,104 @@ func (x *RunPlan) GetCompleteRead() bool {
 	return false
 }
 
+func (x *RunPlan) GetComparison() *Comparison {
+	if x != nil {
+		return x.Comparison
+	}
+	return nil
+}
+
+// Comparison is how the warehouse found out what has changed in a mirror's rows.
+type Comparison struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the rows as the run found them; what the next run compares with once this one is done. The driver's own text.
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// What they were compared with; empty: everything is read.
+	Since string `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// Rows that the query has. The parts have those that are new or changed.
+	Rows int64 `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Keys that are gone.
+	Gone int64 `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`
+	// Fingerprint of what decides what a row becomes, its values apart.
+	Terms string `protobuf:"bytes,5,opt,name=terms,proto3" json:"terms,omitempty"`
+	// The columns that count.
+	Columns       []*PlanColumn `protobuf:"bytes,6,rep,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Comparison) Reset() {
+	*x = Comparison{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Comparison) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Comparison) ProtoMessage() {}
+
+func (x *Comparison) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Comparison.ProtoReflect.Descriptor instead.
+func (*Comparison) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Comparison) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Comparison) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
+func (x *Comparison) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *Comparison) GetGone() int64 {
+	if x != nil {
+		return x.Gone
+	}
+	return 0
+}
+
+func (x *Comparison) GetTerms() string {
+	if x != nil {
+		return x.Terms
+	}
+	return ""
+}
+
+func (x *Comparison) GetColumns() []*PlanColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
 // PlanColumn is a column of a query with the warehouse's type and the Arrow type that it is read as.
 type PlanColumn struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -455,7 +555,7 @@ type PlanColumn struct {
 
 func (x *PlanColumn) Reset() {
 	*x = PlanColumn{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[3]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +567,7 @@ func (x *PlanColumn) String() string {
 func (*PlanColumn) ProtoMessage() {}
 
 func (x *PlanColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[3]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +580,7 @@ func (x *PlanColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanColumn.ProtoReflect.Descriptor instead.
 func (*PlanColumn) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{3}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PlanColumn) GetName() string {
@@ -515,7 +615,7 @@ type AcceptedSchema struct {
 
 func (x *AcceptedSchema) Reset() {
 	*x = AcceptedSchema{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -527,7 +627,7 @@ func (x *AcceptedSchema) String() string {
 func (*AcceptedSchema) ProtoMessage() {}
 
 func (x *AcceptedSchema) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[4]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -540,7 +640,7 @@ func (x *AcceptedSchema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptedSchema.ProtoReflect.Descriptor instead.
 func (*AcceptedSchema) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{4}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AcceptedSchema) GetModelFingerprint() string {
@@ -595,14 +695,16 @@ type PartLease struct {
 	// How long the part stays the worker's after its last heartbeat; it beats at a fifth of that.
 	Life *durationpb.Duration `protobuf:"bytes,23,opt,name=life,proto3" json:"life,omitempty"`
 	// The last part of a mirror run: rows that the platform knows and the read lacked, in place of the warehouse's.
-	Absent        *AbsentKeys `protobuf:"bytes,24,opt,name=absent,proto3" json:"absent,omitempty"`
+	Absent *AbsentKeys `protobuf:"bytes,24,opt,name=absent,proto3" json:"absent,omitempty"`
+	// The comparison of the last done run, where what the platform has is still what that run found; of part 0.
+	Base          *Comparison `protobuf:"bytes,25,opt,name=base,proto3" json:"base,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PartLease) Reset() {
 	*x = PartLease{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +716,7 @@ func (x *PartLease) String() string {
 func (*PartLease) ProtoMessage() {}
 
 func (x *PartLease) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[5]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +729,7 @@ func (x *PartLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartLease.ProtoReflect.Descriptor instead.
 func (*PartLease) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{5}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PartLease) GetWorkspace() string {
@@ -791,6 +893,13 @@ func (x *PartLease) GetAbsent() *AbsentKeys {
 	return nil
 }
 
+func (x *PartLease) GetBase() *Comparison {
+	if x != nil {
+		return x.Base
+	}
+	return nil
+}
+
 // AbsentKeys says against what the keys are judged that a mirror run did not read.
 type AbsentKeys struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -806,7 +915,7 @@ type AbsentKeys struct {
 
 func (x *AbsentKeys) Reset() {
 	*x = AbsentKeys{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +927,7 @@ func (x *AbsentKeys) String() string {
 func (*AbsentKeys) ProtoMessage() {}
 
 func (x *AbsentKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[6]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +940,7 @@ func (x *AbsentKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbsentKeys.ProtoReflect.Descriptor instead.
 func (*AbsentKeys) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{6}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AbsentKeys) GetParts() []*ReadPart {
@@ -867,7 +976,7 @@ type ReadPart struct {
 
 func (x *ReadPart) Reset() {
 	*x = ReadPart{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +988,7 @@ func (x *ReadPart) String() string {
 func (*ReadPart) ProtoMessage() {}
 
 func (x *ReadPart) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[7]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1001,7 @@ func (x *ReadPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPart.ProtoReflect.Descriptor instead.
 func (*ReadPart) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{7}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReadPart) GetRunNo() int64 {
@@ -930,7 +1039,7 @@ type RetriedRun struct {
 
 func (x *RetriedRun) Reset() {
 	*x = RetriedRun{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1051,7 @@ func (x *RetriedRun) String() string {
 func (*RetriedRun) ProtoMessage() {}
 
 func (x *RetriedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1064,7 @@ func (x *RetriedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetriedRun.ProtoReflect.Descriptor instead.
 func (*RetriedRun) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{8}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RetriedRun) GetRun() string {
@@ -990,7 +1099,7 @@ type LeasePartRequest struct {
 
 func (x *LeasePartRequest) Reset() {
 	*x = LeasePartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1111,7 @@ func (x *LeasePartRequest) String() string {
 func (*LeasePartRequest) ProtoMessage() {}
 
 func (x *LeasePartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1124,7 @@ func (x *LeasePartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasePartRequest.ProtoReflect.Descriptor instead.
 func (*LeasePartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{9}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LeasePartRequest) GetWorker() string {
@@ -1042,7 +1151,7 @@ type LeasePartResponse struct {
 
 func (x *LeasePartResponse) Reset() {
 	*x = LeasePartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1163,7 @@ func (x *LeasePartResponse) String() string {
 func (*LeasePartResponse) ProtoMessage() {}
 
 func (x *LeasePartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1176,7 @@ func (x *LeasePartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasePartResponse.ProtoReflect.Descriptor instead.
 func (*LeasePartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{10}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LeasePartResponse) GetLease() *PartLease {
@@ -1090,7 +1199,7 @@ type HeartbeatPartRequest struct {
 
 func (x *HeartbeatPartRequest) Reset() {
 	*x = HeartbeatPartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1211,7 @@ func (x *HeartbeatPartRequest) String() string {
 func (*HeartbeatPartRequest) ProtoMessage() {}
 
 func (x *HeartbeatPartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1224,7 @@ func (x *HeartbeatPartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatPartRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatPartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{11}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeartbeatPartRequest) GetRun() string {
@@ -1163,7 +1272,7 @@ type HeartbeatPartResponse struct {
 
 func (x *HeartbeatPartResponse) Reset() {
 	*x = HeartbeatPartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1284,7 @@ func (x *HeartbeatPartResponse) String() string {
 func (*HeartbeatPartResponse) ProtoMessage() {}
 
 func (x *HeartbeatPartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1297,7 @@ func (x *HeartbeatPartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatPartResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatPartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{12}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HeartbeatPartResponse) GetCancel() bool {
@@ -1209,7 +1318,7 @@ type ReportPlanRequest struct {
 
 func (x *ReportPlanRequest) Reset() {
 	*x = ReportPlanRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1330,7 @@ func (x *ReportPlanRequest) String() string {
 func (*ReportPlanRequest) ProtoMessage() {}
 
 func (x *ReportPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1343,7 @@ func (x *ReportPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportPlanRequest.ProtoReflect.Descriptor instead.
 func (*ReportPlanRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{13}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReportPlanRequest) GetRun() string {
@@ -1266,7 +1375,7 @@ type ReportPlanResponse struct {
 
 func (x *ReportPlanResponse) Reset() {
 	*x = ReportPlanResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1387,7 @@ func (x *ReportPlanResponse) String() string {
 func (*ReportPlanResponse) ProtoMessage() {}
 
 func (x *ReportPlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1400,7 @@ func (x *ReportPlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportPlanResponse.ProtoReflect.Descriptor instead.
 func (*ReportPlanResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{14}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{15}
 }
 
 type ReportExtractedRequest struct {
@@ -1310,7 +1419,7 @@ type ReportExtractedRequest struct {
 
 func (x *ReportExtractedRequest) Reset() {
 	*x = ReportExtractedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1431,7 @@ func (x *ReportExtractedRequest) String() string {
 func (*ReportExtractedRequest) ProtoMessage() {}
 
 func (x *ReportExtractedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1444,7 @@ func (x *ReportExtractedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportExtractedRequest.ProtoReflect.Descriptor instead.
 func (*ReportExtractedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{15}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReportExtractedRequest) GetBatch() *BatchRef {
@@ -1388,7 +1497,7 @@ type ReportExtractedResponse struct {
 
 func (x *ReportExtractedResponse) Reset() {
 	*x = ReportExtractedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1509,7 @@ func (x *ReportExtractedResponse) String() string {
 func (*ReportExtractedResponse) ProtoMessage() {}
 
 func (x *ReportExtractedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1522,7 @@ func (x *ReportExtractedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportExtractedResponse.ProtoReflect.Descriptor instead.
 func (*ReportExtractedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{16}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{17}
 }
 
 // IngestResult is what a fragment became, as kept under its batch key.
@@ -1437,7 +1546,7 @@ type IngestResult struct {
 
 func (x *IngestResult) Reset() {
 	*x = IngestResult{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1558,7 @@ func (x *IngestResult) String() string {
 func (*IngestResult) ProtoMessage() {}
 
 func (x *IngestResult) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1571,7 @@ func (x *IngestResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestResult.ProtoReflect.Descriptor instead.
 func (*IngestResult) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{17}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *IngestResult) GetBatch() *BatchRef {
@@ -1530,7 +1639,7 @@ type ReportIngestedRequest struct {
 
 func (x *ReportIngestedRequest) Reset() {
 	*x = ReportIngestedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1651,7 @@ func (x *ReportIngestedRequest) String() string {
 func (*ReportIngestedRequest) ProtoMessage() {}
 
 func (x *ReportIngestedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1664,7 @@ func (x *ReportIngestedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportIngestedRequest.ProtoReflect.Descriptor instead.
 func (*ReportIngestedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{18}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReportIngestedRequest) GetResult() *IngestResult {
@@ -1573,7 +1682,7 @@ type ReportIngestedResponse struct {
 
 func (x *ReportIngestedResponse) Reset() {
 	*x = ReportIngestedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1694,7 @@ func (x *ReportIngestedResponse) String() string {
 func (*ReportIngestedResponse) ProtoMessage() {}
 
 func (x *ReportIngestedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1707,7 @@ func (x *ReportIngestedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportIngestedResponse.ProtoReflect.Descriptor instead.
 func (*ReportIngestedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{19}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{20}
 }
 
 type ReportQuarantinedRequest struct {
@@ -1611,7 +1720,7 @@ type ReportQuarantinedRequest struct {
 
 func (x *ReportQuarantinedRequest) Reset() {
 	*x = ReportQuarantinedRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[20]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1732,7 @@ func (x *ReportQuarantinedRequest) String() string {
 func (*ReportQuarantinedRequest) ProtoMessage() {}
 
 func (x *ReportQuarantinedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[20]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1745,7 @@ func (x *ReportQuarantinedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportQuarantinedRequest.ProtoReflect.Descriptor instead.
 func (*ReportQuarantinedRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{20}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReportQuarantinedRequest) GetBatch() *BatchRef {
@@ -1661,7 +1770,7 @@ type ReportQuarantinedResponse struct {
 
 func (x *ReportQuarantinedResponse) Reset() {
 	*x = ReportQuarantinedResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[21]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +1782,7 @@ func (x *ReportQuarantinedResponse) String() string {
 func (*ReportQuarantinedResponse) ProtoMessage() {}
 
 func (x *ReportQuarantinedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[21]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +1795,7 @@ func (x *ReportQuarantinedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportQuarantinedResponse.ProtoReflect.Descriptor instead.
 func (*ReportQuarantinedResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{21}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{22}
 }
 
 type CompletePartRequest struct {
@@ -1717,7 +1826,7 @@ type CompletePartRequest struct {
 
 func (x *CompletePartRequest) Reset() {
 	*x = CompletePartRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[22]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +1838,7 @@ func (x *CompletePartRequest) String() string {
 func (*CompletePartRequest) ProtoMessage() {}
 
 func (x *CompletePartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[22]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +1851,7 @@ func (x *CompletePartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompletePartRequest.ProtoReflect.Descriptor instead.
 func (*CompletePartRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{22}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CompletePartRequest) GetRun() string {
@@ -1837,7 +1946,7 @@ type CompletePartResponse struct {
 
 func (x *CompletePartResponse) Reset() {
 	*x = CompletePartResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[23]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +1958,7 @@ func (x *CompletePartResponse) String() string {
 func (*CompletePartResponse) ProtoMessage() {}
 
 func (x *CompletePartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[23]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +1971,87 @@ func (x *CompletePartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompletePartResponse.ProtoReflect.Descriptor instead.
 func (*CompletePartResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{23}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{24}
+}
+
+type ForgetBaseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SyncUid       string                 `protobuf:"bytes,1,opt,name=sync_uid,json=syncUid,proto3" json:"sync_uid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetBaseRequest) Reset() {
+	*x = ForgetBaseRequest{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetBaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetBaseRequest) ProtoMessage() {}
+
+func (x *ForgetBaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetBaseRequest.ProtoReflect.Descriptor instead.
+func (*ForgetBaseRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ForgetBaseRequest) GetSyncUid() string {
+	if x != nil {
+		return x.SyncUid
+	}
+	return ""
+}
+
+type ForgetBaseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetBaseResponse) Reset() {
+	*x = ForgetBaseResponse{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetBaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetBaseResponse) ProtoMessage() {}
+
+func (x *ForgetBaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetBaseResponse.ProtoReflect.Descriptor instead.
+func (*ForgetBaseResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{26}
 }
 
 var File_millrace_scheduler_v1_account_proto protoreflect.FileDescriptor
@@ -1882,7 +2071,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\vhigh_closed\x18\x03 \x01(\bR\n" +
 	"highClosed\x12\x14\n" +
 	"\x05nulls\x18\x04 \x01(\bR\x05nulls\x12\x12\n" +
-	"\x04unit\x18\x05 \x01(\tR\x04unit\"\xc7\x06\n" +
+	"\x04unit\x18\x05 \x01(\tR\x04unit\"\x8a\a\n" +
 	"\aRunPlan\x12-\n" +
 	"\x12schema_fingerprint\x18\x01 \x01(\tR\x11schemaFingerprint\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\tR\bsnapshot\x12?\n" +
@@ -1907,8 +2096,19 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\fcounted_rows\x18\x12 \x01(\x03H\x00R\vcountedRows\x88\x01\x01\x12\x1f\n" +
 	"\vfuture_rows\x18\x13 \x01(\x03R\n" +
 	"futureRows\x12#\n" +
-	"\rcomplete_read\x18\x14 \x01(\bR\fcompleteReadB\x0f\n" +
-	"\r_counted_rows\"S\n" +
+	"\rcomplete_read\x18\x14 \x01(\bR\fcompleteRead\x12A\n" +
+	"\n" +
+	"comparison\x18\x15 \x01(\v2!.millrace.scheduler.v1.ComparisonR\n" +
+	"comparisonB\x0f\n" +
+	"\r_counted_rows\"\xb3\x01\n" +
+	"\n" +
+	"Comparison\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\tR\x05since\x12\x12\n" +
+	"\x04rows\x18\x03 \x01(\x03R\x04rows\x12\x12\n" +
+	"\x04gone\x18\x04 \x01(\x03R\x04gone\x12\x14\n" +
+	"\x05terms\x18\x05 \x01(\tR\x05terms\x12;\n" +
+	"\acolumns\x18\x06 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"S\n" +
 	"\n" +
 	"PlanColumn\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -1917,7 +2117,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"arrow_type\x18\x03 \x01(\tR\tarrowType\"z\n" +
 	"\x0eAcceptedSchema\x12+\n" +
 	"\x11model_fingerprint\x18\x01 \x01(\tR\x10modelFingerprint\x12;\n" +
-	"\acolumns\x18\x02 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"\xf3\x06\n" +
+	"\acolumns\x18\x02 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"\xaa\a\n" +
 	"\tPartLease\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x15\n" +
@@ -1944,7 +2144,8 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x0edrift_approved\x18\x15 \x01(\bR\rdriftApproved\x12\x1b\n" +
 	"\treplay_of\x18\x16 \x01(\tR\breplayOf\x12-\n" +
 	"\x04life\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x04life\x129\n" +
-	"\x06absent\x18\x18 \x01(\v2!.millrace.scheduler.v1.AbsentKeysR\x06absentJ\x04\b\f\x10\rR\bretry_of\"p\n" +
+	"\x06absent\x18\x18 \x01(\v2!.millrace.scheduler.v1.AbsentKeysR\x06absent\x125\n" +
+	"\x04base\x18\x19 \x01(\v2!.millrace.scheduler.v1.ComparisonR\x04baseJ\x04\b\f\x10\rR\bretry_of\"p\n" +
 	"\n" +
 	"AbsentKeys\x125\n" +
 	"\x05parts\x18\x01 \x03(\v2\x1f.millrace.scheduler.v1.ReadPartR\x05parts\x12\x12\n" +
@@ -2020,11 +2221,14 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\afailure\x18\v \x01(\x0e2#.millrace.scheduler.v1.FailureClassR\afailure\x12:\n" +
 	"\vretry_after\x18\f \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\"\x16\n" +
-	"\x14CompletePartResponse*i\n" +
+	"\x14CompletePartResponse\".\n" +
+	"\x11ForgetBaseRequest\x12\x19\n" +
+	"\bsync_uid\x18\x01 \x01(\tR\asyncUid\"\x14\n" +
+	"\x12ForgetBaseResponse*i\n" +
 	"\fFailureClass\x12\x1d\n" +
 	"\x19FAILURE_CLASS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17FAILURE_CLASS_THROTTLED\x10\x01\x12\x1d\n" +
-	"\x19FAILURE_CLASS_UNAVAILABLE\x10\x022\x81\x06\n" +
+	"\x19FAILURE_CLASS_UNAVAILABLE\x10\x022\xe4\x06\n" +
 	"\x0eAccountService\x12^\n" +
 	"\tLeasePart\x12'.millrace.scheduler.v1.LeasePartRequest\x1a(.millrace.scheduler.v1.LeasePartResponse\x12j\n" +
 	"\rHeartbeatPart\x12+.millrace.scheduler.v1.HeartbeatPartRequest\x1a,.millrace.scheduler.v1.HeartbeatPartResponse\x12a\n" +
@@ -2033,7 +2237,9 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x0fReportExtracted\x12-.millrace.scheduler.v1.ReportExtractedRequest\x1a..millrace.scheduler.v1.ReportExtractedResponse\x12m\n" +
 	"\x0eReportIngested\x12,.millrace.scheduler.v1.ReportIngestedRequest\x1a-.millrace.scheduler.v1.ReportIngestedResponse\x12v\n" +
 	"\x11ReportQuarantined\x12/.millrace.scheduler.v1.ReportQuarantinedRequest\x1a0.millrace.scheduler.v1.ReportQuarantinedResponse\x12g\n" +
-	"\fCompletePart\x12*.millrace.scheduler.v1.CompletePartRequest\x1a+.millrace.scheduler.v1.CompletePartResponseB\xd3\x01\n" +
+	"\fCompletePart\x12*.millrace.scheduler.v1.CompletePartRequest\x1a+.millrace.scheduler.v1.CompletePartResponse\x12a\n" +
+	"\n" +
+	"ForgetBase\x12(.millrace.scheduler.v1.ForgetBaseRequest\x1a).millrace.scheduler.v1.ForgetBaseResponseB\xd3\x01\n" +
 	"\x19com.millrace.scheduler.v1B\fAccountProtoP\x01Z2millrace.dev/gen/millrace/scheduler/v1;schedulerv1\xa2\x02\x03MSX\xaa\x02\x15Millrace.Scheduler.V1\xca\x02\x15Millrace\\Scheduler\\V1\xe2\x02!Millrace\\Scheduler\\V1\\GPBMetadata\xea\x02\x17Millrace::Scheduler::V1b\x06proto3"
 
 var (
@@ -2049,93 +2255,101 @@ func file_millrace_scheduler_v1_account_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_scheduler_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_millrace_scheduler_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_millrace_scheduler_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_millrace_scheduler_v1_account_proto_goTypes = []any{
 	(FailureClass)(0),                 // 0: millrace.scheduler.v1.FailureClass
 	(*BatchRef)(nil),                  // 1: millrace.scheduler.v1.BatchRef
 	(*PartRange)(nil),                 // 2: millrace.scheduler.v1.PartRange
 	(*RunPlan)(nil),                   // 3: millrace.scheduler.v1.RunPlan
-	(*PlanColumn)(nil),                // 4: millrace.scheduler.v1.PlanColumn
-	(*AcceptedSchema)(nil),            // 5: millrace.scheduler.v1.AcceptedSchema
-	(*PartLease)(nil),                 // 6: millrace.scheduler.v1.PartLease
-	(*AbsentKeys)(nil),                // 7: millrace.scheduler.v1.AbsentKeys
-	(*ReadPart)(nil),                  // 8: millrace.scheduler.v1.ReadPart
-	(*RetriedRun)(nil),                // 9: millrace.scheduler.v1.RetriedRun
-	(*LeasePartRequest)(nil),          // 10: millrace.scheduler.v1.LeasePartRequest
-	(*LeasePartResponse)(nil),         // 11: millrace.scheduler.v1.LeasePartResponse
-	(*HeartbeatPartRequest)(nil),      // 12: millrace.scheduler.v1.HeartbeatPartRequest
-	(*HeartbeatPartResponse)(nil),     // 13: millrace.scheduler.v1.HeartbeatPartResponse
-	(*ReportPlanRequest)(nil),         // 14: millrace.scheduler.v1.ReportPlanRequest
-	(*ReportPlanResponse)(nil),        // 15: millrace.scheduler.v1.ReportPlanResponse
-	(*ReportExtractedRequest)(nil),    // 16: millrace.scheduler.v1.ReportExtractedRequest
-	(*ReportExtractedResponse)(nil),   // 17: millrace.scheduler.v1.ReportExtractedResponse
-	(*IngestResult)(nil),              // 18: millrace.scheduler.v1.IngestResult
-	(*ReportIngestedRequest)(nil),     // 19: millrace.scheduler.v1.ReportIngestedRequest
-	(*ReportIngestedResponse)(nil),    // 20: millrace.scheduler.v1.ReportIngestedResponse
-	(*ReportQuarantinedRequest)(nil),  // 21: millrace.scheduler.v1.ReportQuarantinedRequest
-	(*ReportQuarantinedResponse)(nil), // 22: millrace.scheduler.v1.ReportQuarantinedResponse
-	(*CompletePartRequest)(nil),       // 23: millrace.scheduler.v1.CompletePartRequest
-	(*CompletePartResponse)(nil),      // 24: millrace.scheduler.v1.CompletePartResponse
-	nil,                               // 25: millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
-	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
-	(*ColumnChange)(nil),              // 27: millrace.scheduler.v1.ColumnChange
-	(Lane)(0),                         // 28: millrace.scheduler.v1.Lane
-	(*durationpb.Duration)(nil),       // 29: google.protobuf.Duration
-	(*Counts)(nil),                    // 30: millrace.scheduler.v1.Counts
-	(*EffectSample)(nil),              // 31: millrace.scheduler.v1.EffectSample
-	(*RejectReason)(nil),              // 32: millrace.scheduler.v1.RejectReason
-	(*RunError)(nil),                  // 33: millrace.scheduler.v1.RunError
+	(*Comparison)(nil),                // 4: millrace.scheduler.v1.Comparison
+	(*PlanColumn)(nil),                // 5: millrace.scheduler.v1.PlanColumn
+	(*AcceptedSchema)(nil),            // 6: millrace.scheduler.v1.AcceptedSchema
+	(*PartLease)(nil),                 // 7: millrace.scheduler.v1.PartLease
+	(*AbsentKeys)(nil),                // 8: millrace.scheduler.v1.AbsentKeys
+	(*ReadPart)(nil),                  // 9: millrace.scheduler.v1.ReadPart
+	(*RetriedRun)(nil),                // 10: millrace.scheduler.v1.RetriedRun
+	(*LeasePartRequest)(nil),          // 11: millrace.scheduler.v1.LeasePartRequest
+	(*LeasePartResponse)(nil),         // 12: millrace.scheduler.v1.LeasePartResponse
+	(*HeartbeatPartRequest)(nil),      // 13: millrace.scheduler.v1.HeartbeatPartRequest
+	(*HeartbeatPartResponse)(nil),     // 14: millrace.scheduler.v1.HeartbeatPartResponse
+	(*ReportPlanRequest)(nil),         // 15: millrace.scheduler.v1.ReportPlanRequest
+	(*ReportPlanResponse)(nil),        // 16: millrace.scheduler.v1.ReportPlanResponse
+	(*ReportExtractedRequest)(nil),    // 17: millrace.scheduler.v1.ReportExtractedRequest
+	(*ReportExtractedResponse)(nil),   // 18: millrace.scheduler.v1.ReportExtractedResponse
+	(*IngestResult)(nil),              // 19: millrace.scheduler.v1.IngestResult
+	(*ReportIngestedRequest)(nil),     // 20: millrace.scheduler.v1.ReportIngestedRequest
+	(*ReportIngestedResponse)(nil),    // 21: millrace.scheduler.v1.ReportIngestedResponse
+	(*ReportQuarantinedRequest)(nil),  // 22: millrace.scheduler.v1.ReportQuarantinedRequest
+	(*ReportQuarantinedResponse)(nil), // 23: millrace.scheduler.v1.ReportQuarantinedResponse
+	(*CompletePartRequest)(nil),       // 24: millrace.scheduler.v1.CompletePartRequest
+	(*CompletePartResponse)(nil),      // 25: millrace.scheduler.v1.CompletePartResponse
+	(*ForgetBaseRequest)(nil),         // 26: millrace.scheduler.v1.ForgetBaseRequest
+	(*ForgetBaseResponse)(nil),        // 27: millrace.scheduler.v1.ForgetBaseResponse
+	nil,                               // 28: millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
+	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
+	(*ColumnChange)(nil),              // 30: millrace.scheduler.v1.ColumnChange
+	(Lane)(0),                         // 31: millrace.scheduler.v1.Lane
+	(*durationpb.Duration)(nil),       // 32: google.protobuf.Duration
+	(*Counts)(nil),                    // 33: millrace.scheduler.v1.Counts
+	(*EffectSample)(nil),              // 34: millrace.scheduler.v1.EffectSample
+	(*RejectReason)(nil),              // 35: millrace.scheduler.v1.RejectReason
+	(*RunError)(nil),                  // 36: millrace.scheduler.v1.RunError
 }
 var file_millrace_scheduler_v1_account_proto_depIdxs = []int32{
-	26, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
+	29, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
 	2,  // 1: millrace.scheduler.v1.RunPlan.parts:type_name -> millrace.scheduler.v1.PartRange
-	4,  // 2: millrace.scheduler.v1.RunPlan.columns:type_name -> millrace.scheduler.v1.PlanColumn
-	27, // 3: millrace.scheduler.v1.RunPlan.drift:type_name -> millrace.scheduler.v1.ColumnChange
-	4,  // 4: millrace.scheduler.v1.AcceptedSchema.columns:type_name -> millrace.scheduler.v1.PlanColumn
-	3,  // 5: millrace.scheduler.v1.PartLease.plan:type_name -> millrace.scheduler.v1.RunPlan
-	2,  // 6: millrace.scheduler.v1.PartLease.range:type_name -> millrace.scheduler.v1.PartRange
-	28, // 7: millrace.scheduler.v1.PartLease.lane:type_name -> millrace.scheduler.v1.Lane
-	9,  // 8: millrace.scheduler.v1.PartLease.retried:type_name -> millrace.scheduler.v1.RetriedRun
-	26, // 9: millrace.scheduler.v1.PartLease.from:type_name -> google.protobuf.Timestamp
-	26, // 10: millrace.scheduler.v1.PartLease.until:type_name -> google.protobuf.Timestamp
-	5,  // 11: millrace.scheduler.v1.PartLease.accepted:type_name -> millrace.scheduler.v1.AcceptedSchema
-	29, // 12: millrace.scheduler.v1.PartLease.life:type_name -> google.protobuf.Duration
-	7,  // 13: millrace.scheduler.v1.PartLease.absent:type_name -> millrace.scheduler.v1.AbsentKeys
-	8,  // 14: millrace.scheduler.v1.AbsentKeys.parts:type_name -> millrace.scheduler.v1.ReadPart
-	29, // 15: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
-	6,  // 16: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
-	3,  // 17: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
-	1,  // 18: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	25, // 19: millrace.scheduler.v1.ReportExtractedRequest.nulls:type_name -> millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
-	1,  // 20: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
-	30, // 21: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
-	31, // 22: millrace.scheduler.v1.IngestResult.samples:type_name -> millrace.scheduler.v1.EffectSample
-	32, // 23: millrace.scheduler.v1.IngestResult.reject_reasons:type_name -> millrace.scheduler.v1.RejectReason
-	18, // 24: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
-	1,  // 25: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	33, // 26: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
-	33, // 27: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
-	0,  // 28: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
-	29, // 29: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
-	10, // 30: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
-	12, // 31: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
-	14, // 32: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
-	16, // 33: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
-	19, // 34: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
-	21, // 35: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
-	23, // 36: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
-	11, // 37: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
-	13, // 38: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
-	15, // 39: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
-	17, // 40: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
-	20, // 41: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
-	22, // 42: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
-	24, // 43: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
-	37, // [37:44] is the sub-list for method output_type
-	30, // [30:37] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	5,  // 2: millrace.scheduler.v1.RunPlan.columns:type_name -> millrace.scheduler.v1.PlanColumn
+	30, // 3: millrace.scheduler.v1.RunPlan.drift:type_name -> millrace.scheduler.v1.ColumnChange
+	4,  // 4: millrace.scheduler.v1.RunPlan.comparison:type_name -> millrace.scheduler.v1.Comparison
+	5,  // 5: millrace.scheduler.v1.Comparison.columns:type_name -> millrace.scheduler.v1.PlanColumn
+	5,  // 6: millrace.scheduler.v1.AcceptedSchema.columns:type_name -> millrace.scheduler.v1.PlanColumn
+	3,  // 7: millrace.scheduler.v1.PartLease.plan:type_name -> millrace.scheduler.v1.RunPlan
+	2,  // 8: millrace.scheduler.v1.PartLease.range:type_name -> millrace.scheduler.v1.PartRange
+	31, // 9: millrace.scheduler.v1.PartLease.lane:type_name -> millrace.scheduler.v1.Lane
+	10, // 10: millrace.scheduler.v1.PartLease.retried:type_name -> millrace.scheduler.v1.RetriedRun
+	29, // 11: millrace.scheduler.v1.PartLease.from:type_name -> google.protobuf.Timestamp
+	29, // 12: millrace.scheduler.v1.PartLease.until:type_name -> google.protobuf.Timestamp
+	6,  // 13: millrace.scheduler.v1.PartLease.accepted:type_name -> millrace.scheduler.v1.AcceptedSchema
+	32, // 14: millrace.scheduler.v1.PartLease.life:type_name -> google.protobuf.Duration
+	8,  // 15: millrace.scheduler.v1.PartLease.absent:type_name -> millrace.scheduler.v1.AbsentKeys
+	4,  // 16: millrace.scheduler.v1.PartLease.base:type_name -> millrace.scheduler.v1.Comparison
+	9,  // 17: millrace.scheduler.v1.AbsentKeys.parts:type_name -> millrace.scheduler.v1.ReadPart
+	32, // 18: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
+	7,  // 19: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
+	3,  // 20: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
+	1,  // 21: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	28, // 22: millrace.scheduler.v1.ReportExtractedRequest.nulls:type_name -> millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
+	1,  // 23: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
+	33, // 24: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
+	34, // 25: millrace.scheduler.v1.IngestResult.samples:type_name -> millrace.scheduler.v1.EffectSample
+	35, // 26: millrace.scheduler.v1.IngestResult.reject_reasons:type_name -> millrace.scheduler.v1.RejectReason
+	19, // 27: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
+	1,  // 28: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	36, // 29: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
+	36, // 30: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
+	0,  // 31: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
+	32, // 32: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
+	11, // 33: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
+	13, // 34: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
+	15, // 35: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
+	17, // 36: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
+	20, // 37: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
+	22, // 38: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
+	24, // 39: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
+	26, // 40: millrace.scheduler.v1.AccountService.ForgetBase:input_type -> millrace.scheduler.v1.ForgetBaseRequest
+	12, // 41: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
+	14, // 42: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
+	16, // 43: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
+	18, // 44: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
+	21, // 45: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
+	23, // 46: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
+	25, // 47: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
+	27, // 48: millrace.scheduler.v1.AccountService.ForgetBase:output_type -> millrace.scheduler.v1.ForgetBaseResponse
+	41, // [41:49] is the sub-list for method output_type
+	33, // [33:41] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_millrace_scheduler_v1_account_proto_init() }
@@ -2151,7 +2365,7 @@ func file_millrace_scheduler_v1_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_scheduler_v1_account_proto_rawDesc), len(file_millrace_scheduler_v1_account_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

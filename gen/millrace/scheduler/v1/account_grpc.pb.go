@@ -26,6 +26,7 @@ const (
 	AccountService_ReportIngested_FullMethodName    = "/millrace.scheduler.v1.AccountService/ReportIngested"
 	AccountService_ReportQuarantined_FullMethodName = "/millrace.scheduler.v1.AccountService/ReportQuarantined"
 	AccountService_CompletePart_FullMethodName      = "/millrace.scheduler.v1.AccountService/CompletePart"
+	AccountService_ForgetBase_FullMethodName        = "/millrace.scheduler.v1.AccountService/ForgetBase"
 )
 
 // AccountServiceClient is the client API for AccountService service.
@@ -49,6 +50,9 @@ type AccountServiceClient interface {
 	ReportQuarantined(ctx context.Context, in *ReportQuarantinedRequest, opts ...grpc.CallOption) (*ReportQuarantinedResponse, error)
 	// The part is read to its end, or failed.
 	CompletePart(ctx context.Context, in *CompletePartRequest, opts ...grpc.CallOption) (*CompletePartResponse, error)
+	// What the platform has of a sync is about to be something else than its last run found: the next run of a mirror reads
+	// everything.
+	ForgetBase(ctx context.Context, in *ForgetBaseRequest, opts ...grpc.CallOption) (*ForgetBaseResponse, error)
 }
 
 type accountServiceClient struct {
@@ -129,6 +133,16 @@ func (c *accountServiceClient) CompletePart(ctx context.Context, in *CompletePar
 	return out, nil
 }
 
+func (c *accountServiceClient) ForgetBase(ctx context.Context, in *ForgetBaseRequest, opts ...grpc.CallOption) (*ForgetBaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForgetBaseResponse)
+	err := c.cc.Invoke(ctx, AccountService_ForgetBase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccountServiceServer is the server API for AccountService service.
 // All implementations must embed UnimplementedAccountServiceServer
 // for forward compatibility.
@@ -150,6 +164,9 @@ type AccountServiceServer interface {
 	ReportQuarantined(context.Context, *ReportQuarantinedRequest) (*ReportQuarantinedResponse, error)
 	// The part is read to its end, or failed.
 	CompletePart(context.Context, *CompletePartRequest) (*CompletePartResponse, error)
+	// What the platform has of a sync is about to be something else than its last run found: the next run of a mirror reads
+	// everything.
+	ForgetBase(context.Context, *ForgetBaseRequest) (*ForgetBaseResponse, error)
 	mustEmbedUnimplementedAccountServiceServer()
 }
 
@@ -180,6 +197,9 @@ func (UnimplementedAccountServiceServer) ReportQuarantined(context.Context, *Rep
 }
 func (UnimplementedAccountServiceServer) CompletePart(context.Context, *CompletePartRequest) (*CompletePartResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CompletePart not implemented")
+}
+func (UnimplementedAccountServiceServer) ForgetBase(context.Context, *ForgetBaseRequest) (*ForgetBaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForgetBase not implemented")
 }
 func (UnimplementedAccountServiceServer) mustEmbedUnimplementedAccountServiceServer() {}
 func (UnimplementedAccountServiceServer) testEmbeddedByValue()                        {}
@@ -328,6 +348,24 @@ func _AccountService_CompletePart_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountService_ForgetBase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForgetBaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).ForgetBase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_ForgetBase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).ForgetBase(ctx, req.(*ForgetBaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccountService_ServiceDesc is the grpc.ServiceDesc for AccountService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -362,6 +400,10 @@ var AccountService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CompletePart",
 			Handler:    _AccountService_CompletePart_Handler,
+		},
+		{
+			MethodName: "ForgetBase",
+			Handler:    _AccountService_ForgetBase_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
