@@ -16,10 +16,11 @@ const Averaged = 10
 type Facts struct {
 	Known            int64 // rows of the sync that the platform knew before the run
 	Read             int64
+	Rows             int64 // that the source has: what was read, unless only what has changed was
 	Updated, Deleted int64
 	Nulls            map[string]int64 // of each column that has any
 	Runs             int64            // done runs of the lane, at most Averaged; the newest
-	Average          float64          // of what they read
+	Average          float64          // of the rows that they found
 }
 
 // Breach is one bound that a run is beyond.
@@ -36,9 +37,9 @@ func Judge(g resource.Guard, f Facts) []Breach {
 	for _, column := range slices.Sorted(maps.Keys(f.Nulls)) {
 		out = appendLimit(out, "nulls", fmt.Sprintf("rows read have no value in column %q", column), g.Nulls, f.Nulls[column], f.Read)
 	}
-	if g.Rows != nil && f.Runs > 0 && float64(f.Read)*100 < f.Average*g.Rows.MinPercentOfAverage {
+	if g.Rows != nil && f.Runs > 0 && float64(f.Rows)*100 < f.Average*g.Rows.MinPercentOfAverage {
 		out = append(out, Breach{"rows", fmt.Sprintf("%d rows were read, less than %g %% of the %.0f that the last %d runs read on the average",
-			f.Read, g.Rows.MinPercentOfAverage, f.Average, f.Runs)})
+			f.Rows, g.Rows.MinPercentOfAverage, f.Average, f.Runs)})
 	}
 	return out
 }

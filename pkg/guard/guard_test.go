@@ -61,6 +61,9 @@ func read(t *testing.T, text string) example {
 			scan("%s %s", &x.mode, &x.kind)
 		case "read":
 			scan("%d", &x.facts.Read)
+			x.facts.Rows = x.facts.Read
+		case "rows":
+			scan("%d", &x.facts.Rows)
 		case "updated":
 			scan("%d of %d known", &x.facts.Updated, &x.facts.Known)
 		case "deleted":
@@ -105,7 +108,7 @@ func bound(t *testing.T, value string, g *resource.Guard) {
 func TestAWritingRunIsJudgedByWhatOnlyGrows(t *testing.T) {
 	limit := &resource.GuardLimit{MaxPercent: 10, MinRows: 1}
 	g := resource.Guard{Updates: limit, Nulls: limit, Rows: &resource.GuardRows{MinPercentOfAverage: 50}}
-	f := guard.Facts{Known: 100, Read: 5, Nulls: map[string]int64{"a": 5}, Average: 100, Runs: 3}
+	f := guard.Facts{Known: 100, Read: 5, Rows: 5, Nulls: map[string]int64{"a": 5}, Average: 100, Runs: 3}
 	require.Empty(t, guard.Writing(g, f), "fewer rows than usual may still come")
 	f.Updated = 11
 	require.Len(t, guard.Writing(g, f), 1)

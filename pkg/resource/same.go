@@ -1,10 +1,29 @@
 package resource
 
-import "reflect"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+)
 
 // SameWork says whether a run of s reads, maps and writes as a run of o does: the two differ at most in schedule, state,
 // bounds of runs, and in how the connection gets in (password, certificates, TLS, time-out, which warehouse computes).
 func (s Snapshot) SameWork(o Snapshot) bool { return reflect.DeepEqual(s.work(), o.work()) }
+
+// WorkText answers a text that is the same for snapshots of which one does the SameWork as the other.
+func (s Snapshot) WorkText() string {
+	text, err := json.Marshal(s.work())
+	if err != nil { // values of a mapping that JSON does not have
+		return ""
+	}
+	if s.Mapping != nil { // 1 and 1.0 are one to JSON
+		text = fmt.Appendf(text, "%#v", s.Mapping.Rules)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
 
 // work answers s less what has no say in the rows and what becomes of them.
 func (s Snapshot) work() Snapshot {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+
+	"millrace.dev/pkg/resource"
 )
 
 // ChangeReader is the power of a source to find out in its own engine how a query's rows differ from what they were: by
@@ -26,8 +28,12 @@ type ChangeReader interface {
 	// ReadGone answers the keys that the rows of q.Since had and those of the state have not, each once: batches of
 	// the key columns, in the model's order. Keys with a NULL among them are left out.
 	ReadGone(ctx context.Context, q ChangeQuery, c State) iter.Seq2[arrow.RecordBatch, error]
+}
+
+// StateKeeper is the power of a driver whose states take room in the warehouse, or beside it.
+type StateKeeper interface {
 	// Drop frees what is kept of a state that nobody asks for any more. One that is gone already is no error.
-	Drop(ctx context.Context, s State) error
+	Drop(ctx context.Context, c resource.Connection, s State) error
 }
 
 // State names the rows of a query at one time: a driver's own text, such as the name of a snapshot or a commit version.

@@ -20,7 +20,7 @@ import (
 // keyBytes is more than a key takes in an envelope.
 const keyBytes = 48
 
-// absent passes on the keys of rows that the run's parts have not read, straight to ingestion: there is nothing to map.
+// absent passes on the keys of rows that the run's parts have not read, or that the warehouse found gone, straight to ingestion: there is nothing to map.
 // They are counted as rows of the part and have no digest.
 func (s *Service) absent(soft, ctx context.Context, l *lease, snap resource.Snapshot, far *progress) ending { //nolint:revive // soft comes first, as in Run
 	p := s.partOf(l, snap, far)
@@ -29,7 +29,11 @@ func (s *Service) absent(soft, ctx context.Context, l *lease, snap resource.Snap
 	sending, sendCtx := errgroup.WithContext(ctx)
 	sending.SetLimit(s.settings.Window)
 	var err error
-	for keys, failed := range bounded(s.peers.absent(sendCtx, l), l.absent.atMost()) {
+	all := s.peers.absent(sendCtx, l)
+	if l.plan.isPartial() {
+		all = s.gone(sendCtx, l, snap)
+	}
+	for keys, failed := range bounded(all, l.absent.atMost()) {
 		if err = failed; err != nil {
 			break
 		}
@@ -52,7 +56,7 @@ func (s *Service) absent(soft, ctx context.Context, l *lease, snap resource.Snap
 	case err == errStopping: //nolint:errorlint // as it is
 		return ending{released: true}
 	case err != nil:
-		return ending{err: err}
+		return ending{err: err, replan: fault.ReasonOf(err) == fault.ReasonSourceChanged}
 	}
 	return ending{batches: p.seq.Load(), rows: p.rowsSent.Load(), snapshot: l.plan.Snapshot}
 }

@@ -249,19 +249,21 @@ func told(f *fault.Error) string {
 	return f.Message
 }
 
-// over says whether a run has ended, or is not known.
-func (p *peers) over(ctx context.Context, l *lease) (bool, error) {
+// over says whether a run has ended, or is not known, and whether it is done.
+func (p *peers) over(ctx context.Context, l *lease) (over, done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	r, err := p.scheduler.GetRun(ctx, &schedulerv1.GetRunRequest{Workspace: string(l.workspace), Id: l.run.String()})
 	if err = fault.FromStatus(err); err != nil {
-		return fault.ClassOf(err) == fault.NotFound, err
+		return fault.ClassOf(err) == fault.NotFound, false, err
 	}
 	switch r.GetRun().GetState() {
-	case schedulerv1.RunState_RUN_STATE_SUCCEEDED, schedulerv1.RunState_RUN_STATE_PARTIALLY_SUCCEEDED, schedulerv1.RunState_RUN_STATE_FAILED,
-		schedulerv1.RunState_RUN_STATE_CANCELLED, schedulerv1.RunState_RUN_STATE_SKIPPED, schedulerv1.RunState_RUN_STATE_REHEARSED:
-		return true, nil
+	case schedulerv1.RunState_RUN_STATE_SUCCEEDED, schedulerv1.RunState_RUN_STATE_PARTIALLY_SUCCEEDED:
+		return true, true, nil
+	case schedulerv1.RunState_RUN_STATE_FAILED, schedulerv1.RunState_RUN_STATE_CANCELLED,
+		schedulerv1.RunState_RUN_STATE_SKIPPED, schedulerv1.RunState_RUN_STATE_REHEARSED:
+		return true, false, nil
 	default:
-		return false, nil
+		return false, false, nil
 	}
 }

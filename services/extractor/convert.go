@@ -29,7 +29,7 @@ func toLease(l *schedulerv1.PartLease) (*lease, error) {
 	out := &lease{
 		workspace: id.Workspace(l.GetWorkspace()).Or(), run: run, runNo: l.GetRunNo(), sync: l.GetSync(), uid: uid, syncVersion: l.GetSyncVersion(),
 		part: l.GetPart(), epoch: l.GetEpoch(), checkpoint: l.GetCheckpoint(), full: l.GetFull(), traceparent: l.GetTraceparent(),
-		rows: toRange(l.GetRange()), life: leaseLife, dry: l.GetDry(), absent: toAbsent(l.GetAbsent()),
+		rows: toRange(l.GetRange()), life: leaseLife, dry: l.GetDry(), absent: toAbsent(l.GetAbsent()), base: toComparison(l.GetBase()),
 	}
 	if l.GetReplayOf() != "" {
 		if out.replayOf, err = id.ParseRun(l.GetReplayOf()); err != nil {
@@ -68,7 +68,7 @@ func toPlan(p *schedulerv1.RunPlan) plan {
 	return plan{
 		Plan:        source.Plan{Snapshot: p.GetSnapshot(), SnapshotTime: p.GetSnapshotTime().AsTime(), Watermark: p.GetWatermark()},
 		fingerprint: p.GetSchemaFingerprint(), lowEdge: p.GetLowEdge(), payloadCap: p.GetPayloadCap(), keys: p.GetKeyColumns(), program: p.GetProgramVersion(),
-		ignored: p.GetIgnoredColumns(),
+		ignored: p.GetIgnoredColumns(), comparison: toComparison(p.GetComparison()),
 	}
 }
 
@@ -79,6 +79,7 @@ func ofPlan(p plan) *schedulerv1.RunPlan {
 		LowEdge: p.lowEdge, PayloadCap: p.payloadCap, KeyColumns: p.keys, ProgramVersion: p.program,
 		FutureRows: p.FutureRows, CompleteRead: p.complete, Hold: p.hold,
 		ModelFingerprint: p.model, Columns: ofPlanColumns(p.columns), IgnoredColumns: p.ignored,
+		Comparison: ofComparison(p.comparison),
 	}
 	if !p.SnapshotTime.IsZero() {
 		out.SnapshotTime = timestamppb.New(p.SnapshotTime)
@@ -95,6 +96,25 @@ func ofPlan(p plan) *schedulerv1.RunPlan {
 		out.Parts = append(out.Parts, &schedulerv1.PartRange{Low: r.Low, High: r.High, HighClosed: r.HighClosed, Nulls: r.Nulls, Unit: r.Unit})
 	}
 	return out
+}
+
+func toComparison(c *schedulerv1.Comparison) *comparison {
+	if c.GetState() == "" {
+		return nil
+	}
+	return &comparison{
+		state: source.State(c.GetState()), since: source.State(c.GetSince()), rows: c.GetRows(), gone: c.GetGone(), terms: c.GetTerms(),
+		columns: toColumns(c.GetColumns()), lost: c.GetLost(),
+	}
+}
+
+func ofComparison(c *comparison) *schedulerv1.Comparison {
+	if c == nil {
+		return nil
+	}
+	return &schedulerv1.Comparison{
+		State: string(c.state), Since: string(c.since), Rows: c.rows, Gone: c.gone, Terms: c.terms, Columns: ofPlanColumns(c.columns), Lost: c.lost,
+	}
 }
 
 func toColumns(in []*schedulerv1.PlanColumn) []drift.Column {

@@ -29,19 +29,38 @@ func newHeld(s *Service) *held {
 func (h *held) keep(ctx context.Context, l *lease, src source.Source) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.ended == nil {
-		h.ended, h.end = context.WithCancel(context.WithoutCancel(ctx))
-	}
+	h.begin(ctx)
 	h.s.metrics.heldNow.Inc()
+	ended := h.ended
 	h.wg.Go(func() {
 		defer h.s.metrics.heldNow.Dec()
-		defer h.s.release(h.ended, src)
-		h.watch(h.ended, l)
+		defer h.s.release(ended, src)
+		h.watch(ended, l)
 	})
 }
 
-// watch returns when the run of l needs its snapshot no more.
-func (h *held) watch(ctx context.Context, l *lease) {
+// after calls f once the run of l is done, unless Run waits before.
+func (h *held) after(ctx context.Context, l *lease, f func(context.Context)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.begin(ctx)
+	ended := h.ended
+	h.wg.Go(func() {
+		if h.watch(ended, l) {
+			f(ended)
+		}
+	})
+}
+
+// begin is called with mu held.
+func (h *held) begin(ctx context.Context) {
+	if h.ended == nil {
+		h.ended, h.end = context.WithCancel(context.WithoutCancel(ctx))
+	}
+}
+
+// watch returns when the run of l needs its snapshot no more, and says whether it is done.
+func (h *held) watch(ctx context.Context, l *lease) bool {
 	ctx, cancel := context.WithTimeout(ctx, h.s.settings.HoldMax)
 	defer cancel()
 	every := time.NewTicker(h.s.settings.HoldPoll)
@@ -49,12 +68,12 @@ func (h *held) watch(ctx context.Context, l *lease) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-every.C:
 		}
-		over, err := h.s.peers.over(ctx, l)
+		over, done, err := h.s.peers.over(ctx, l)
 		if over {
-			return
+			return done
 		}
 		if err != nil && fault.ClassOf(err) != fault.Unavailable && ctx.Err() == nil {
 			h.s.log.WarnContext(ctx, "it cannot be seen whether a run is over; its snapshot is held", "run", l.run.String(), "error", err)

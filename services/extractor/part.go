@@ -66,7 +66,7 @@ func (s *Service) extract(soft, ctx context.Context, l *lease, far *progress) en
 	}
 	switch {
 	case err == nil:
-		return ending{batches: p.seq.Load(), rows: p.rowsSent.Load(), snapshot: readUnder(src, q)}
+		return ending{batches: p.seq.Load(), rows: p.rowsSent.Load(), snapshot: p.readUnder(src, q)}
 	case errors.Is(err, errStopping):
 		return ending{released: true}
 	}
@@ -74,8 +74,8 @@ func (s *Service) extract(soft, ctx context.Context, l *lease, far *progress) en
 }
 
 // readUnder answers the snapshot that q was read under.
-func readUnder(src source.Source, q source.Query) string {
-	if r, ok := source.As[source.Renewer](src); ok {
+func (p *part) readUnder(src source.Source, q source.Query) string {
+	if r, ok := source.As[source.Renewer](src); ok && p.lease.plan.comparison == nil {
 		return r.ReadUnder()
 	}
 	return q.Snapshot
@@ -114,7 +114,7 @@ func (s *Service) partOf(l *lease, snap resource.Snapshot, far *progress) *part 
 		publisher: s.bus.Publisher(bus.Rows, s.settings.Window), budget: semaphore.NewWeighted(s.settings.PartBudget),
 		origin: record.Origin{
 			Workspace: l.workspace, Sync: l.uid, SyncID: l.sync, SyncVersion: l.syncVersion, RunNo: l.runNo, Retried: l.retried,
-			Full: snap.Sync.Mode.ReadsAll(), Mirror: mirrors, Sights: mirrors && l.replayOf.IsZero(), Dry: l.dry, SnapshotTime: l.plan.SnapshotTime, PayloadCap: l.plan.payloadCap, Last: true,
+			Full: snap.Sync.Mode.ReadsAll(), Mirror: mirrors, Sights: mirrors && l.replayOf.IsZero() && !l.plan.isPartial(), Dry: l.dry, SnapshotTime: l.plan.SnapshotTime, PayloadCap: l.plan.payloadCap, Last: true,
 			Model: snap.DataModel.ID, Provider: snap.Connection.Provider(),
 		},
 	}
@@ -138,7 +138,7 @@ func (p *part) read(soft, ctx context.Context, src source.Source, q source.Query
 	defer context.AfterFunc(soft, func() { stop(errStopping) })()
 	killpoint.Reach("extractor.read.before")
 	var err error
-	for b, failed := range p.gather(project(src.Read(reading, q), p.described, p.schema)) {
+	for b, failed := range p.gather(project(p.rowsOf(reading, src, q), p.described, p.schema)) {
 		if failed != nil {
 			err = failed
 			break

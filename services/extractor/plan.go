@@ -46,6 +46,9 @@ func (s *Service) plan(ctx context.Context, l *lease) (e ending) {
 		err = s.peers.planned(ctx, l, p)
 		killpoint.Reach("extractor.plan.after")
 	}
+	if err == nil && p.isPartial() {
+		s.held.after(ctx, l, func(ctx context.Context) { s.dropBase(ctx, snap, p.comparison.since) })
+	}
 	if h, ok := source.As[source.Holder](src); err == nil && ok && h.Holds() {
 		s.held.keep(ctx, l, src)
 		return ending{}
@@ -83,12 +86,18 @@ func (s *Service) planOf(ctx context.Context, l *lease, snap resource.Snapshot, 
 	}
 	q.Model.KeyColumns = program.KeyColumns()
 	q.Model.Iterator = cutBy(snap, schema, q.Model.KeyColumns)
-	got, err := planner.Plan(ctx, q, s.settings.MaxParts)
+	var found *comparison
+	var got source.Plan
+	if compares(snap) {
+		got, found, err = s.compare(ctx, l, snap, src, q, schema)
+	} else {
+		got, err = planner.Plan(ctx, q, s.settings.MaxParts)
+	}
 	if err != nil {
 		return plan{}, err //nolint:wrapcheck // classified by the driver
 	}
 	p := plan{
-		Plan: got, fingerprint: fingerprint(described), payloadCap: s.bus.PayloadCap(),
+		Plan: got, comparison: found, fingerprint: fingerprint(described), payloadCap: s.bus.PayloadCap(),
 		keys: q.Model.KeyColumns, program: program.Version(), complete: q.Full && !l.isBackfill(),
 		model: modelOf(snap), columns: columnsOf(schema), ignored: drift.Leaves(j.verdicts), verdicts: j.verdicts,
 	}

@@ -35,6 +35,7 @@ type lease struct {
 	traceparent string
 	life        time.Duration // without a heartbeat
 	dry         bool          // the store answers without writing
+	base        *comparison   // of the last done run, where what the platform has is what that found; of part 0
 	absent      *absentKeys   // the part is the rows that the run lacks; nil: it is rows of the source
 
 	accepted      accepted
@@ -59,7 +60,8 @@ type plan struct {
 	columns     []drift.Column // that the run reads
 	ignored     []string       // columns of the query that it does not
 	verdicts    []drift.Verdict
-	hold        bool // the columns hold the run; the rest is empty
+	comparison  *comparison // nil: the parts are read from the source itself
+	hold        bool        // the columns hold the run; the rest is empty
 }
 
 // ending is how an attempt at a part ended.

@@ -138,6 +138,12 @@ func (p *peers) atRest(ctx context.Context, w id.Workspace, sync string) error {
 	return nil
 }
 
+// forgetBase makes the next run of a mirror read everything: what the platform has is about to be something else.
+func (p *peers) forgetBase(ctx context.Context, sync id.Sync) error {
+	_, err := p.account.ForgetBase(ctx, &schedulerv1.ForgetBaseRequest{SyncUid: sync.String()})
+	return fault.FromStatus(err) //nolint:wrapcheck // classified by the service
+}
+
 // replay starts the run that replays the rejects of another, or answers the one that does already.
 func (p *peers) replay(ctx context.Context, w id.Workspace, sync string, run id.Run) (*schedulerv1.Run, error) {
 	resp, err := p.scheduler.TriggerRun(ctx, &schedulerv1.TriggerRunRequest{

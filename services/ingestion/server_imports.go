@@ -42,6 +42,9 @@ func (s *server) DeleteImport(r *ingestionv1.DeleteImportRequest, stream grpc.Se
 	if err := s.peers.atRest(ctx, d.scope.Workspace, r.GetSync()); err != nil {
 		return err
 	}
+	if err := s.peers.forgetBase(ctx, d.of.Sync); err != nil {
+		return err
+	}
 	return d.each(ctx, d.take, func(e *ingestionv1.ImportEffects) error {
 		return stream.Send(&ingestionv1.DeleteImportResponse{Effects: e})
 	})

@@ -146,6 +146,7 @@ func ofPlan(p *schedulerv1.RunPlan) (plan, []slice, error) {
 		EstimatedRows: p.GetEstimatedRows(), NullIterator: p.GetNullIterator(),
 		Facts: planFacts{
 			Counted: p.CountedRows, Future: p.GetFutureRows(), Complete: p.GetCompleteRead(), Keys: p.GetKeyColumns(), Accepted: ofAccepted(p), Drift: ofChanges(p.GetDrift()),
+			Comparison: ofComparison(p.GetComparison()),
 		},
 	}
 	slices := make([]slice, 0, len(p.GetParts()))
@@ -157,6 +158,28 @@ func ofPlan(p *schedulerv1.RunPlan) (plan, []slice, error) {
 		slices = append(slices, slice{Text: string(text), Label: label(r)})
 	}
 	return out, slices, nil
+}
+
+func toComparison(c *comparison) *schedulerv1.Comparison {
+	if c == nil {
+		return nil
+	}
+	out := &schedulerv1.Comparison{State: c.State, Since: c.Since, Rows: c.Rows, Gone: c.Gone, Terms: c.Terms}
+	for _, x := range c.Columns {
+		out.Columns = append(out.Columns, &schedulerv1.PlanColumn{Name: x.Name, Type: x.Type, ArrowType: x.Arrow})
+	}
+	return out
+}
+
+func ofComparison(c *schedulerv1.Comparison) *comparison {
+	if c.GetState() == "" {
+		return nil
+	}
+	out := &comparison{State: c.GetState(), Since: c.GetSince(), Rows: c.GetRows(), Gone: c.GetGone(), Terms: c.GetTerms(), Lost: c.GetLost()}
+	for _, x := range c.GetColumns() {
+		out.Columns = append(out.Columns, planColumn{Name: x.GetName(), Type: x.GetType(), Arrow: x.GetArrowType()})
+	}
+	return out
 }
 
 // label says what a part reads, for people.
@@ -192,6 +215,7 @@ func toLease(g grant) (*schedulerv1.PartLease, error) {
 		out.Checkpoint = r.Checkpoint
 	}
 	if p.Part == 0 {
+		out.Base = toComparison(g.Base)
 		out.Accepted, out.DriftApproved = toAccepted(g.Accepted), r.approved(fault.ReasonSchemaDrift)
 		return out, nil
 	}

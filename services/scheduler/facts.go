@@ -27,10 +27,12 @@ type planFacts struct {
 	Counted *int64 `json:"counted,omitempty"` // rows of the parts in the snapshot, where the warehouse counted them
 	Future  int64  `json:"future,omitempty"`  // rows beyond what the window may hold
 	// Complete says that the parts are everything that the query selects, in one snapshot.
-	Complete bool           `json:"complete,omitempty"`
-	Keys     []string       `json:"keys,omitempty"` // the columns that make the row key
-	Accepted acceptedSchema `json:"accepted,omitzero"`
-	Drift    []columnChange `json:"drift,omitempty"`
+	Complete bool     `json:"complete,omitempty"`
+	Keys     []string `json:"keys,omitempty"` // the columns that make the row key
+	// Comparison is how the warehouse found out what has changed; nil: it did not, the parts are what the query selects.
+	Comparison *comparison    `json:"comparison,omitempty"`
+	Accepted   acceptedSchema `json:"accepted,omitzero"`
+	Drift      []columnChange `json:"drift,omitempty"`
 }
 
 // partFacts is what else is kept of a part.
@@ -51,8 +53,10 @@ type syncFacts struct {
 	// IndexRows is how many rows of the sync are known by the account: each run adds what it created and takes off what
 	// it deleted. What a retried run counted is counted by the run that retries it.
 	IndexRows int64          `json:"index_rows,omitempty"`
-	Accepted  acceptedSchema `json:"accepted,omitzero"` // the columns of its last stored plan
-	Keys      []string       `json:"keys,omitempty"`    // the key columns of its last done run
+	Accepted  acceptedSchema `json:"accepted,omitzero"`   // the columns of its last stored plan
+	Keys      []string       `json:"keys,omitempty"`      // the key columns of its last done run
+	Base      *comparison    `json:"base,omitempty"`      // what the platform has, as the warehouse keeps it; nil: not known
+	BaseFrom  int64          `json:"base_from,omitempty"` // the last run that makes no base: it was open when that was withdrawn
 }
 
 // acceptedSchema is the columns that drift is judged against.

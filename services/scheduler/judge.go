@@ -61,7 +61,7 @@ func (s *Service) atEnd(ctx context.Context, tx *sqldb.Tx, now time.Time, r runR
 
 // emptyHold answers why a run is held whose complete read found nothing, where it is.
 func emptyHold(r runRow, t totals, y syncRow) (hold, bool) {
-	if !r.Facts.Plan.Complete || t.Counts.Read > 0 || y.Facts.IndexRows == 0 || r.approved(fault.ReasonEmptyRead) {
+	if !isEmptyRead(r, t) || y.Facts.IndexRows == 0 || r.approved(fault.ReasonEmptyRead) {
 		return hold{}, false
 	}
 	return hold{
@@ -82,7 +82,7 @@ func onEmpty(r runRow) string {
 // factsOf answers what a guard is judged by.
 func factsOf(ctx context.Context, q sqldb.Querier, r runRow, t totals, y syncRow, parts []partRow) (guard.Facts, error) {
 	f := guard.Facts{
-		Known: y.Facts.IndexRows, Read: t.Counts.Read, Updated: t.Counts.Updated, Deleted: t.Counts.Deleted, Nulls: map[string]int64{},
+		Known: y.Facts.IndexRows, Read: t.Counts.Read, Rows: r.Facts.Plan.tableRows(t.Counts.Read), Updated: t.Counts.Updated, Deleted: t.Counts.Deleted, Nulls: map[string]int64{},
 	}
 	for _, p := range parts {
 		if p.State == run.Replaced {
@@ -99,7 +99,7 @@ func factsOf(ctx context.Context, q sqldb.Querier, r runRow, t totals, y syncRow
 		r.SyncUID, string(r.Lane), r.RunNo, string(run.Succeeded), string(run.PartiallySucceeded), guard.Averaged)
 	for _, b := range before {
 		f.Runs++
-		f.Average += (float64(b.Totals.Counts.Read) - f.Average) / float64(f.Runs)
+		f.Average += (float64(b.Facts.Plan.tableRows(b.Totals.Counts.Read)) - f.Average) / float64(f.Runs)
 	}
 	return f, err
 }

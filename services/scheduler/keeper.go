@@ -335,6 +335,9 @@ func (k *keeper) close(ctx context.Context, tx *sqldb.Tx, runID id.Run) (runRow,
 	if err := k.settleSync(ctx, tx, r); err != nil {
 		return r, false, err
 	}
+	if err := settleBase(ctx, tx, r, have); err != nil {
+		return r, false, err
+	}
 	killpoint.Reach("scheduler.close.before")
 	return r, true, nil
 }

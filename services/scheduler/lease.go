@@ -25,6 +25,7 @@ type grant struct {
 	Retried  []record.RetriedRun
 	Life     time.Duration  // without a heartbeat
 	Accepted acceptedSchema // what drift is judged against; of part 0
+	Base     *comparison    // what a mirror's rows may be compared with; of part 0
 	Read     readRows       // what the run has read; of the part that has what it lacks
 }
 
@@ -166,7 +167,12 @@ func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name id.Part, worker s
 		g.Read = readRowsOf(r, have)
 	}
 	y, err := getSync(ctx, tx, r.SyncUID)
-	g.Accepted = y.Facts.Accepted
+	if err != nil {
+		return grant{}, false, err
+	}
+	if g.Accepted = y.Facts.Accepted; p.Part == 0 {
+		g.Base, err = baseFor(ctx, tx, r, y)
+	}
 	killpoint.Reach("scheduler.lease.before")
 	return g, err == nil, err
 }

@@ -50,6 +50,9 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 		}
 		r.Plan, r.Facts.Plan, r.Facts.Drift, r.PlanTime = pl, pl.Facts, pl.Facts.Drift, now
 		r.Facts.Approved = without(r.Facts.Approved, fault.ReasonSchemaDrift)
+		if c := pl.Facts.Comparison; c != nil && c.Lost != "" {
+			r.Facts.Notices = append(r.Facts.Notices, c.Lost+"; everything is read")
+		}
 		if err := updateRun(ctx, tx, r); err != nil {
 			return err
 		}

@@ -103,6 +103,10 @@ func (a *account) CompletePart(ctx context.Context, req *schedulerv1.CompletePar
 	return &schedulerv1.CompletePartResponse{}, err
 }
 
+func (a *account) ForgetBase(ctx context.Context, req *schedulerv1.ForgetBaseRequest) (*schedulerv1.ForgetBaseResponse, error) {
+	return &schedulerv1.ForgetBaseResponse{}, a.forgetBase(ctx, req.GetSyncUid())
+}
+
 func ofBatch(b *schedulerv1.BatchRef) (id.Batch, error) {
 	out, err := recordpb.OfBatch(b)
 	return out, err

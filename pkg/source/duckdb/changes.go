@@ -14,11 +14,15 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/source"
 	"millrace.dev/pkg/source/sqltext"
 )
 
-var _ source.ChangeReader = (*Source)(nil)
+var (
+	_ source.ChangeReader = (*Source)(nil)
+	_ source.StateKeeper  = (*Driver)(nil)
+)
 
 // Changes copies q's rows into the owner's file and compares them there with the copy that q.Since names.
 func (s *Source) Changes(ctx context.Context, q source.ChangeQuery, want int) (source.Changes, error) {
@@ -245,7 +249,7 @@ func (s *Source) ReadChanges(ctx context.Context, q source.ChangeQuery, st sourc
 	return func(yield func(arrow.RecordBatch, error) bool) {
 		schema, err := s.Describe(ctx, q.Query)
 		if err == nil {
-			err = s.kept(ctx, st, func(c *conn, k source.Kept) error {
+			err = s.driver.kept(ctx, st, func(c *conn, k source.Kept) error {
 				where := ""
 				if q.Since != "" {
 					where = " WHERE " + touched(k, q.Model.KeyColumns)
@@ -288,7 +292,7 @@ func (s *Source) ReadGone(ctx context.Context, q source.ChangeQuery, st source.S
 				}
 				fields[i] = schema.Field(at[0])
 			}
-			err = s.kept(ctx, st, func(c *conn, k source.Kept) error {
+			err = s.driver.kept(ctx, st, func(c *conn, k source.Kept) error {
 				keys := positions(len(fields))
 				return c.rows(ctx, "SELECT "+strings.Join(keys, ", ")+" FROM "+table(k.Changes())+" WHERE g AND "+strings.Join(each(keys, "%s IS NOT NULL"), " AND "),
 					arrow.NewSchema(fields, nil), yield)
@@ -300,9 +304,9 @@ func (s *Source) ReadGone(ctx context.Context, q source.ChangeQuery, st source.S
 	}
 }
 
-// Drop drops the tables of a state.
-func (s *Source) Drop(ctx context.Context, st source.State) error {
-	err := s.kept(ctx, st, func(c *conn, k source.Kept) error {
+// Drop drops the tables of a state. The connection's path is not looked at.
+func (d *Driver) Drop(ctx context.Context, _ resource.Connection, st source.State) error {
+	err := d.kept(ctx, st, func(c *conn, k source.Kept) error {
 		return c.exec(ctx, "DROP TABLE IF EXISTS "+table(k.Changes())+"; DROP TABLE IF EXISTS "+table(k.Table()))
 	})
 	if fault.ReasonOf(err) == fault.ReasonSourceChanged {
@@ -312,16 +316,16 @@ func (s *Source) Drop(ctx context.Context, st source.State) error {
 }
 
 // kept calls f with a connection to the file of a state.
-func (s *Source) kept(ctx context.Context, st source.State, f func(c *conn, k source.Kept) error) error {
+func (d *Driver) kept(ctx context.Context, st source.State, f func(c *conn, k source.Kept) error) error {
 	k, ok := source.ParseKept(st)
 	if !ok {
 		return stateGone()
 	}
-	path, err := s.driver.statePath(k.Owner)
+	path, err := d.statePath(k.Owner)
 	if err != nil {
 		return err
 	}
-	return s.driver.readStates(ctx, path, func(c *conn) error { return f(c, k) })
+	return d.readStates(ctx, path, func(c *conn) error { return f(c, k) })
 }
 
 // rows runs a statement over a state, whose columns are those of schema. A table that is not there any more, or has other

@@ -16,7 +16,10 @@ import (
 	"millrace.dev/pkg/source/sqltext"
 )
 
-var _ source.ChangeReader = (*Source)(nil)
+var (
+	_ source.ChangeReader = (*Source)(nil)
+	_ source.StateKeeper  = (*Driver)(nil)
+)
 
 // Changes copies q's rows into a table of the state schema and compares it there with the one that q.Since names, both in
 // one REPEATABLE READ transaction. Rows are compared by the bytes that reading them sends, column by column.

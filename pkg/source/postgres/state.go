@@ -134,12 +134,17 @@ func (s *Source) drop(ctx context.Context, x *session, table string) error {
 	return s.stateFault(ctx, err)
 }
 
-// Drop drops the tables of a state.
-func (s *Source) Drop(ctx context.Context, st source.State) error {
+// Drop drops the tables of a state, unless somebody reads them.
+func (d *Driver) Drop(ctx context.Context, c resource.Connection, st source.State) error {
 	k, ok := source.ParseKept(st)
-	if !ok {
+	if !ok || c.Postgres == nil {
 		return nil
 	}
+	config, err := configOf(*c.Postgres, d.settings)
+	if err != nil {
+		return err
+	}
+	s := &Source{settings: d.settings, address: *c.Postgres, config: config}
 	conn, err := s.dial(ctx, "millrace")
 	if err != nil {
 		return connectFault(ctx, err)

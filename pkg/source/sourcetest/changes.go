@@ -1,8 +1,9 @@
 package sourcetest
 
 import (
-	"context"
+	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sort"
 	"strings"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/source"
@@ -84,8 +84,8 @@ func watchThings(t *testing.T, h Harness) *watched {
 }
 
 // with calls f with the open source.
-func (x *watched) with(t require.TestingT, f func(s source.Source, r source.ChangeReader)) {
-	s, err := x.h.Driver.Open(ctxOf(t), x.w.Connection)
+func (x *watched) with(t *testing.T, f func(s source.Source, r source.ChangeReader)) {
+	s, err := x.h.Driver.Open(t.Context(), x.w.Connection)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	r, ok := source.As[source.ChangeReader](s)
@@ -94,12 +94,12 @@ func (x *watched) with(t require.TestingT, f func(s source.Source, r source.Chan
 }
 
 // look makes a state by the next attempt and reads what has changed. It does not become the base.
-func (x *watched) look(t require.TestingT) seen {
+func (x *watched) look(t *testing.T) seen {
 	x.runs++
 	x.q.Attempt = source.Attempt{Run: x.runs, Epoch: 1}
 	var out seen
 	x.with(t, func(_ source.Source, r source.ChangeReader) {
-		c, err := r.Changes(ctxOf(t), x.q, 4)
+		c, err := r.Changes(t.Context(), x.q, 4)
 		require.NoError(t, err)
 		require.NotEmpty(t, c.State)
 		require.NotEmpty(t, c.Parts)
@@ -109,24 +109,24 @@ func (x *watched) look(t require.TestingT) seen {
 }
 
 // next is look, and what it found becomes the base.
-func (x *watched) next(t require.TestingT) seen {
+func (x *watched) next(t *testing.T) seen {
 	out := x.look(t)
 	x.q.Since = out.State
 	return out
 }
 
-func (x *watched) read(t require.TestingT, r source.ChangeReader, c source.Changes) seen {
+func (x *watched) read(t *testing.T, r source.ChangeReader, c source.Changes) seen {
 	out := seen{Changes: c}
 	q := x.q
 	q.Since = c.Since
 	for _, p := range c.Parts {
-		for b, err := range r.ReadChanges(ctxOf(t), q, c.State, p) {
+		for b, err := range r.ReadChanges(t.Context(), q, c.State, p) {
 			require.NoError(t, err)
 			out.rows = append(out.rows, joined(b)...)
 		}
 	}
 	if c.Since != "" {
-		for b, err := range r.ReadGone(ctxOf(t), q, c.State) {
+		for b, err := range r.ReadGone(t.Context(), q, c.State) {
 			require.NoError(t, err)
 			for i, k := range q.Model.KeyColumns {
 				require.Equal(t, k, b.ColumnName(i))
@@ -139,14 +139,6 @@ func (x *watched) read(t require.TestingT, r source.ChangeReader, c source.Chang
 	sort.Strings(out.rows)
 	sort.Strings(out.gone)
 	return out
-}
-
-// ctxOf answers the context of a test, or of a check of a property.
-func ctxOf(t require.TestingT) context.Context {
-	if x, ok := t.(interface{ Context() context.Context }); ok {
-		return x.Context()
-	}
-	return context.Background()
 }
 
 func joined(b arrow.RecordBatch) []string {
@@ -336,6 +328,13 @@ func unconfirmed(t *testing.T, h Harness) {
 	x.requireGone(t, failed.State)
 }
 
+func (x *watched) drop(t *testing.T, s source.State) {
+	t.Helper()
+	k, ok := x.h.Driver.(source.StateKeeper)
+	require.True(t, ok, "the driver keeps states")
+	require.NoError(t, k.Drop(t.Context(), x.w.Connection, s))
+}
+
 func (x *watched) requireGone(t *testing.T, s source.State) {
 	t.Helper()
 	x.with(t, func(_ source.Source, r source.ChangeReader) {
@@ -366,7 +365,7 @@ func oldAttempt(t *testing.T, h Harness) {
 func baseGone(t *testing.T, h Harness) {
 	x := watchThings(t, h)
 	base := x.next(t)
-	x.with(t, func(_ source.Source, r source.ChangeReader) { require.NoError(t, r.Drop(t.Context(), base.State)) })
+	x.drop(t, base.State)
 	got := x.next(t)
 	require.Empty(t, got.Since)
 	require.NotEmpty(t, got.Lost)
@@ -382,11 +381,9 @@ func baseGone(t *testing.T, h Harness) {
 func dropState(t *testing.T, h Harness) {
 	x := watchThings(t, h)
 	got := x.next(t)
-	x.with(t, func(_ source.Source, r source.ChangeReader) {
-		require.NoError(t, r.Drop(t.Context(), got.State))
-		require.NoError(t, r.Drop(t.Context(), got.State), "it may be gone")
-		require.NoError(t, r.Drop(t.Context(), "nonsense"))
-	})
+	x.drop(t, got.State)
+	x.drop(t, got.State) // it may be gone
+	x.drop(t, "nonsense")
 	x.requireGone(t, got.State)
 }
 
@@ -449,36 +446,28 @@ func changesRefused(t *testing.T, h Harness) {
 
 // histories edits a small table at random and holds what is found against a comparison of the rows themselves.
 func histories(t *testing.T, h Harness) {
-	x := watch(t, h, "CREATE TABLE things (id BIGINT, name VARCHAR, n BIGINT)", "SELECT id, name, n FROM things", []string{"id"}, "name", "n")
-	rapid.Check(t, func(rt *rapid.T) {
-		was := map[string][]string{}
-		x.q.Since = ""
-		for range rapid.IntRange(1, 4).Draw(rt, "runs") {
-			is := map[string][]string{}
-			text := "DELETE FROM things;"
-			for range rapid.IntRange(0, 8).Draw(rt, "rows") {
-				v := []string{
-					rapid.SampledFrom([]string{"NULL", "1", "2", "3"}).Draw(rt, "id"), rapid.SampledFrom([]string{"NULL", "''", "'a'", "'NULL'"}).Draw(rt, "name"),
-					rapid.SampledFrom([]string{"NULL", "0"}).Draw(rt, "n"),
-				}
-				text += "INSERT INTO things VALUES (" + strings.Join(v, ", ") + ");"
-				is[v[0]] = append(is[v[0]], strings.NewReplacer("'NULL'", "NULL", "NULL", "(null)", "'", "").Replace(strings.Join(v, "|")))
-				if v[1] == "'NULL'" {
-					last := is[v[0]]
-					last[len(last)-1] = strings.ReplaceAll(v[0]+"|", "NULL", "(null)") + "NULL|" + strings.ReplaceAll(v[2], "NULL", "(null)")
-				}
+	x := watch(t, h, "CREATE TABLE things (id VARCHAR, name VARCHAR, n VARCHAR)", "SELECT id, name, n FROM things", []string{"id"}, "name", "n")
+	r := rand.New(rand.NewPCG(3, 5)) //nolint:gosec // a test's own history
+	one := func(of ...string) string { return of[r.IntN(len(of))] }
+	was := map[string][]string{}
+	for range 15 {
+		is := map[string][]string{}
+		text := "DELETE FROM things;"
+		for range r.IntN(8) {
+			v := []string{one("", "1", "2", "3"), one("", " ", "a"), one("", "0")} // empty: NULL
+			text += "INSERT INTO things VALUES (NULLIF('" + strings.Join(v, "', ''), NULLIF('") + "', ''));"
+			for i := range v {
+				v[i] = cmp.Or(v[i], "(null)")
 			}
-			x.w.Exec(t, text)
-			rows, gone := differences(was, is)
-			if x.q.Since == "" {
-				rows, gone = differences(nil, is)
-			}
-			got := x.next(rt)
-			require.Equal(rt, rows, got.rows)
-			require.Equal(rt, gone, got.gone)
-			was = is
+			is[v[0]] = append(is[v[0]], strings.Join(v, "|"))
 		}
-	})
+		x.w.Exec(t, text)
+		rows, gone := differences(was, is)
+		got := x.next(t)
+		require.Equal(t, rows, got.rows)
+		require.Equal(t, gone, got.gone)
+		was = is
+	}
 }
 
 // differences answers the rows of keys whose sets of rows differ, and the keys without any.
@@ -494,7 +483,7 @@ func differences(was, is map[string][]string) (rows, gone []string) {
 		}
 	}
 	for k := range was {
-		if len(is[k]) == 0 && k != "NULL" {
+		if len(is[k]) == 0 && k != "(null)" {
 			gone = append(gone, k)
 		}
 	}

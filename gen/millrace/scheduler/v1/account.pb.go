@@ -465,8 +465,10 @@ type Comparison struct {
 	Gone int64 `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`
 	// Fingerprint of what decides what a row becomes, its values apart.
 	Terms string `protobuf:"bytes,5,opt,name=terms,proto3" json:"terms,omitempty"`
-	// The columns that count.
-	Columns       []*PlanColumn `protobuf:"bytes,6,rep,name=columns,proto3" json:"columns,omitempty"`
+	// The columns that count, and the key columns.
+	Columns []*PlanColumn `protobuf:"bytes,6,rep,name=columns,proto3" json:"columns,omitempty"`
+	// Why it was not compared with what it was to be; empty: it was, or there was nothing.
+	Lost          string `protobuf:"bytes,7,opt,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -541,6 +543,13 @@ func (x *Comparison) GetColumns() []*PlanColumn {
 		return x.Columns
 	}
 	return nil
+}
+
+func (x *Comparison) GetLost() string {
+	if x != nil {
+		return x.Lost
+	}
+	return ""
 }
 
 // PlanColumn is a column of a query with the warehouse's type and the Arrow type that it is read as.
@@ -2100,7 +2109,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\n" +
 	"comparison\x18\x15 \x01(\v2!.millrace.scheduler.v1.ComparisonR\n" +
 	"comparisonB\x0f\n" +
-	"\r_counted_rows\"\xb3\x01\n" +
+	"\r_counted_rows\"\xc7\x01\n" +
 	"\n" +
 	"Comparison\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
@@ -2108,7 +2117,8 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x04rows\x18\x03 \x01(\x03R\x04rows\x12\x12\n" +
 	"\x04gone\x18\x04 \x01(\x03R\x04gone\x12\x14\n" +
 	"\x05terms\x18\x05 \x01(\tR\x05terms\x12;\n" +
-	"\acolumns\x18\x06 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\"S\n" +
+	"\acolumns\x18\x06 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\x12\x12\n" +
+	"\x04lost\x18\a \x01(\tR\x04lost\"S\n" +
 	"\n" +
 	"PlanColumn\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
