@@ -29,13 +29,14 @@ func newHeld(s *Service) *held {
 func (h *held) keep(ctx context.Context, l *lease, src source.Source) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.begin(ctx)
+	if h.ended == nil {
+		h.ended, h.end = context.WithCancel(context.WithoutCancel(ctx))
+	}
 	h.s.metrics.heldNow.Inc()
-	ended := h.ended
 	h.wg.Go(func() {
 		defer h.s.metrics.heldNow.Dec()
-		defer h.s.release(ended, src)
-		h.watch(ended, l)
+		defer h.s.release(h.ended, src)
+		h.watch(h.ended, l)
 	})
 }
 
@@ -43,20 +44,14 @@ func (h *held) keep(ctx context.Context, l *lease, src source.Source) {
 func (h *held) after(ctx context.Context, l *lease, f func(context.Context)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.begin(ctx)
-	ended := h.ended
-	h.wg.Go(func() {
-		if h.watch(ended, l) {
-			f(ended)
-		}
-	})
-}
-
-// begin is called with mu held.
-func (h *held) begin(ctx context.Context) {
 	if h.ended == nil {
 		h.ended, h.end = context.WithCancel(context.WithoutCancel(ctx))
 	}
+	h.wg.Go(func() {
+		if h.watch(h.ended, l) {
+			f(h.ended)
+		}
+	})
 }
 
 // watch returns when the run of l needs its snapshot no more, and says whether it is done.

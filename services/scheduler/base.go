@@ -22,9 +22,6 @@ type comparison struct {
 	Lost    string       `json:"-"` // why it is not what it was to be; told as a notice of the run
 }
 
-// isPartial says whether the run reads what has changed, and not everything.
-func (p planFacts) isPartial() bool { return p.Comparison != nil && p.Comparison.Since != "" }
-
 // tableRows answers how many rows the source has: those that were read, unless only what has changed is.
 func (p planFacts) tableRows(read int64) int64 {
 	if p.Comparison != nil {
