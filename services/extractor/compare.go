@@ -58,6 +58,7 @@ func (s *Service) compare(ctx context.Context, l *lease, snap resource.Snapshot,
 			cq.Added = append(cq.Added, x.Name)
 		}
 	}
+	killpoint.Reach("extractor.compare.before")
 	got, err := r.Changes(ctx, cq, s.settings.MaxParts)
 	if err != nil {
 		return source.Plan{}, nil, err //nolint:wrapcheck // classified by the driver
