@@ -59,6 +59,8 @@ func baseAfter(r runRow, parts []partRow, y syncRow) *comparison {
 	switch {
 	case r.RunNo <= y.Facts.BaseFrom:
 		return nil
+	case r.Facts.DryRun:
+		return y.Facts.Base
 	case r.State.Done() && r.Lane == live && r.Facts.ReplayOf == "" && r.Facts.Plan.Comparison != nil:
 		if c.Refused+c.Protected > 0 { // they are judged again, by what is known then
 			return nil
