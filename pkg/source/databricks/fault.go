@@ -83,7 +83,7 @@ func statusFault(resp *http.Response) error {
 	case http.StatusUnauthorized:
 		return fault.New(fault.Denied, fault.ReasonWarehouseDenied, "Databricks refuses the credentials (HTTP 401); mend databricks.token, or client_id and client_secret").With(stepKey, "authenticate")
 	case http.StatusForbidden:
-		return fault.New(fault.Denied, fault.ReasonWarehouseDenied, "Databricks forbids the access (HTTP 403); grant CAN USE on the warehouse, and allow the extractor's address").With(stepKey, "authenticate")
+		return fault.New(fault.Denied, fault.ReasonWarehouseDenied, "Databricks forbids the access (HTTP 403); mend the credentials, grant CAN USE on the warehouse, or allow the extractor's address").With(stepKey, "authenticate")
 	case http.StatusNotFound:
 		return fault.New(fault.NotFound, fault.ReasonNotFound, "there is no such warehouse (HTTP 404); mend databricks.http_path or warehouse_id").With(stepKey, "warehouse")
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:

@@ -170,11 +170,17 @@ func (g *gate) send(ctx context.Context, req *http.Request, body []byte) (*http.
 			return resp, nil
 		}
 		drop(resp)
-		if resp.StatusCode != http.StatusUnauthorized || refused != "" {
+		if refused != "" || !g.expired(resp.StatusCode) {
 			return nil, statusFault(resp)
 		}
 		refused = token
 	}
+}
+
+// expired says whether a status may mean that a token has expired and another can be had.
+func (g *gate) expired(status int) bool {
+	_, renewed := g.tokens.(*servicePrincipal)
+	return status == http.StatusUnauthorized || status == http.StatusForbidden && renewed
 }
 
 // cause answers the context whose end is the reader's, not a time-out of ours.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/source"
 	"millrace.dev/pkg/source/sqltext"
 	"millrace.dev/pkg/window"
@@ -40,10 +41,15 @@ func (s *Source) Plan(ctx context.Context, q source.Query, want int) (source.Pla
 	if plan.Snapshot, err = x.version(ctx, q.Model); err != nil {
 		return plan, err
 	}
-	plan.Counted = plan.Snapshot != ""
-	if p.d, err = x.describe(ctx, under(sql, plan.Snapshot, q.Model)); err != nil {
+	p.d, err = x.describe(ctx, under(sql, plan.Snapshot, q.Model))
+	if err != nil && plan.Snapshot != "" && fault.ClassOf(err).Permanent() { // such as a table with row filters
+		plan.Snapshot = ""
+		p.d, err = x.describe(ctx, sql)
+	}
+	if err != nil {
 		return plan, err
 	}
+	plan.Counted = plan.Snapshot != ""
 	err = p.plan(ctx, &plan)
 	return plan, err
 }

@@ -75,6 +75,23 @@ func TestQueriesAndViewsHaveNoSnapshot(t *testing.T) {
 	require.Equal(t, fault.ReasonQueryInvalid, fault.ReasonOf(err))
 }
 
+// A table that cannot be read in its version, as one with row filters, is read as it is.
+func TestATableWhoseVersionsAreNotReadHasNoSnapshot(t *testing.T) {
+	p := databrickstest.Start(t, databrickstest.Options{})
+	p.Exec(t, "CREATE TABLE t AS SELECT 1 AS id")
+	s := open(t, p)
+	p.Intercept(func(call string, n int) *databrickstest.Fault {
+		if call == "ExecuteStatement" && n == 3 { // after the clock and the history
+			p.Vacuum(t)
+		}
+		return nil
+	})
+	plan := planOf(t, s, source.Query{Model: resource.DataModel{Table: "t"}}, 1)
+	require.Empty(t, plan.Snapshot)
+	require.False(t, plan.Counted)
+	require.EqualValues(t, 1, plan.EstimatedRows)
+}
+
 // The lexical rules are Databricks': backslashes in strings, raw strings, backticks, comments that go on.
 func TestTheTextOfQueries(t *testing.T) {
 	s := open(t, databrickstest.Start(t, databrickstest.Options{}))

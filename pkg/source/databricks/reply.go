@@ -128,8 +128,11 @@ func (g *gate) learnState(r thriftwire.Value) {
 // learnPage notes a page's streams: how many rows each result file has, and where it is.
 func (g *gate) learnPage(r, metadata thriftwire.Value) error {
 	results := r.At(3)
-	if err := need(results, metadata, metadata.At(1), metadata.At(1283)); err != nil {
+	if err := need(results, metadata, metadata.At(1)); err != nil {
 		return err
+	}
+	if len(results.At(1281).Items) > 0 && !metadata.At(1283).IsSet() {
+		return malformed() // batches without their schema
 	}
 	if metadata.At(1282).IsTrue() {
 		return malformed() // compressed, which nobody asked for
