@@ -123,7 +123,14 @@ func (p *Postgres) validate(f *faults) {
 		}
 	}
 	f.duration("postgres.statement_timeout", p.StatementTimeout)
+	f.text("postgres.state_schema", p.StateSchema, false)
+	if len(p.StateSchema) > maxIdentifier {
+		f.add("postgres.state_schema", "choose a shorter name", "is longer than the %d bytes that PostgreSQL keeps of a name", maxIdentifier)
+	}
 }
+
+// maxIdentifier is how many bytes PostgreSQL keeps of a name.
+const maxIdentifier = 63
 
 func (f *faults) secret(field string, s Secret) {
 	if len(s.Plain) > maxBody || strings.ContainsRune(s.Plain, 0) {

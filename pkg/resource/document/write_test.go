@@ -269,6 +269,7 @@ func drawResource(t *rapid.T) resource.Resource {
 		return &resource.Connection{Meta: drawMeta(t), Postgres: &resource.Postgres{
 			Host: drawText(t, "host"), Port: rapid.IntRange(1, 65535).Draw(t, "port"), Database: drawText(t, "database"), User: drawText(t, "user"),
 			Password: resource.Secret{Kept: true}, SSLMode: "require", StatementTimeout: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "timeout")),
+			StateSchema: drawText(t, "schema"),
 		}}
 	case 6:
 		return &resource.Connection{Meta: drawMeta(t), Databricks: &resource.Databricks{
@@ -311,6 +312,7 @@ func drawResource(t *rapid.T) resource.Resource {
 		return &resource.Sync{
 			Meta: drawMeta(t), DataModel: drawID(t, "model"), Mapping: drawID(t, "mapping"), Feed: drawID(t, "feed"), Mode: resource.Full, From: at, Until: at.Add(time.Hour),
 			Lookback: time.Duration(rapid.Int64Range(0, 1e15).Draw(t, "lookback")), State: resource.Paused, TriggerLimit: "5/h",
+			MirrorEngine: rapid.SampledFrom([]resource.MirrorEngine{"", resource.RowIndex, resource.Diff}).Draw(t, "engine"),
 			Drift: resource.Drift{
 				Added:   rapid.SampledFrom([]resource.DriftPolicy{"", resource.DriftIgnore, resource.DriftMap, resource.DriftHold}).Draw(t, "added"),
 				Dropped: rapid.SampledFrom([]resource.DriftPolicy{"", resource.DriftHold}).Draw(t, "dropped"),

@@ -201,6 +201,7 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			RejectLimit: oneOf(t, "reject limit", resource.RejectLimit{}, resource.RejectLimit{Percent: 50, Of: 1000}),
 			Status:      oneOf(t, "status", "", resource.Healthy, resource.Faulted, resource.Held, resource.ResyncRequired),
 			Reason:      text(t, "reason"), NextStep: text(t, "next"), Version: rapid.Int64().Draw(t, "sync version"),
+			MirrorEngine: resource.MirrorEngine(oneOf(t, "engine", "", string(resource.RowIndex), string(resource.Diff))),
 			Drift: resource.Drift{
 				Added:    oneOf(t, "added", "", resource.DriftIgnore, resource.DriftMap, resource.DriftHold),
 				Dropped:  oneOf(t, "dropped", "", resource.DriftHold),
@@ -215,7 +216,7 @@ func snapshot(t *rapid.T) resource.Snapshot {
 		s.Connection.Postgres = &resource.Postgres{
 			Host: text(t, "host"), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Database: text(t, "database"), User: text(t, "user"),
 			Password: secret(t), SSLMode: text(t, "sslmode"), CA: text(t, "ca"), ClientCertificate: text(t, "certificate"), ClientKey: secret(t),
-			StatementTimeout: duration(t, "timeout"),
+			StatementTimeout: duration(t, "timeout"), StateSchema: text(t, "schema"),
 		}
 	case 3:
 		s.Connection.Databricks = &resource.Databricks{

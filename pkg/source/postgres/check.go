@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -32,11 +33,33 @@ func (s *Source) Check(ctx context.Context) []source.CheckStep {
 		return append(steps, source.CheckStep{Name: "run query", Message: fault.As(err).Message})
 	}
 	steps = append(steps, source.CheckStep{Name: "run query", OK: true})
+	if step, there := s.checkState(ctx, x); there {
+		steps = append(steps, step)
+	}
 	if writes {
 		steps = append(steps, source.CheckStep{Name: "privileges", OK: true, Warning: true,
 			Message: "the role " + s.address.User + " could write; give Millrace one that can only read (millrace connections setup prints how)"})
 	}
 	return steps
+}
+
+const stateSQL = `SELECT count(*) > 0, COALESCE(bool_and(has_schema_privilege(oid, 'CREATE, USAGE')), false),
+has_database_privilege(current_database(), 'CREATE'), pg_is_in_recovery() FROM pg_namespace WHERE nspname = $1`
+
+// checkState answers whether snapshots of mirrors can be kept, where the connection names a schema for them or it is there.
+func (s *Source) checkState(ctx context.Context, x *session) (source.CheckStep, bool) {
+	step := source.CheckStep{Name: "state schema writable"}
+	var there, writable, creates, standby bool
+	if err := x.conn.QueryRow(ctx, stateSQL, s.stateSchema()).Scan(&there, &writable, &creates, &standby); err != nil {
+		step.Message = fault.As(classify(ctx, err, "", 0)).Message
+		return step, true
+	}
+	step.OK = !standby && (writable || !there && creates)
+	if !step.OK {
+		step.Message = "mirrors with mirror_engine diff could keep no snapshot in the schema " + sqltext.Quote(s.stateSchema()) +
+			"; millrace connections setup prints what to grant"
+	}
+	return step, there || s.address.StateSchema != ""
 }
 
 // stages answers the steps to a connection, of which err is the end.
@@ -76,5 +99,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO %[1]s;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO %[1]s;
 -- Let the extractor's address connect to %[3]s, port %[4]d, and allow it in pg_hba.conf:
 --   hostssl %[2]s %[1]s <address of the extractor> scram-sha-256
-`, user, database, p.Host, port), nil
+-- Only for mirrors with mirror_engine: diff, which keep snapshots in a schema of their own:
+--   CREATE SCHEMA %[5]s AUTHORIZATION %[1]s;
+`, user, database, p.Host, port, sqltext.Quote(cmp.Or(p.StateSchema, resource.DefaultStateSchema))), nil
 }
