@@ -34,7 +34,7 @@ func (s *Source) tables(ctx context.Context, prefix string, each func(source.Tab
 			return err
 		}
 		for _, d := range page.Datasets {
-			if d.DatasetReference == nil {
+			if d == nil || d.DatasetReference == nil {
 				continue
 			}
 			if more, err := s.tablesOf(ctx, d.DatasetReference.DatasetId, prefix, each); err != nil || !more {
@@ -57,8 +57,11 @@ func (s *Source) tablesOf(ctx context.Context, dataset, prefix string, each func
 			return false, err
 		}
 		for _, t := range page.Tables {
+			if t == nil || t.TableReference == nil {
+				continue
+			}
 			ref := t.TableReference
-			if ref == nil || !strings.HasPrefix(ref.TableId, prefix) && !strings.HasPrefix(dataset+"."+ref.TableId, prefix) {
+			if !strings.HasPrefix(ref.TableId, prefix) && !strings.HasPrefix(dataset+"."+ref.TableId, prefix) {
 				continue
 			}
 			columns, err := s.columnsOf(ctx, dataset, ref.TableId)
@@ -84,6 +87,9 @@ func (s *Source) columnsOf(ctx context.Context, dataset, table string) ([]source
 	}
 	var out []source.Column
 	for _, f := range t.Schema.Fields {
+		if f == nil {
+			return nil, unreadable("a look at a table")
+		}
 		out = append(out, source.Column{Name: f.Name, Type: typeName(f), Nullable: f.Mode != "REQUIRED"})
 	}
 	return out, nil

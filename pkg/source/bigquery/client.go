@@ -123,14 +123,16 @@ func (c *client) close() error {
 }
 
 // call runs one REST call, again while BigQuery says that it may work later. The error is Google's own.
-func call[T any](ctx context.Context, c *client, do func(context.Context) (T, error)) (T, error) {
+func call[T any](ctx context.Context, c *client, do func(context.Context) (*T, error)) (*T, error) {
 	tries := 0
-	out, err := backoff.Retry(ctx, func() (T, error) {
+	out, err := backoff.Retry(ctx, func() (*T, error) {
 		tries++
 		ctx, cancel := context.WithTimeout(ctx, c.settings.RequestTimeout)
 		defer cancel()
 		out, err := do(ctx)
 		switch {
+		case err == nil && out == nil: // null
+			return nil, backoff.Permanent(unreadable("a call"))
 		case err == nil:
 			return out, nil
 		case tries < 3 && unauthorized(err) && c.tokens.renew():

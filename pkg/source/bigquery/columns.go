@@ -2,6 +2,7 @@ package bigquery
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,6 +55,8 @@ func (s *Source) describe(ctx context.Context, q source.Query) (*query, error) {
 		return nil, invalid("the query has parameters; write their values into it")
 	case own.Schema == nil || len(own.Schema.Fields) == 0:
 		return nil, invalid("the query selects no columns; write one SELECT")
+	case slices.Contains(own.Schema.Fields, nil):
+		return nil, unreadable("a dry run")
 	}
 	out := &query{sql: sql}
 	if err := out.take(own.Schema.Fields); err != nil {
@@ -63,13 +66,13 @@ func (s *Source) describe(ctx context.Context, q source.Query) (*query, error) {
 	if err != nil {
 		return nil, err
 	}
-	if wrapped.Schema == nil || len(wrapped.Schema.Fields) != len(out.columns) || wrapped.StatementType != selectStatement {
+	if wrapped.Schema == nil || len(wrapped.Schema.Fields) != len(out.columns) || slices.Contains(wrapped.Schema.Fields, nil) || wrapped.StatementType != selectStatement {
 		return nil, unreadable("a dry run")
 	}
 	out.bytes = wrapped.TotalBytesProcessed
 	for i, f := range wrapped.Schema.Fields {
-		if out.columns[i].read == "" {
-			out.columns[i].typ = columnOf(f).typ
+		if typ := columnOf(f).typ; out.columns[i].read == "" && typ != nil {
+			out.columns[i].typ = typ
 		}
 	}
 	out.schema = schemaOf(out.columns)

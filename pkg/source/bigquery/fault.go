@@ -264,6 +264,10 @@ func streamFault(ctx context.Context, err error, planned bool) error {
 
 // resumable says whether a stream may go on where it broke off.
 func resumable(err error) bool {
+	var own *fault.Error // what came was no stream of BigQuery's
+	if errors.As(err, &own) {
+		return false
+	}
 	switch status.Code(err) {
 	case codes.Unavailable, codes.Internal, codes.Aborted, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Unknown, codes.Canceled:
 		return true

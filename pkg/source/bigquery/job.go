@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -96,7 +97,10 @@ func (s *Source) run(ctx context.Context, r request) (*result, error) {
 		return nil, fault.New(fault.Precondition, fault.ReasonLimitExceeded, "the query would read %d bytes, and bigquery.maximum_bytes_billed is %d; raise it, or read less: fewer columns, a partition, an incremental sync", out.bytes, most)
 	}
 	err = s.finish(ctx, r, 0, func(page *bq.GetQueryResultsResponse) error {
-		out.rows = int64(page.TotalRows) //nolint:gosec // no table has more than 2^63 rows
+		if page.TotalRows > math.MaxInt64 {
+			return unreadable("a query")
+		}
+		out.rows = int64(page.TotalRows)
 		return nil
 	}, func(j *bq.Job) {
 		if j.Configuration != nil && j.Configuration.Query != nil {
@@ -118,9 +122,14 @@ func (s *Source) texts(ctx context.Context, r request) ([][]string, error) {
 	var out [][]string
 	err := s.finish(ctx, r, page, func(p *bq.GetQueryResultsResponse) error {
 		for _, row := range p.Rows {
+			if row == nil {
+				return unreadable("a small query")
+			}
 			values := make([]string, len(row.F))
 			for i, cell := range row.F {
-				values[i], _ = cell.V.(string)
+				if cell != nil {
+					values[i], _ = cell.V.(string)
+				}
 			}
 			out = append(out, values)
 		}

@@ -57,15 +57,16 @@ func (p *planner) materialise(ctx context.Context, where string, params []*bq.Qu
 	if plan.SnapshotTime.IsZero() {
 		plan.SnapshotTime = got.start
 	}
-	var snap snapshot
-	if got.rows > 0 {
-		session, err := p.s.session(ctx, got.table, p.parts(got.rows))
-		if err != nil {
-			return err
-		}
-		if snap, err = snapshotOf(session.GetName(), names(session)); err != nil {
-			return err
-		}
+	session, err := p.s.session(ctx, got.table, p.parts(got.rows))
+	if err != nil {
+		return err
+	}
+	snap, err := snapshotOf(session.GetName(), names(session))
+	if err != nil {
+		return err
+	}
+	if (got.rows == 0) != (len(snap.streams) == 0) {
+		return unreadable("a read session")
 	}
 	plan.Snapshot, plan.Parts = snap.String(), snap.units()
 	return nil

@@ -60,7 +60,7 @@ func (s *Source) read(ctx context.Context, q source.Query, each func(arrow.Recor
 		return err
 	}
 	got, err := s.run(ctx, request{sql: d.text(where, q.Limit), params: params, label: q.Label, shift: 1})
-	if err != nil || got.rows == 0 {
+	if err != nil {
 		return err
 	}
 	n := s.settings.Streams

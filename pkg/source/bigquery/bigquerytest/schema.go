@@ -13,6 +13,10 @@ import (
 // fieldOf answers a column as BigQuery's schemas have it, by its type as DuckDB writes it.
 func fieldOf(name, typ string) *bq.TableFieldSchema {
 	f := &bq.TableFieldSchema{Name: name, Mode: "NULLABLE"}
+	if tag, ok := strings.CutPrefix(typ, "UNION("); ok {
+		tag, _, _ = strings.Cut(tag, " ")
+		typ = strings.ToUpper(strings.Trim(tag, `"`))
+	}
 	switch {
 	case strings.HasSuffix(typ, "]"):
 		inner := fieldOf(name, typ[:strings.LastIndexByte(typ, '[')])

@@ -107,7 +107,9 @@ func Start(t testing.TB) *Server {
 var setup = []string{ //nolint:gochecknoglobals // never changed
 	"SET GLOBAL TimeZone = 'UTC'", "SET memory_limit = '1GB'", "SET threads = 2",
 	"CREATE SCHEMA " + Dataset, "CREATE SCHEMA " + hidden,
-	"CREATE TYPE BIGNUMERIC AS VARCHAR", "CREATE TYPE GEOGRAPHY AS VARCHAR", "CREATE TYPE RANGE_DATE AS VARCHAR", "CREATE TYPE PICOS AS VARCHAR",
+	// Texts whose type says what they are of.
+	"CREATE TYPE BIGNUMERIC AS UNION(bignumeric VARCHAR)", "CREATE TYPE GEOGRAPHY AS UNION(geography VARCHAR)",
+	"CREATE TYPE RANGE_DATE AS UNION(range_date VARCHAR)", "CREATE TYPE PICOS AS UNION(picos VARCHAR)",
 	"CREATE MACRO to_json_string(x) AS CAST(to_json(x) AS VARCHAR)",
 	"CREATE MACRO countif(x) AS coalesce(count_if(x), 0)",
 	"CREATE MACRO parse_json(x) AS CAST(x AS JSON)",
