@@ -4,6 +4,7 @@ package databricks_test
 
 import (
 	"net/http"
+	"runtime/metrics"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -98,18 +99,27 @@ const people = `SELECT i AS customer_id, concat('user', CAST(i AS STRING), '@exa
 concat('Last', CAST(i % 5000 AS STRING)) AS last_name, 'London' AS city, 'pro' AS plan, CAST(i % 100000 / 100.0 AS DECIMAL(12,2)) AS ltv, i % 500 AS visits,
 CAST('2025-01-01' AS TIMESTAMP_NTZ) AS updated_at, i % 2 = 0 AS active FROM generate_series(1, 500000) AS g(i)`
 
+// heapNow answers the bytes of the process's heap, the peer's among them.
+func heapNow() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
 func BenchmarkRead(b *testing.B) {
 	for name, o := range map[string]databrickstest.Options{"within answers": {}, "by files": {Files: true}} {
 		b.Run(name, func(b *testing.B) {
 			mem := &peak{Allocator: memory.DefaultAllocator}
 			s := openWith(b, databricks.Settings{Allocator: mem}, databrickstest.Start(b, o).Connection())
-			n, start := int64(0), time.Now()
+			n, start, heap := int64(0), time.Now(), uint64(0)
 			for b.Loop() {
 				for r, err := range s.Read(b.Context(), model(people)) {
 					require.NoError(b, err)
 					n += r.NumRows()
+					heap = max(heap, heapNow())
 				}
 			}
+			b.ReportMetric(float64(heap)/(1<<20), "peak-heap-MiB")
 			b.ReportMetric(float64(n)/time.Since(start).Seconds(), "rows/s")
 			b.ReportMetric(float64(mem.most.Load())/(1<<20), "peak-Arrow-MiB")
 		})
