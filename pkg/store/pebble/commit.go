@@ -51,31 +51,52 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 // enter lets a batch into the database, unless it has been there, is fenced, or is overtaken. It does not wait for the
 // disk.
 func (s *Store) enter(ctx context.Context, saw seen, w *writing) (store.Outcome, error) {
-	r := w.e.Result
+	if w.shapes() {
+		return s.enterAlone(ctx, saw, w)
+	}
+	out, n, err := s.admit(ctx, saw, w)
+	if err != nil || n == 0 {
+		return out, err
+	}
+	defer s.turns.entering.RUnlock()
+	if err := s.apply(w.b); err != nil {
+		return store.Outcome{}, err // the store is broken: that it never lands does no harm
+	}
+	s.turns.land(n)
+	return out, nil
+}
+
+// shapes says whether the effects depend on more than what recent commits have touched, or take something away.
+func (w *writing) shapes() bool {
+	r := &w.e.Reshaping
+	return w.takes() || len(r.Guards)+len(r.Links)+len(r.Inside)+len(r.Merges) > 0
+}
+
+// admit lets a batch go into the database beside others; with 0 it does not.
+func (s *Store) admit(ctx context.Context, saw seen, w *writing) (store.Outcome, uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b := s.broken.Load(); b != nil {
-		return store.Outcome{}, b
+	if err := s.turns.meets(w.e.Result); err != nil { // first: what has landed since is met in the database
+		return store.Outcome{}, 0, err
 	}
-	applied, err := s.result(r.Batch)
-	if err != nil {
-		return store.Outcome{}, err
+	out, enters, err := s.may(ctx, saw, w)
+	if err != nil || !enters {
+		return out, 0, err
 	}
-	if applied != nil {
-		return store.Outcome{Repeated: true, Result: *applied}, nil
-	}
-	fence, err := s.fenceOf(partOf(r.Batch))
-	if err != nil {
-		return store.Outcome{}, err
-	}
-	if r.Batch.Epoch < fence {
-		return store.Outcome{Fenced: true}, nil
-	}
-	if err := s.overlaps(ctx, r); err != nil {
-		return store.Outcome{}, err
-	}
-	if s.fenceSeq > saw.seq || s.recent.clashes(saw.seq, &w.touched, w.goesTo) {
-		return store.Outcome{}, changed()
+	s.filter.addAll(w.touched.slots)
+	killpoint.Reach("pebble.commit.before")
+	w.touched.seq = s.turns.take(w.e.Result)
+	s.recent.add(w.touched)
+	s.turns.entering.RLock()
+	return out, w.touched.seq, nil
+}
+
+// enterAlone lets a batch into the database while nothing else is on its way.
+func (s *Store) enterAlone(ctx context.Context, saw seen, w *writing) (store.Outcome, error) {
+	defer s.alone()()
+	out, enters, err := s.may(ctx, saw, w)
+	if err != nil || !enters {
+		return out, err
 	}
 	if err := cmp.Or(w.still(saw), w.guarded()); err != nil {
 		return store.Outcome{}, err
@@ -85,13 +106,42 @@ func (s *Store) enter(ctx context.Context, saw seen, w *writing) (store.Outcome,
 	if err := s.apply(w.b); err != nil {
 		return store.Outcome{}, err
 	}
-	w.touched.seq = s.seq.Load() + 1
+	w.touched.seq = s.turns.next()
 	s.recent.add(w.touched)
 	if w.takes() { // whoever has looked before must look again
 		s.fenceSeq = w.touched.seq
 	}
-	s.seq.Store(w.touched.seq)
-	return store.Outcome{Result: r}, nil
+	return out, nil
+}
+
+// may answers whether a batch may enter, and what became of it where it has entered before or is fenced. Called with mu
+// held.
+func (s *Store) may(ctx context.Context, saw seen, w *writing) (_ store.Outcome, enters bool, _ error) {
+	r := w.e.Result
+	if b := s.broken.Load(); b != nil {
+		return store.Outcome{}, false, b
+	}
+	applied, err := s.result(r.Batch)
+	if err != nil {
+		return store.Outcome{}, false, err
+	}
+	if applied != nil {
+		return store.Outcome{Repeated: true, Result: *applied}, false, nil
+	}
+	fence, err := s.fenceOf(partOf(r.Batch))
+	if err != nil {
+		return store.Outcome{}, false, err
+	}
+	if r.Batch.Epoch < fence {
+		return store.Outcome{Fenced: true}, false, nil
+	}
+	if err := s.overlaps(ctx, r); err != nil {
+		return store.Outcome{}, false, err
+	}
+	if s.fenceSeq > saw.seq || s.recent.clashes(saw.seq, &w.touched, w.goesTo) {
+		return store.Outcome{}, false, changed()
+	}
+	return store.Outcome{Result: r}, true, nil
 }
 
 // apply puts a batch into the database. Pebble panics where it can not go on with the files; what is in memory is not

@@ -15,7 +15,7 @@ import (
 
 func partOf(b id.Batch) id.Part { return id.Part{Run: b.Run, Part: b.Part} }
 
-// Fence raises the fence of a part. It enters the database between commits, so that its answer has every batch that got
+// Fence raises the fence of a part. It enters the database with no commit on its way, so that its answer has every batch that got
 // in before it, and none gets in after it.
 func (s *Store) Fence(ctx context.Context, p id.Part, epoch uint32) ([]profile.Result, error) {
 	if err := s.usable(ctx); err != nil {
@@ -31,8 +31,7 @@ func (s *Store) Fence(ctx context.Context, p id.Part, epoch uint32) ([]profile.R
 }
 
 func (s *Store) raise(p id.Part, epoch uint32) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.alone()()
 	if b := s.broken.Load(); b != nil {
 		return b
 	}
@@ -53,8 +52,7 @@ func (s *Store) raise(p id.Part, epoch uint32) error {
 		return s.breakDown("fence", err)
 	}
 	killpoint.Reach("pebble.fence.after")
-	s.fenceSeq = s.seq.Load() + 1
-	s.seq.Store(s.fenceSeq)
+	s.fenceSeq = s.turns.next()
 	return nil
 }
 
@@ -135,9 +133,8 @@ func (s *Store) overlaps(ctx context.Context, r profile.Result) error {
 		return err
 	}
 	for _, o := range others {
-		if o.FirstRow < r.FirstRow+r.Rows && r.FirstRow < o.FirstRow+o.Rows {
-			return fault.New(fault.Invalid, fault.ReasonInvalidArgument,
-				"store: batch %s covers rows that another fragment of the batch has applied", r.Batch)
+		if covers(o, r) {
+			return overlapping(r)
 		}
 	}
 	return nil

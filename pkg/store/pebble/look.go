@@ -26,7 +26,7 @@ func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error)
 	if err := s.usable(ctx); err != nil {
 		return profile.State{}, err
 	}
-	seq := s.seq.Load()
+	seq := s.turns.seen.Load()
 	st := profile.State{Seen: seen{seq: seq}}
 	applied, err := s.result(k.Origin.Batch)
 	if err != nil {

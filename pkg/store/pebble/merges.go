@@ -102,8 +102,7 @@ func (s *Store) Undo(ctx context.Context, u profile.Undoing) error {
 
 // enterUndo lets an undoing into the database, unless it is overtaken.
 func (w *writing) enterUndo() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.alone()()
 	if b := w.broken.Load(); b != nil {
 		return b
 	}
@@ -114,9 +113,8 @@ func (w *writing) enterUndo() error {
 	if err := w.apply(w.b); err != nil {
 		return err
 	}
-	w.touched.seq = w.seq.Load() + 1
+	w.touched.seq = w.turns.next()
 	w.recent.add(w.touched)
-	w.seq.Store(w.touched.seq)
 	return nil
 }
 

@@ -172,8 +172,7 @@ func (s *Store) bury(sync uint32, r store.Reading, keys []id.Row) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.alone()()
 	b := s.db.NewBatch()
 	defer func() { _ = b.Close() }() //nolint:errcheck // frees memory only
 	for _, k := range keys {
@@ -285,9 +284,9 @@ func (w *writing) gone() error {
 // takes says whether the effects take something away that others may have looked up.
 func (w *writing) takes() bool { return len(w.e.Unbound)+len(w.e.ProfilesGone) > 0 }
 
-// still says whether the documents by which w takes something away are those that Look met. Called with mu held.
+// still says whether the documents by which w takes something away are those that Look met. Called by whoever is alone.
 func (w *writing) still(saw seen) error {
-	if !w.takes() || w.seq.Load() == saw.seq {
+	if !w.takes() || w.turns.seen.Load() == saw.seq {
 		return nil
 	}
 	check := func(p id.Profile) error {

@@ -1,9 +1,10 @@
 // Package pebble keeps the platform's data in a Pebble database: a folder that one process holds.
 //
 // A batch is looked up in sorted order, behind a filter in memory that knows which keys can not be there, and written as
-// one synced Pebble batch. Commits take turns only for the moment in which a batch enters the database; two that want
-// the same thing are told apart by what recent commits have touched, and the loser is told to look again. Contributions
-// to profiles are merge operands, folded by Pebble.
+// one synced Pebble batch. Commits take turns only for the moment in which a batch is let in, and enter the database side
+// by side; two that want the same thing are told apart by what recent commits have touched, and the loser is told to look
+// again. What raises a fence, merges profiles or takes something away enters alone. Contributions to profiles are merge
+// operands, folded by Pebble.
 package pebble
 
 import (
@@ -84,9 +85,9 @@ type Store struct {
 	closed atomic.Bool
 	broken atomic.Pointer[fault.Error] // set when the database can not be believed any more
 
-	// Commits and fences enter the database under mu. A Look that loads seq meets all that entered up to it.
+	// What enters the database is let in under mu, one after the other; see turns.
 	mu       sync.Mutex
-	seq      atomic.Uint64
+	turns    turns
 	recent   recent
 	fenceSeq uint64 // of the last fence that was raised
 }

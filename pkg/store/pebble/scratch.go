@@ -15,7 +15,7 @@ import (
 
 var _ store.Scratch = (*Store)(nil)
 
-func scratchPrefix(dst []byte, run id.Run) []byte { return append(append(dst, kindScratch), run[:]...) }
+func scratchPrefix(run id.Run) []byte { return append([]byte{kindScratch}, run[:]...) }
 
 const scratchPrefixLen = 1 + 16
 
@@ -32,7 +32,7 @@ func (s *Store) Noted(ctx context.Context, run id.Run, keys [][]byte) ([][]byte,
 	if turn == 0 || len(keys) == 0 {
 		return out, turn, nil
 	}
-	prefix := scratchPrefix(nil, run)
+	prefix := scratchPrefix(run)
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 	if err != nil {
 		return nil, 0, unavailable("look", err)
@@ -60,7 +60,7 @@ func (s *Store) Noted(ctx context.Context, run id.Run, keys [][]byte) ([][]byte,
 
 // turn answers the turn of a run's notes, 0 where there are none.
 func (s *Store) turn(run id.Run) (int64, error) {
-	v, err := s.get(scratchPrefix(nil, run))
+	v, err := s.get(scratchPrefix(run))
 	switch {
 	case err != nil:
 		return 0, err
@@ -85,7 +85,7 @@ func (s *Store) Note(ctx context.Context, run id.Run, turn int64, notes []store.
 		size += scratchPrefixLen + len(n.Key) + len(n.Value) + 16
 	}
 	b := s.db.NewBatch(pebble.WithInitialSizeBytes(size), pebble.WithMaxRetainedSizeBytes(maxRetained))
-	key := scratchPrefix(nil, run)
+	key := scratchPrefix(run)
 	if err := b.Set(key, binary.BigEndian.AppendUint64(nil, uint64(turn)+1), nil); err != nil { //nolint:gosec // two's complement
 		return errors.Join(unavailable("note", err), b.Close())
 	}
@@ -139,7 +139,7 @@ func (s *Store) Drop(ctx context.Context, run id.Run) error {
 	}
 	s.scratch.Lock()
 	defer s.scratch.Unlock()
-	prefix := scratchPrefix(nil, run)
+	prefix := scratchPrefix(run)
 	if err := s.db.DeleteRange(prefix, after(prefix), pebble.Sync); err != nil {
 		return s.breakDown("drop", err)
 	}
