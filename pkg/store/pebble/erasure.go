@@ -224,8 +224,7 @@ type erasing struct {
 
 // enter lets the step into the database, unless it is overtaken.
 func (w *erasing) enter() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.alone()()
 	if b := w.broken.Load(); b != nil {
 		return b
 	}
@@ -237,11 +236,9 @@ func (w *erasing) enter() error {
 	if err := w.apply(w.b); err != nil {
 		return err
 	}
-	seq := w.seq.Load() + 1
-	if w.e.Takes() { // whoever has looked before must look again
+	if seq := w.turns.next(); w.e.Takes() { // whoever has looked before must look again
 		w.fenceSeq = seq
 	}
-	w.seq.Store(seq)
 	return nil
 }
 
