@@ -27,7 +27,8 @@ func workloads() []workload {
 		{"U", "users from DuckDB", true, []int64{2 * m}, []int64{2 * m, 10 * m, 50 * m}, runUsers},
 		{"E", "events from DuckDB", true, []int64{2 * m}, []int64{2 * m, 10 * m, 50 * m}, runEvents},
 		{"I", "1 % of the users touched", true, []int64{m}, []int64{2 * m, 10 * m}, runIncremental},
-		{"M", "a mirror of users, 1 % of them changed, by the row index", true, []int64{m}, []int64{2 * m, 10 * m}, runMirror("")},
+		{"M", "a mirror of users, 1 % of them changed, by the row index", true, []int64{m}, []int64{2 * m, 10 * m}, runMirror("row_index")},
+		{"M", "the same by what the warehouse finds", true, []int64{m}, []int64{2 * m, 10 * m}, runMirror("diff")},
 		{"P", "users from PostgreSQL to the PostgreSQL store", false, []int64{2 * m}, []int64{2 * m}, runPostgres},
 		{"L", "latency of small runs and previews", false, []int64{200}, []int64{200}, runLatency},
 	}
