@@ -107,19 +107,16 @@ func (o *Overlay) keepProfiles(ctx context.Context, k *keeping, e profile.Effect
 	}
 	var order []id.Profile
 	accounts := map[id.Profile]*account{}
-	of := func(p id.Profile) *account {
-		a := accounts[p]
-		if a == nil {
-			a = &account{}
-			accounts[p], order = a, append(order, p)
+	note := func(p id.Profile) {
+		if accounts[p] == nil {
+			accounts[p], order = &account{}, append(order, p)
 		}
-		return a
 	}
 	for _, p := range e.ProfilesGone {
-		of(p)
+		note(p)
 	}
 	for _, c := range e.Contributions {
-		of(c.Profile)
+		note(c.Profile)
 	}
 	keys := make([][]byte, len(order))
 	for j, p := range order {
