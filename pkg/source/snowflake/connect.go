@@ -54,7 +54,7 @@ func configsOf(c resource.Snowflake, s Settings, wire *transport) ([]client.Conf
 	base := client.Config{
 		Account: c.Account, User: c.User, Database: c.Database, Schema: c.Schema, Warehouse: c.Warehouse, Role: c.Role,
 		Host: c.Address(), Port: c.Port, Protocol: c.Protocol, Params: params, Application: "Millrace", Transporter: wire, DisableOCSPChecks: true,
-		LoginTimeout:  s.ConnectTimeout, //nolint:staticcheck // the client knows no other bound
+		LoginTimeout:  s.ConnectTimeout,                                           //nolint:staticcheck // the client knows no other bound
 		ClientTimeout: untimed, JWTClientTimeout: untimed, MaxRetryCount: retries, //nolint:staticcheck // as above
 		ClientStoreTemporaryCredential: client.ConfigBoolFalse, ClientRequestMfaToken: client.ConfigBoolFalse,
 		ValidateDefaultParameters: client.ConfigBoolTrue,
