@@ -26,6 +26,9 @@ type column struct {
 	unsupported bool
 }
 
+// maxDigits is how many digits a decimal of the mesh has.
+const maxDigits = 38
+
 const (
 	asText = "CAST(%s AS STRING)"
 	asJSON = "IF(%s IS NULL, NULL, TO_JSON_STRING(%s))"
@@ -71,8 +74,8 @@ func (s *Source) describe(ctx context.Context, q source.Query) (*query, error) {
 	}
 	out.bytes = wrapped.TotalBytesProcessed
 	for i, f := range wrapped.Schema.Fields {
-		if typ := columnOf(f).typ; out.columns[i].read == "" && typ != nil {
-			out.columns[i].typ = typ
+		if typ := columnOf(f).typ; out.columns[i].read == "" && typ != nil && typ.ID() == out.columns[i].typ.ID() {
+			out.columns[i].typ = typ // with the digits that the result has
 		}
 	}
 	out.schema = schemaOf(out.columns)
@@ -144,25 +147,21 @@ func plainType(f *bq.TableFieldSchema) (arrow.DataType, string) {
 	case "TIMESTAMP":
 		return &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}, ""
 	case "NUMERIC", "DECIMAL":
-		p, s := digits(f, 38, 9)
-		return &arrow.Decimal128Type{Precision: p, Scale: s}, ""
+		if f.Precision <= 0 || f.Precision > maxDigits || f.Scale < 0 || f.Scale > f.Precision {
+			return &arrow.Decimal128Type{Precision: maxDigits, Scale: 9}, ""
+		}
+		return &arrow.Decimal128Type{Precision: int32(f.Precision), Scale: int32(f.Scale)}, "" //nolint:gosec // bounded above
 	case "BIGNUMERIC", "BIGDECIMAL":
-		p, s := digits(f, 76, 38)
-		return &arrow.Decimal256Type{Precision: p, Scale: s}, ""
+		if f.Precision <= 0 || f.Precision > maxDigits || f.Scale < 0 || f.Scale > f.Precision {
+			return arrow.BinaryTypes.String, asText // most of its values are no decimals of 38 digits at one scale
+		}
+		return &arrow.Decimal128Type{Precision: int32(f.Precision), Scale: int32(f.Scale)}, "" //nolint:gosec // bounded above
 	case "TIME", "INTERVAL", "RANGE":
 		return arrow.BinaryTypes.String, asText
 	case "GEOGRAPHY":
 		return arrow.BinaryTypes.String, "ST_ASTEXT(%s)"
 	}
 	return nil, ""
-}
-
-// digits answers a decimal's precision and scale: the declared ones, or those of its type.
-func digits(f *bq.TableFieldSchema, precision, scale int32) (int32, int32) {
-	if f.Precision <= 0 || f.Precision > int64(precision) || f.Scale < 0 || f.Scale > f.Precision {
-		return precision, scale
-	}
-	return int32(f.Precision), int32(f.Scale) //nolint:gosec // bounded above
 }
 
 // typeName answers a column's type as BigQuery's SQL writes it.

@@ -10,7 +10,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
-	"github.com/apache/arrow-go/v18/arrow/decimal256"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
@@ -140,8 +139,8 @@ func (d *decoder) fit(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 		case arrow.TypeEqual(col.DataType(), want):
 			col.Retain()
 			columns = append(columns, col)
-		case arrow.IsDecimal(col.DataType().ID()) && arrow.IsDecimal(want.ID()):
-			c, err := rescaled(d.mem, col, want)
+		case arrow.IsDecimal(col.DataType().ID()) && want.ID() == arrow.DECIMAL128:
+			c, err := rescaled(d.mem, col, want.(*arrow.Decimal128Type)) //nolint:forcetypeassert // by its id
 			if err != nil {
 				return nil, err
 			}
@@ -158,26 +157,20 @@ func changed() error {
 }
 
 // rescaled answers a column of decimals with another precision and scale, exactly.
-func rescaled(mem memory.Allocator, col arrow.Array, want arrow.DataType) (arrow.Array, error) {
+func rescaled(mem memory.Allocator, col arrow.Array, to *arrow.Decimal128Type) (arrow.Array, error) {
 	from := col.DataType().(arrow.DecimalType).GetScale() //nolint:forcetypeassert // by its id
-	to := want.(arrow.DecimalType)                        //nolint:forcetypeassert // by its id
-	b := array.NewBuilder(mem, want)
+	b := array.NewDecimal128Builder(mem, to)
 	defer b.Release()
 	for i := range col.Len() {
 		if col.IsNull(i) {
 			b.AppendNull()
 			continue
 		}
-		n, ok := shifted(digitsOf(col, i), to.GetScale()-from)
-		if !ok || len(new(big.Int).Abs(n).String()) > int(to.GetPrecision()) {
+		n, ok := shifted(digitsOf(col, i), to.Scale-from)
+		if !ok || len(new(big.Int).Abs(n).String()) > int(to.Precision) {
 			return nil, changed()
 		}
-		switch b := b.(type) {
-		case *array.Decimal128Builder:
-			b.Append(decimal128.FromBigInt(n))
-		case *array.Decimal256Builder:
-			b.Append(decimal256.FromBigInt(n))
-		}
+		b.Append(decimal128.FromBigInt(n))
 	}
 	return b.NewArray(), nil
 }

@@ -188,8 +188,6 @@ func (q *query) bound(a window.Axis, v window.Value, name string) *bq.QueryParam
 		if typ = "NUMERIC"; !isNumeric(v) {
 			typ = "BIGNUMERIC"
 		}
-	case *arrow.Decimal256Type:
-		typ = "BIGNUMERIC"
 	case *arrow.Date32Type:
 		text = clamp(text, firstDay, lastDay)
 	case *arrow.TimestampType:

@@ -27,7 +27,7 @@ func fieldOf(name, typ string) *bq.TableFieldSchema {
 		return f
 	case strings.HasPrefix(typ, "DECIMAL"):
 		if p, s := digits(typ); s > 9 || p-s > 29 {
-			f.Type = "BIGNUMERIC"
+			f.Type, f.Precision, f.Scale = "BIGNUMERIC", int64(p), int64(s)
 		} else {
 			f.Type = "NUMERIC"
 		}
