@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/wire"
 )
 
 // maxBatch bounds the memory of one batch; BigQuery's are much smaller.
@@ -51,13 +52,18 @@ func (d *decoder) batch(m *storagepb.ReadRowsResponse) (arrow.RecordBatch, error
 
 // decode reads a record batch. Whatever the bytes are, it ends, within bounds and with arrays that lie in their buffers.
 func (d *decoder) decode(data []byte) (rec arrow.RecordBatch, err error) {
-	mem := &bound{Allocator: d.mem, left: maxBatch}
+	most := min(maxBatch, 1<<16+256*int64(len(data))) // LZ4 makes nothing smaller than a 255th
+	mem := &bound{Allocator: d.mem, left: 2 * most}
 	defer func() {
 		if p := recover(); p != nil {
 			rec, err = nil, unreadable("a read of rows")
 		}
 	}()
-	r, err := ipc.NewReader(io.MultiReader(bytes.NewReader(d.schema), bytes.NewReader(data)), ipc.WithAllocator(mem))
+	schema, data, err := wire.Messages(framed(d.schema), framed(data), most)
+	if err != nil {
+		return nil, unreadable("a read of rows")
+	}
+	r, err := ipc.NewReader(io.MultiReader(bytes.NewReader(schema), bytes.NewReader(data)), ipc.WithAllocator(mem))
 	if err != nil {
 		return nil, unreadable("a read of rows")
 	}
@@ -73,6 +79,15 @@ func (d *decoder) decode(data []byte) (rec arrow.RecordBatch, err error) {
 	}
 	rec.Retain()
 	return rec, nil
+}
+
+// framed answers a message with the mark that Arrow's messages begin with since 0.15.
+func framed(b []byte) []byte {
+	mark := []byte{0xff, 0xff, 0xff, 0xff}
+	if len(b) < len(mark) || bytes.HasPrefix(b, mark) {
+		return b
+	}
+	return append(mark, b...)
 }
 
 var errBuffers = errors.New("a column reaches beyond its buffers") //nolint:gochecknoglobals // a sentinel
@@ -159,6 +174,9 @@ func changed() error {
 // rescaled answers a column of decimals with another precision and scale, exactly.
 func rescaled(mem memory.Allocator, col arrow.Array, to *arrow.Decimal128Type) (arrow.Array, error) {
 	from := col.DataType().(arrow.DecimalType).GetScale() //nolint:forcetypeassert // by its id
+	if from < 0 || from > 2*maxDigits {
+		return nil, changed()
+	}
 	b := array.NewDecimal128Builder(mem, to)
 	defer b.Release()
 	for i := range col.Len() {
