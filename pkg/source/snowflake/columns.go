@@ -115,7 +115,7 @@ func (x *session) describe(ctx context.Context, q source.Query) (*query, error) 
 	if err != nil {
 		return nil, err
 	}
-	if kind != selects {
+	if kind != selects && kind != 0 { // 0: it does not say; as a sub-select nothing else compiles
 		return nil, invalid("the warehouse takes the query for no SELECT; write one SELECT (WITH is fine)")
 	}
 	if err := readable(columns); err != nil {

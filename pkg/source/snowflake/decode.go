@@ -9,14 +9,39 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	client "github.com/snowflakedb/gosnowflake/v2"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/source/sqltext"
 )
 
-// batchRows bounds the rows of a batch.
-const batchRows = 16384
+const (
+	// batchRows bounds the rows of a batch.
+	batchRows = 16384
+	// maxMetadata bounds what a chunk says about itself.
+	maxMetadata = 16 << 20
+)
+
+// capped is an allocator that gives no piece larger than so many bytes, whatever a chunk claims to need.
+type capped struct {
+	memory.Allocator
+	most int64
+}
+
+func (b *capped) Allocate(n int) []byte {
+	if int64(n) > b.most {
+		panic(errTooLarge) //nolint:forbidigo // recovered where the chunk is read; allocators answer no errors
+	}
+	return b.Allocator.Allocate(n)
+}
+
+func (b *capped) Reallocate(n int, old []byte) []byte {
+	if int64(n) > b.most {
+		panic(errTooLarge) //nolint:forbidigo // as above
+	}
+	return b.Allocator.Reallocate(n, old)
+}
 
 // batches reads a result and calls each with its batches, until it answers false.
 func (x *session) batches(ctx context.Context, loader client.ArrowStreamLoader, columns []column, schema *arrow.Schema, each func(arrow.RecordBatch) bool) error {
@@ -104,7 +129,12 @@ func (d *decoder) wire(data []byte) (out []arrow.RecordBatch, err error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
-	r, err := ipc.NewReader(bytes.NewReader(data), ipc.WithAllocator(d.x.s.settings.Allocator), ipc.WithDictionaryDeltas(true))
+	if !soundSchema(data) {
+		return nil, errMalformed
+	}
+	set := d.x.s.settings
+	r, err := ipc.NewReader(bytes.NewReader(data), ipc.WithAllocator(&capped{Allocator: set.Allocator, most: set.MaxChunk}),
+		ipc.WithBodySizeLimit(set.MaxChunk), ipc.WithMetadataSizeLimit(maxMetadata))
 	if err != nil {
 		return nil, err //nolint:wrapcheck // classified by the caller
 	}

@@ -19,11 +19,21 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
+	for name, o := range map[string]snowflaketest.Options{
+		"answered at once":  {},
+		"polled, in chunks": {Poll: true, Gzip: true, InlineRows: 1, ChunkRows: 3000},
+	} {
+		t.Run(name, func(t *testing.T) { conforms(t, o) })
+	}
+}
+
+func conforms(t *testing.T, o snowflaketest.Options) {
+	t.Helper()
 	sourcetest.Run(t, sourcetest.Harness{
 		Driver:   snowflake.New(snowflake.Settings{PartRows: 1000}),
 		PartRows: 1000,
 		New: func(t *testing.T) sourcetest.Warehouse {
-			s := snowflaketest.New(t, snowflaketest.Options{})
+			s := snowflaketest.New(t, o)
 			c := s.Connection()
 			c.Token, c.Timestamps = resource.Secret{Plain: "token"}, resource.Nanoseconds
 			return sourcetest.Warehouse{

@@ -14,6 +14,9 @@ import (
 // read answers a column in our type. The warehouse sends numbers as the narrowest integers that hold them, unscaled, and
 // times as counts of their scale; a chunk may differ from the next.
 func (c column) read(mem memory.Allocator, in arrow.Array) (arrow.Array, error) {
+	if !sound(in) {
+		return nil, errMalformed
+	}
 	switch t := c.typ.(type) {
 	case *arrow.Int64Type:
 		return c.integers(mem, in)
@@ -36,6 +39,27 @@ func (c column) read(mem memory.Allocator, in arrow.Array) (arrow.Array, error) 
 	}
 	in.Retain()
 	return in, nil
+}
+
+// sound says whether the bits of a column are all there; that its values are, its type looks after.
+func sound(in arrow.Array) bool {
+	d := in.Data()
+	const byteBits = 8
+	need := (d.Offset() + d.Len() + byteBits - 1) / byteBits
+	holds := func(b *memory.Buffer) bool { return b != nil && b.Len() >= need }
+	if in.NullN() > 0 && !holds(d.Buffers()[0]) || in.DataType().ID() == arrow.BOOL && d.Len() > 0 && !holds(d.Buffers()[1]) {
+		return false
+	}
+	if valid := d.Buffers()[0]; valid != nil && valid.Len() > 0 && !holds(valid) {
+		return false
+	}
+	s, ok := in.(*array.Struct)
+	for i := 0; ok && i < s.NumField(); i++ {
+		if !sound(s.Field(i)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c column) refuse(why string) error { return &rowError{column: c.name, own: c.own, why: why} }
