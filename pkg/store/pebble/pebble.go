@@ -125,10 +125,10 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                uint64(o.MemTable), //nolint:gosec // positive
 		MemTableStopWritesThreshold: 2,
-		L0CompactionThreshold:       16,
+		L0CompactionThreshold:       64, // as many bytes as the base level has go down at once: each is written seldom
 		L0CompactionFileThreshold:   1000,
-		L0StopWritesThreshold:       64,
-		LBaseMaxBytes:               512 << 20,
+		L0StopWritesThreshold:       256,
+		LBaseMaxBytes:               2 << 30,
 		MaxOpenFiles:                1000,
 		BytesPerSync:                1 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
