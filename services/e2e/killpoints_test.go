@@ -226,7 +226,7 @@ func (m mortal) die(t *testing.T, at string) {
 // TestEveryKillPointIsInTheTable holds that code, README and TestKillPoints name the same points.
 func TestEveryKillPointIsInTheTable(t *testing.T) {
 	var played []string
-	for _, k := range slices.Concat(pointsOfTheRun(), pointsOfPostgres(), pointsOfMirrors()) {
+	for _, k := range slices.Concat(pointsOfTheRun(), pointsOfPostgres(), pointsOfMirrors(), pointsOfDryRuns()) {
 		played = append(played, k.point)
 	}
 	slices.Sort(played)

@@ -83,12 +83,17 @@ func (s *Store) admit(ctx context.Context, saw seen, w *writing) (store.Outcome,
 	if err != nil || !enters {
 		return out, 0, err
 	}
-	s.filter.addAll(w.touched.slots)
-	killpoint.Reach("pebble.commit.before")
+	w.goes()
 	w.touched.seq = s.turns.take(w.e.Result)
 	s.recent.add(w.touched)
 	s.turns.entering.RLock()
 	return out, w.touched.seq, nil
+}
+
+// goes is what comes right before a batch goes into the database.
+func (w *writing) goes() {
+	w.filter.addAll(w.touched.slots)
+	killpoint.Reach("pebble.commit.before")
 }
 
 // enterAlone lets a batch into the database while nothing else is on its way.
@@ -101,8 +106,7 @@ func (s *Store) enterAlone(ctx context.Context, saw seen, w *writing) (store.Out
 	if err := cmp.Or(w.still(saw), w.guarded()); err != nil {
 		return store.Outcome{}, err
 	}
-	s.filter.addAll(w.touched.slots)
-	killpoint.Reach("pebble.commit.before")
+	w.goes()
 	if err := s.apply(w.b); err != nil {
 		return store.Outcome{}, err
 	}
