@@ -107,7 +107,7 @@ func table() []mutant {
 		},
 		{
 			name: "ingestion-report", breaks: "ingestion acks a batch whose report has failed",
-			file: "services/ingestion/worker.go", edits: one("err = w.report(ctx, out.Result, out.samples)\n", "_ = w.report(ctx, out.Result, out.samples)\n"),
+			file: "services/ingestion/worker.go", edits: one("err = w.report(ctx, out.Result, out.remarks)\n", "_ = w.report(ctx, out.Result, out.remarks)\n"),
 			catch: "services/ingestion", test: "TestAReportThatNobodyWantsEndsQuietly",
 		},
 		{
