@@ -88,17 +88,26 @@ func (s *Service) forgetBase(ctx context.Context, syncUID string) error {
 	return plain(err)
 }
 
+// withdraws says whether r, which is closed, may have written what no live run that is open knows of: that run's comparison
+// was made without it.
+func withdraws(r runRow, parts []partRow) bool {
+	return r.Lane != live && !r.Facts.DryRun && (r.State.Done() || workedOn(parts) && !r.Facts.Dry)
+}
+
 // settleBase keeps what the next run of the sync of a closed run is compared with.
 func settleBase(ctx context.Context, tx *sqldb.Tx, r runRow, parts []partRow) error {
 	y, err := getSync(ctx, tx, r.SyncUID)
 	if err != nil {
 		return err
 	}
-	after := baseAfter(r, parts, y)
-	if after == y.Facts.Base {
+	after, from := baseAfter(r, parts, y), y.Facts.BaseFrom
+	if withdraws(r, parts) {
+		from = y.LastRunNo
+	}
+	if after == y.Facts.Base && from == y.Facts.BaseFrom {
 		return nil
 	}
-	y.Facts.Base = after
+	y.Facts.Base, y.Facts.BaseFrom = after, from
 	return putSync(ctx, tx, y)
 }
 
