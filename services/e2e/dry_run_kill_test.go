@@ -33,7 +33,7 @@ func TestKillPointsOfADryRun(t *testing.T) {
 			m.live(t, at)
 			m.ready(t)
 			m.apply(t, "", w.documents("customers", asIs))
-			empty := m.mesh.digest(t)
+			empty := m.digest(t)
 			if _, err := m.rehearseOnce(t); err != nil {
 				t.Log("the process died before it answered:", err)
 			}
@@ -44,7 +44,7 @@ func TestKillPointsOfADryRun(t *testing.T) {
 			require.NoError(t, err)
 			tried := m.end(t, id)
 			requireState(t, tried, schedulerv1.RunState_RUN_STATE_REHEARSED)
-			require.True(t, proto.Equal(empty, m.mesh.digest(t)))
+			require.True(t, proto.Equal(empty, m.digest(t)))
 			done := m.run(t, "customers")
 			require.Equal(t, prototext.Format(done.GetCounts()), prototext.Format(tried.GetCounts()))
 			require.EqualValues(t, 2, done.GetRunNo(), "no other run was made")

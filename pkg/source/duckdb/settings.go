@@ -13,7 +13,7 @@ import (
 
 // Settings bound what the engine may use.
 type Settings struct {
-	// MemoryLimit as DuckDB writes it, of one open source. Default 512MB.
+	// MemoryLimit as DuckDB writes it, of one open source. Default 256MB.
 	MemoryLimit string
 	// Threads of one open source. Default 2.
 	Threads int
@@ -29,7 +29,7 @@ type Settings struct {
 
 func (s Settings) withDefaults() Settings {
 	if s.MemoryLimit == "" {
-		s.MemoryLimit = "512MB"
+		s.MemoryLimit = "256MB"
 	}
 	if s.Threads <= 0 {
 		s.Threads = 2
