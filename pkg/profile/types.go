@@ -53,7 +53,9 @@ type Typing struct {
 }
 
 // TypingOf answers what happens to the attributes of b where they have these types. Columns without a value have no say,
-// nor have members of a JSON object that is opened.
+// nor have members of a JSON object that is opened. Of those the contract says that the column "opens its top level into
+// fields": its text is opened where the row is written, and a member has the type that JSON gives it in that row, so that
+// only reading every row could tell, before any is decided, which types a batch brings.
 func TypingOf(b record.Batch, types map[string]AttributeType, policy OnConflict) Typing {
 	var t Typing
 	if b.Record == nil || b.Kind.Single() {
