@@ -331,6 +331,11 @@ func eventsText(t *testing.T, m *model) string {
 		require.NoError(t, err)
 		names[p] = title(d)
 	}
+	for k := range m.events {
+		if _, ok := names[k.Profile]; !ok {
+			names[k.Profile] = "somebody gone"
+		}
+	}
 	var out []string
 	for p, name := range names {
 		for _, k := range m.eventsOf(p) {

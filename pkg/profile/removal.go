@@ -2,6 +2,7 @@ package profile
 
 import (
 	"bytes"
+	"slices"
 
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/record"
@@ -49,10 +50,35 @@ func KeysOfImport(s Scope, m Import, b id.Batch, rows []id.Row) Keys {
 	return keysOfAbsent(Keys{Scope: s, Origin: o}, rows)
 }
 
+// AsksOfImport answers the profiles whose newest events must be known to remove rows of an import: those that would lose
+// identities, which events of others may name. Ascending.
+func AsksOfImport(m Import, k Keys, st State) []id.Profile {
+	var out []id.Profile
+	if st.Applied != nil {
+		return out
+	}
+	w := AppendWithdrawal(nil, Withdrawal{Sync: m.Sync, First: m.First, Last: m.Last})
+	for i := range k.Len() {
+		if e := st.Entries[i]; m.Wrote(e) && e.Profile != 0 {
+			out = append(out, e.Profile)
+		}
+	}
+	slices.Sort(out)
+	return slices.DeleteFunc(slices.Compact(out), func(p id.Profile) bool {
+		left := identitiesOf(Settle(st.Docs[p], w))
+		for x := range identitiesOf(st.Docs[p]) {
+			if !left[x] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // Remove decides what removing rows of an import changes, from KeysOfImport and the state that they met. Rows that no run
 // of the import wrote last stay. The rows' entries and events go; what the import's runs brought to their profiles is
-// withdrawn: values of other syncs come back, earlier ones of the same sync are not kept and do not. Doing it again
-// changes nothing.
+// withdrawn: values of other syncs come back, earlier ones of the same sync are not kept and do not. Identities that events
+// and versions of others name (State.Events, of AsksOfImport) stay. Doing it again changes nothing.
 func Remove(m Import, kind record.Kind, k Keys, st State) (Effects, Removed) {
 	if st.Applied != nil {
 		return Effects{Keys: k, Seen: st.Seen, Result: *st.Applied}, Removed{}

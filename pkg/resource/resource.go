@@ -279,7 +279,8 @@ func (m Mode) ReadsAll() bool { return m == Full || m == Mirror }
 // OnDelete is what a row that a mirror does not find any more takes with it.
 type OnDelete string
 
-// What it takes: what the row brought (the default), or its whole profile.
+// What it takes: what the row brought (the default), or its whole profile. Events and versions that other syncs brought of
+// that profile stay: they are theirs, are listed by sync, and belong to the person again who comes back.
 const (
 	Withdraw      OnDelete = "withdraw"
 	DeleteProfile OnDelete = "delete_profile"

@@ -144,6 +144,11 @@ func Consult(ctx context.Context, r Reader, k profile.Keys, st *profile.State, r
 	return fresh(ctx, r, k, st, asked.Rows)
 }
 
+// ConsultImport completes a state with what removing rows of an import must know.
+func ConsultImport(ctx context.Context, r Reader, m profile.Import, k profile.Keys, st *profile.State) error {
+	return named(ctx, r, k.Scope, st, profile.AsksOfImport(m, k, *st))
+}
+
 // maxNamed bounds how many events, and how many versions, are asked which identities of a profile they name.
 const maxNamed = 1000
 

@@ -12,6 +12,7 @@ import (
 	"millrace.dev/pkg/mapping"
 	"millrace.dev/pkg/profile"
 	"millrace.dev/pkg/record"
+	"millrace.dev/pkg/store"
 )
 
 const (
@@ -158,6 +159,9 @@ func (d *deletion) decide(ctx context.Context, rows []id.Row) (profile.Effects, 
 	st, err := d.store.Look(ctx, k)
 	if err != nil {
 		return profile.Effects{}, profile.Removed{}, fmt.Errorf("look up rows of the import: %w", err)
+	}
+	if err := store.ConsultImport(ctx, d.store, d.of, k, &st); err != nil {
+		return profile.Effects{}, profile.Removed{}, fmt.Errorf("look up events of people in the import: %w", err)
 	}
 	e, out := profile.Remove(d.of, d.kind, k, st)
 	return e, out, nil

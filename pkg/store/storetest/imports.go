@@ -33,6 +33,7 @@ func (h *harness) remove(m profile.Import, kind record.Kind) profile.Removed {
 	k := profile.KeysOfImport(h.scope, m, id.Batch{Run: id.NewRun(), Epoch: 1}, h.imported(m, 100))
 	st, err := h.Look(h.ctx, k)
 	require.NoError(h.t, err)
+	require.NoError(h.t, store.ConsultImport(h.ctx, h.Store, m, k, &st))
 	e, out := profile.Remove(m, kind, k, st)
 	_, err = h.Commit(h.ctx, e)
 	require.NoError(h.t, err)
@@ -87,4 +88,29 @@ func importMoved(t *testing.T, open func() store.Store) {
 	_, err = h.Commit(h.ctx, e)
 	require.Equal(t, fault.ReasonCommitConflict, fault.ReasonOf(err))
 	require.Equal(t, map[string]string{"plan": `"pro"`}, h.attributes("1"))
+}
+
+func importLeavesPeopleOfEvents(t *testing.T, open func() store.Store) {
+	h := start(t, open)
+	h.must(users(originOf("shop", 1, 1, 1, 0), user("1", day(1), map[string]any{"plan": "free"}), user("2", day(1), nil)))
+	h.must(eventsOf(originOf("clicks", 1, 1, 1, 0), event("e1", "1", 1000)))
+	h.must(eventsOf(originOf("clicks", 2, 1, 1, 0), event("e2", "1", 2000)))
+	m, clicks := profile.Import{Sync: syncOf("shop"), First: 1, Last: 1}, profile.Import{Sync: syncOf("clicks"), First: 1, Last: 2}
+	require.Equal(t, profile.Removed{Rows: 2, Profiles: 2, ProfilesDeleted: 1, Attributes: 1, Identities: 1}, h.remove(m, record.Users))
+	p := h.resolve("customer_id", "1")
+	require.NotZero(t, p, "the events of another sync name the person")
+	require.Empty(t, h.attributes("1"))
+	require.Zero(t, h.resolve("customer_id", "2"), "nothing names the other")
+	left, _, err := h.ProfileEvents(h.ctx, h.scope, p, "", 10)
+	require.NoError(t, err)
+	require.Len(t, left, 2)
+
+	second := profile.Import{Sync: clicks.Sync, First: 2, Last: 2}
+	require.EqualValues(t, 0, h.remove(second, record.Events).ProfilesDeleted)
+	require.Equal(t, p, h.resolve("customer_id", "1"), "another run's event names the person still")
+	require.EqualValues(t, 1, h.remove(clicks, record.Events).ProfilesDeleted, "with the last event the person goes")
+	require.Zero(t, h.resolve("customer_id", "1"))
+	left, _, err = h.ProfileEvents(h.ctx, h.scope, p, "", 10)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }

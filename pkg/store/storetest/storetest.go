@@ -68,6 +68,7 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 		{"conflict over what is taken away", "", takingAway},
 		{"an import is deleted", "", importDeleted},
 		{"a run is deleted", "", runDeleted},
+		{"an import leaves people of whom there are events", "", importLeavesPeopleOfEvents},
 		{"conflict over an import that moves on", "", importMoved},
 		{"merge", "", merge},
 		{"a merge is undone", "", undo},
