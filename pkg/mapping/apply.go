@@ -2,7 +2,9 @@ package mapping
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -14,8 +16,14 @@ import (
 )
 
 // ApplyTally is Apply, and answers what was done to values that passed.
-func (p *Program) ApplyTally(b row.Batch) (record.Batch, Tally) {
-	c := &call{rec: b.Record, n: int(b.Record.NumRows())}
+func (p *Program) ApplyTally(b row.Batch) (record.Batch, Tally) { return p.ApplyUntil(b, time.Time{}) }
+
+// ApplyUntil is ApplyTally for rows that were read when no event after an instant can have happened; zero: any may have.
+func (p *Program) ApplyUntil(b row.Batch, until time.Time) (record.Batch, Tally) {
+	c := &call{rec: b.Record, n: int(b.Record.NumRows()), until: math.MaxInt64}
+	if !until.IsZero() {
+		c.until = until.UnixMilli()
+	}
 	values := make([]arrow.Array, len(p.leaves))
 	for i, l := range p.leaves {
 		values[i] = l.eval(c)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -35,6 +36,7 @@ var update = flag.Bool("update", false, "write what comes out into the case file
 //	mapping   rules or events as documents write them; absent: by name
 //	columns   one per line: name, type and, where it matters, the warehouse's own type
 //	rows      one JSON array per line
+//	until     the last instant that an event of these rows may have; absent: any
 //
 // and what comes out: faults, or records and rejects with the position of their row, and notes.
 func TestCases(t *testing.T) {
@@ -49,7 +51,7 @@ func TestCases(t *testing.T) {
 			var want string
 			for _, f := range arc.Files {
 				switch f.Name {
-				case "model", "mapping", "columns", "rows":
+				case "model", "mapping", "columns", "rows", "until":
 					in = append(in, f)
 				default:
 					want += "-- " + f.Name + " --\n" + string(f.Data)
@@ -94,7 +96,12 @@ func runCase(t *testing.T, in []txtar.File) []txtar.File {
 		return []txtar.File{{Name: "faults", Data: []byte(faults(t, err))}}
 	}
 	rec := readRows(t, schema, rows)
-	out, tally := p.ApplyTally(sealed(t, rec, p.KeyColumns()))
+	var until time.Time
+	if text, ok := section(in, "until"); ok {
+		until, err = time.Parse(time.RFC3339, strings.TrimSpace(text))
+		require.NoError(t, err)
+	}
+	out, tally := p.ApplyUntil(sealed(t, rec, p.KeyColumns()), until)
 	checkShape(t, rec, p, out)
 	return outcome(p, out, tally)
 }

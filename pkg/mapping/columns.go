@@ -17,6 +17,7 @@ type call struct {
 	faults map[int]*rowFault
 	texts  map[int]*array.String // canonical text of columns, by column
 	tally  Tally
+	until  int64 // no event is later, in milliseconds
 }
 
 // rowFault is why a row is no record: the first fault, and others in the text.

@@ -148,7 +148,11 @@ func (p *Program) checkEventTime(c *call, values []arrow.Array) {
 	}
 	reason := ""
 	for i, v := range col.Int64Values() {
-		if (v >= r.from && v < r.to) || col.IsNull(i) || c.faults[i] != nil {
+		if (v >= r.from && v < r.to && v <= c.until) || col.IsNull(i) || c.faults[i] != nil {
+			continue
+		}
+		if v >= r.from && v < r.to {
+			c.failAt(i, p.leaves[r.time].source, ruleEventTime, "the event's time lies ahead of when the row was read; its clock or its time zone may be wrong")
 			continue
 		}
 		if reason == "" {

@@ -77,7 +77,7 @@ func runCase(t *testing.T, path string) {
 		case "absent":
 			last = runAbsent(t, w.of(words), rules, words, text, &seq)
 		case "fence":
-			m.fences[profile.RunPart{RunNo: number(t, words, "run", 1), Part: uint32(number(t, words, "part", 1))}] = uint32(number(t, words, "epoch", 1))
+			w.of(words).fences[profile.RunPart{RunNo: number(t, words, "run", 1), Part: uint32(number(t, words, "part", 1))}] = uint32(number(t, words, "epoch", 1))
 		case "counts":
 			text = countsText(t, last.Result.Counts)
 		case "rejects":
@@ -282,7 +282,7 @@ func countsText(t *testing.T, c record.Counts) string {
 	}{
 		{"created", c.Created}, {"updated", c.Updated}, {"unchanged", c.Unchanged}, {"deleted", c.Deleted},
 		{"protected", c.Protected}, {"refused", c.Refused}, {"late_rows", c.LateRows}, {"collapsed", c.Collapsed},
-		{"unattributed", c.Unattributed},
+		{"unattributed", c.Unattributed}, {"merges", c.Merges}, {"blocked", c.Blocked},
 	} {
 		if n.n != 0 {
 			out = append(out, fmt.Sprintf("%s=%d", n.name, n.n))

@@ -52,8 +52,11 @@ func (d *decider) absent(i int) {
 		old.Part, old.Epoch, old.Version.RunNo = d.part, d.epoch, d.runNo
 		d.put(key, old, at)
 		d.count(Deleted, 0)
-	case !old.Found, old.Tombstone, own && !d.recounts(old):
+	case !d.has(old), own && !d.recounts(old):
 		d.count(Unchanged, 0)
+		if old.Found && !old.Tombstone && !own { // of a table that was replaced before absent rows were counted
+			d.eff.EntriesGone = append(d.eff.EntriesGone, key)
+		}
 	case d.readOnly:
 		d.count(Protected, 0)
 	default:
@@ -70,6 +73,9 @@ func (d *decider) absent(i int) {
 			v = old.Version
 		}
 		d.takeAway(key, old, old.Profile, v)
+		if d.table.Generation != 0 {
+			return // readers see the row until the table is replaced
+		}
 		if d.kind.Single() {
 			d.eff.EventsGone = append(d.eff.EventsGone, EventKey{old.Profile, old.EventTime, EventIDOf(d.k.Origin.Sync, key)})
 		} else if d.deletesProfiles && old.Profile != 0 {

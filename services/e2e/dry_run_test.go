@@ -156,10 +156,13 @@ func countsTheSame(t *testing.T, m mesh) {
 		for effect, n := range map[string]int64{"created": c.GetCreated(), "updated": c.GetUpdated(), "deleted": c.GetDeleted()} {
 			require.Equal(t, n > 0, len(effects(tried)[effect]) > 0, "%s of %s: %v", effect, sync, tried)
 		}
+		require.NotContains(t, strings.Join(effects(tried)["deleted"], " "), "row key", "rows that are gone are shown by their key values")
 		if done.GetHold() != nil {
+			require.NotEmpty(t, done.GetHold().GetSamples(), sync)
 			require.Contains(t, strings.Join(tried.GetNotices(), "\n"), "the run would be held: the guard is breached", sync)
 		}
 	}
+	require.Zero(t, m.rehearse(t, "products").GetCounts().GetDeleted(), "what the table lacked is gone from it")
 	for _, sync := range syncs {
 		c := m.rehearse(t, sync, full).GetCounts()
 		require.Zero(t, c.GetCreated()+c.GetDeleted(), "%s: %v", sync, c)

@@ -109,12 +109,13 @@ func (s *Service) newPart(ctx context.Context, l *lease, snap resource.Snapshot,
 // partOf answers a part before it is known what columns its rows have.
 func (s *Service) partOf(l *lease, snap resource.Snapshot, far *progress) *part {
 	mirrors := snap.Sync.Mode == resource.Mirror
+	sights := mirrors || snap.Sync.Mode == resource.Full && snap.DataModel.Kind == resource.Lookup
 	return &part{
 		Service: s, lease: l, far: far,
 		publisher: s.bus.Publisher(bus.Rows, s.settings.Window), budget: semaphore.NewWeighted(s.settings.PartBudget),
 		origin: record.Origin{
 			Workspace: l.workspace, Sync: l.uid, SyncID: l.sync, SyncVersion: l.syncVersion, RunNo: l.runNo, Retried: l.retried,
-			Full: snap.Sync.Mode.ReadsAll(), Mirror: mirrors, Sights: mirrors && l.replayOf.IsZero() && !l.plan.isPartial(), Dry: l.dry, SnapshotTime: l.plan.SnapshotTime, PayloadCap: l.plan.payloadCap, Last: true,
+			Full: snap.Sync.Mode.ReadsAll(), Mirror: mirrors, Sights: sights && l.replayOf.IsZero() && !l.plan.isPartial(), Dry: l.dry, SnapshotTime: l.plan.SnapshotTime, PayloadCap: l.plan.payloadCap, Last: true,
 			Model: snap.DataModel.ID, Provider: snap.Connection.Provider(),
 		},
 	}

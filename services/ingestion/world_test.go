@@ -68,6 +68,7 @@ type fakePeers struct {
 	quarantined []*schedulerv1.ReportQuarantinedRequest
 	triggered   []*schedulerv1.TriggerRunRequest
 	ended       *timestamppb.Timestamp // of every run
+	dry         bool                   // so is every run
 	models      []*configv1.DataModel
 	succeeded   []*schedulerv1.Run // newest first
 	reported    chan *schedulerv1.IngestResult
@@ -92,7 +93,7 @@ func (p *fakePeers) GetSync(_ context.Context, r *configv1.GetSyncRequest) (*con
 func (p *fakePeers) GetRun(_ context.Context, r *schedulerv1.GetRunRequest) (*schedulerv1.GetRunResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return &schedulerv1.GetRunResponse{Run: &schedulerv1.Run{Id: r.GetId(), RunNo: 1, Sync: p.snapshot.GetSync().GetMeta().GetId(), EndTime: p.ended}}, nil
+	return &schedulerv1.GetRunResponse{Run: &schedulerv1.Run{Id: r.GetId(), RunNo: 1, Sync: p.snapshot.GetSync().GetMeta().GetId(), EndTime: p.ended, DryRun: p.dry}}, nil
 }
 
 func (p *fakePeers) ListDataModels(context.Context, *configv1.ListDataModelsRequest) (*configv1.ListDataModelsResponse, error) {

@@ -2,6 +2,7 @@ package mapper
 
 import (
 	"context"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -52,7 +53,7 @@ func (s *server) PreviewMapping(_ context.Context, r *mapperv1.PreviewMappingReq
 	if err != nil {
 		return nil, err //nolint:wrapcheck // classified by mapping
 	}
-	b, err := apply(p, rec)
+	b, err := apply(p, rec, s.settings.until(time.Now()))
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (s *server) PreviewMapping(_ context.Context, r *mapperv1.PreviewMappingReq
 }
 
 // apply maps rows that have no system columns: they get their hashes, and neither row time nor a lower edge.
-func apply(p *mapping.Program, rec arrow.RecordBatch) (record.Batch, error) {
+func apply(p *mapping.Program, rec arrow.RecordBatch, until time.Time) (record.Batch, error) {
 	h, err := row.NewHasher(rec.Schema(), p.KeyColumns())
 	if err != nil {
 		return record.Batch{}, err //nolint:wrapcheck // classified by row
@@ -78,5 +79,6 @@ func apply(p *mapping.Program, rec arrow.RecordBatch) (record.Batch, error) {
 	times := array.MakeArrayOfNull(memory.DefaultAllocator, &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "UTC"}, n)
 	below := array.NewBooleanBuilder(memory.DefaultAllocator)
 	below.AppendValues(make([]bool, n), nil)
-	return p.Apply(row.Seal(rec, keys, hashes, times, below.NewArray())), nil
+	out, _ := p.ApplyUntil(row.Seal(rec, keys, hashes, times, below.NewArray()), until)
+	return out, nil
 }

@@ -18,6 +18,16 @@ type Settings struct {
 
 	EventsFrom  time.Time `help:"Earliest time of an event; rows with one before it are rejects." default:"1971-01-01T00:00:00Z"`
 	EventsUntil time.Time `help:"Rows with an event time from this instant on are rejects." default:"9999-12-31T00:00:00Z"`
+	// By the snapshot's instant, which travels with a batch: a row that is read again gets the same answer.
+	EventsAhead time.Duration `help:"Rows whose event is further ahead of the instant that they were read at are rejects; 0: none." default:"1h"`
+}
+
+// until answers the last instant that an event of rows read at an instant may have; zero: any.
+func (s Settings) until(read time.Time) time.Time {
+	if s.EventsAhead <= 0 || read.Unix() <= 0 { // a source without an instant
+		return time.Time{}
+	}
+	return read.Add(s.EventsAhead)
 }
 
 // limits answers what a mapping may ask for.

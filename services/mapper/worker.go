@@ -42,7 +42,7 @@ func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
 	}
 	killpoint.Reach("mapper.apply.before")
 	start := time.Now()
-	batch, tally := program.ApplyTally(rows)
+	batch, tally := program.ApplyUntil(rows, w.settings.until(o.SnapshotTime))
 	took := time.Since(start)
 	if o.PayloadCap <= 0 {
 		o.PayloadCap = w.bus.PayloadCap()

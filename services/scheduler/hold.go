@@ -19,7 +19,8 @@ import (
 type terms struct {
 	Guard       resource.Guard       `json:"guard,omitzero"`
 	RejectLimit resource.RejectLimit `json:"reject_limit,omitzero"`
-	Mirror      bool                 `json:"mirror,omitempty"`
+	// Mirror says that rows which a complete read lacks are deleted: by mode mirror, and where a lookup table is replaced.
+	Mirror bool `json:"mirror,omitempty"`
 	// Rehearse says that nothing but deletes is guarded, and that by default: they are rehearsed by themselves, in place of a
 	// dry pass of the whole run.
 	Rehearse bool `json:"rehearse,omitempty"`
@@ -29,7 +30,7 @@ type terms struct {
 func (t terms) dry() bool { return !t.Guard.IsZero() && !t.Rehearse }
 
 func termsOf(s resource.Snapshot) terms {
-	mirror := s.Sync.Mode == resource.Mirror
+	mirror := s.Sync.Mode == resource.Mirror || s.Sync.Mode == resource.Full && s.DataModel.Kind == resource.Lookup
 	return terms{
 		Guard: guard.Of(s.Sync.Guard, s.Sync.Mode, s.DataModel.Kind), RejectLimit: s.Sync.RejectLimit,
 		Mirror: mirror, Rehearse: mirror && s.Sync.Guard.IsZero(),

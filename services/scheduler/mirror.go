@@ -12,7 +12,8 @@ import (
 	"millrace.dev/pkg/sqldb"
 )
 
-// A mirror run ends with a part of its own: the rows that the platform knows and the run has not read. It is made when all
+// A mirror run, and one that replaces a lookup table, ends with a part of its own: the rows that the platform knows and the
+// run has not read. It is made when all
 // others are complete and fenced. Where they are more than the guard allows nothing of it is passed on, and it is rehearsed:
 // the store answers without writing.
 
