@@ -66,6 +66,9 @@ func readEntry(b []byte) (e profile.Entry, ok bool) {
 func identityKey(buf []byte, s profile.Scope, typ, value string) (key [16]byte, scratch []byte) {
 	buf = append(buf[:0], s.Workspace...)
 	buf = append(append(buf, 0), s.Environment...)
+	if s.Space != "" {
+		buf = append(append(buf, 1), s.Space...) // no environment has that byte
+	}
 	buf = append(append(buf, 0), typ...)
 	buf = append(append(buf, 0), value...)
 	sum := sha256.Sum256(buf)

@@ -63,11 +63,14 @@ func TestIdentityKeysDifferInEveryPart(t *testing.T) {
 	seen := map[[16]byte]bool{}
 	for _, w := range []id.Workspace{"a", "ab"} {
 		for _, e := range []resource.Environment{resource.Prod, resource.Dev} {
-			for _, typ := range []string{"email", "other"} {
-				for _, v := range []string{"", "x", "\x00", "x\x00y"} {
-					k, _ := identityKey(nil, profile.Scope{Workspace: w, Environment: e}, typ, v)
-					require.False(t, seen[k])
-					seen[k] = true
+			people := profile.Scope{Workspace: w, Environment: e}
+			for _, s := range []profile.Scope{people, people.Groups("email"), people.Groups("other")} {
+				for _, typ := range []string{"email", "other"} {
+					for _, v := range []string{"", "x", "\x00", "x\x00y"} {
+						k, _ := identityKey(nil, s, typ, v)
+						require.False(t, seen[k])
+						seen[k] = true
+					}
 				}
 			}
 		}
