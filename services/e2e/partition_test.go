@@ -132,9 +132,11 @@ func TestF24LostAcksHaveOneEffect(t *testing.T) {
 func TestF27AnMTUBlackHoleEndsInTimeouts(t *testing.T) {
 	t.Parallel()
 	w := newWired(t)
+	_, js := look(t, "nats://"+w.nats.Addr())
 	w.through(t, func(id string) {
-		w.drop(w.rows, true, true, "ip length > 600")
 		w.drop(w.store, true, true, "ip length > 600")
+		soon(t, "ingestion has batches that it can not commit", func() bool { return inStream(t, js, "RECORDS") >= 3 })
+		w.drop(w.rows, true, true, "ip length > 600")
 		w.byName["extractor"].says(t, "the stream takes no messages; waiting", 0)
 		w.byName["ingestion"].says(t, "handling waits", 0)
 		for _, c := range w.all {

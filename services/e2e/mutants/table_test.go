@@ -72,8 +72,8 @@ func table() []mutant {
 		{
 			name: "mapper-drops", breaks: "the mapper drops a row behind the decoder",
 			file: "services/mapper/worker.go",
-			edits: one("batch, tally := program.ApplyTally(rows)\n",
-				"rows.Record = rows.Record.NewSlice(min(1, rows.Record.NumRows()), rows.Record.NumRows())\n\tbatch, tally := program.ApplyTally(rows)\n"),
+			edits: one("batch, tally := program.ApplyUntil(rows, w.settings.until(o.SnapshotTime))\n",
+				"rows.Record = rows.Record.NewSlice(min(1, rows.Record.NumRows()), rows.Record.NumRows())\n\tbatch, tally := program.ApplyUntil(rows, w.settings.until(o.SnapshotTime))\n"),
 			catch: "services/mapper", test: "TestRowsBecomeRecordsAndRejectsOfTheSameBatch",
 		},
 		{
