@@ -31,6 +31,8 @@ func (s *Store) Commit(ctx context.Context, e profile.Effects) (store.Outcome, e
 	if !ok {
 		return store.Outcome{}, fault.New(fault.Internal, fault.ReasonInternal, "store: commit: the effects were decided on no state of this store")
 	}
+	ctx, cancel := bounded(ctx, "commit")
+	defer cancel()
 	sync, err := s.syncs.number(ctx, s.pool, e.Keys.Origin.Sync, true)
 	if err != nil {
 		return store.Outcome{}, err

@@ -29,6 +29,8 @@ type seen struct {
 // Look answers the state that the keys of a batch meet, in three rounds of set-wise queries: row index and fences;
 // identities of the rows that the index does not settle; ids for new profiles.
 func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error) {
+	ctx, cancel := bounded(ctx, "look")
+	defer cancel()
 	sync, err := s.syncs.number(ctx, s.pool, k.Origin.Sync, false)
 	if err != nil {
 		return profile.State{}, err

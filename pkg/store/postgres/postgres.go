@@ -9,6 +9,7 @@ package postgres
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -95,6 +96,16 @@ func prepare(ctx context.Context, c *pgx.Conn) error {
 func (s *Store) Close() error {
 	s.pool.Close()
 	return nil
+}
+
+// answerWithin bounds Look and Commit. A line on which what is small passes and what is large does not keeps a connection
+// that waits for an answer: nothing that it has sent is unacknowledged.
+const answerWithin = time.Minute
+
+// bounded answers ctx with that bound.
+func bounded(ctx context.Context, what string) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, answerWithin, fault.New(fault.Unavailable, fault.ReasonStoreUnavailable,
+		"store: %s: PostgreSQL has not answered for %s; see what it is busy with, and that large packets pass the line", what, answerWithin))
 }
 
 // with lends a connection to f.
