@@ -29,6 +29,8 @@ func TestMirrorsByDiffNeedAWarehouseThatCompares(t *testing.T) {
 	require.False(t, faulty())
 	s.Connection = resource.Connection{Postgres: &resource.Postgres{Host: "h"}}
 	require.False(t, faulty())
+	s.Sync.MirrorEngine = resource.Native
+	require.True(t, faulty(), "PostgreSQL has no feed of changes of a table")
 	s.Connection, s.Sync.MirrorEngine = resource.Connection{}, resource.RowIndex
 	require.False(t, faulty(), "the row index goes with any")
 	s.Sync.Mode, s.Sync.MirrorEngine = resource.Full, resource.Diff

@@ -3,6 +3,7 @@
 package resource
 
 import (
+	"slices"
 	"time"
 
 	"millrace.dev/pkg/fault"
@@ -289,12 +290,27 @@ const (
 // MirrorEngine is what finds out how the rows of a mirror have changed. It can be changed without anything being sent again.
 type MirrorEngine string
 
-// The engines: the row index on our side, by a read of everything (the default), or the warehouse, by comparing with a
-// snapshot that it keeps.
+// The engines: the row index on our side, by a read of everything (the default); or the warehouse, by comparing with a
+// snapshot that it keeps, or by the feed of changes that it has of a table.
 const (
 	RowIndex MirrorEngine = "row_index"
 	Diff     MirrorEngine = "diff"
+	Native   MirrorEngine = "native"
 )
+
+// offering names the providers whose warehouses offer an engine.
+var offering = map[MirrorEngine][]string{
+	Diff:   {"duckdb", "postgres"},
+	Native: {},
+}
+
+// OfferedBy says whether warehouses of a provider offer e; the row index goes with any.
+func (e MirrorEngine) OfferedBy(provider string) bool {
+	return !e.Compares() || slices.Contains(offering[e], provider)
+}
+
+// Compares says whether the warehouse finds out what has changed.
+func (e MirrorEngine) Compares() bool { return e == Diff || e == Native }
 
 // DefaultStateSchema is where warehouses keep the snapshots of mirrors by diff.
 const DefaultStateSchema = "millrace"

@@ -56,7 +56,7 @@ func (s *Sync) Validate() []fault.Violation {
 	c.oneOf("drift.dropped", string(s.Drift.Dropped), false, string(DriftHold))
 	c.oneOf("drift.narrowed", string(s.Drift.Narrowed), false, string(DriftHold))
 	c.oneOf("on_delete", string(s.OnDelete), false, string(Withdraw), string(DeleteProfile))
-	c.oneOf("mirror_engine", string(s.MirrorEngine), false, string(RowIndex), string(Diff))
+	c.oneOf("mirror_engine", string(s.MirrorEngine), false, string(RowIndex), string(Diff), string(Native))
 	c.guard(s.Guard)
 	if s.RejectLimit != (RejectLimit{}) {
 		c.percent("reject_limit.percent", s.RejectLimit.Percent)
@@ -184,9 +184,9 @@ func (s *Snapshot) Validate() []fault.Violation {
 	if s.Sync.OnDelete == DeleteProfile && s.DataModel.Kind != Users {
 		c.add("on_delete", "use withdraw", "is delete_profile, and the data model's records are %s: only rows of users have a profile to delete", s.DataModel.Kind)
 	}
-	if s.Sync.Mode == Mirror && s.Sync.MirrorEngine == Diff && !Diffs(s.Connection.Provider()) {
+	if e := s.Sync.MirrorEngine; s.Sync.Mode == Mirror && !e.OfferedBy(s.Connection.Provider()) {
 		c.add("mirror_engine", "use row_index, which goes with any warehouse and asks for no right to write",
-			"is diff, which a connection of %s does not offer: only duckdb and postgres compare by themselves", s.Connection.Provider())
+			"is %s, which a connection of %s does not offer, only of %s", e, s.Connection.Provider(), strings.Join(offering[e], ", "))
 	}
 	if s.Mapping == nil && s.DataModel.Kind == Events {
 		c.add("mapping", "name a mapping; events are not mapped by name", "is missing, and the data model's records are events")
@@ -199,9 +199,6 @@ func (s *Snapshot) Validate() []fault.Violation {
 	}
 	return append(m.out, c.out...)
 }
-
-// Diffs says whether warehouses of a provider find out themselves what has changed, as the engine diff asks for.
-func Diffs(provider string) bool { return provider == "duckdb" || provider == "postgres" }
 
 // Notes answers what its owner should know of a valid sync: settings that its mode does not use.
 func (s *Snapshot) Notes() []string {

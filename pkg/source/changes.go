@@ -44,6 +44,8 @@ type State string
 type ChangeQuery struct {
 	Query // its range, bounds and iterator are not used
 
+	// Engine is resource.Diff or resource.Native; Since is of the same.
+	Engine resource.MirrorEngine
 	// Owner names whose states these are: those of one sync, for ever. Attempt orders them.
 	Owner   string
 	Attempt Attempt

@@ -34,7 +34,7 @@ func (p *plan) isPartial() bool { return p.comparison != nil && p.comparison.sin
 
 // compares says whether the warehouse finds out what has changed.
 func compares(snap resource.Snapshot) bool {
-	return snap.Sync.Mode == resource.Mirror && snap.Sync.MirrorEngine == resource.Diff
+	return snap.Sync.Mode == resource.Mirror && snap.Sync.MirrorEngine.Compares()
 }
 
 // compare plans a run by the changes since the base, where the lease has one that still fits; else by everything, as the
@@ -45,7 +45,7 @@ func (s *Service) compare(ctx context.Context, l *lease, snap resource.Snapshot,
 		return source.Plan{}, nil, err
 	}
 	c := &comparison{terms: termsOf(snap), columns: counted(snap, schema, q.Model.KeyColumns)}
-	cq := changeQuery(l, q)
+	cq := changeQuery(l, snap.Sync.MirrorEngine, q)
 	if b := l.base; b != nil && l.replayOf.IsZero() && c.terms != "" && c.terms == b.terms && holdsAll(c.columns, b.columns) {
 		cq.Since = b.state
 	}
@@ -80,17 +80,20 @@ func changeReader(src source.Source, snap resource.Snapshot) (source.ChangeReade
 }
 
 // changeQuery answers q as a query of its sync's changes.
-func changeQuery(l *lease, q source.Query) source.ChangeQuery {
+func changeQuery(l *lease, e resource.MirrorEngine, q source.Query) source.ChangeQuery {
 	return source.ChangeQuery{
-		Query: q, Owner: strings.ReplaceAll(l.uid.String(), "-", "")[8:], Attempt: source.Attempt{Run: l.runNo, Epoch: l.epoch},
+		Query: q, Engine: e, Owner: strings.ReplaceAll(l.uid.String(), "-", "")[8:], Attempt: source.Attempt{Run: l.runNo, Epoch: l.epoch},
 	}
 }
 
-// termsOf answers a fingerprint of what decides what a row becomes.
+// termsOf answers a fingerprint of what decides what a row becomes, and of the engine whose states go together.
 func termsOf(snap resource.Snapshot) string {
 	text := snap.WorkText()
 	if text == "" {
 		return ""
+	}
+	if e := snap.Sync.MirrorEngine; e != resource.Diff {
+		text = string(e) + " " + text
 	}
 	return mapping.Version + " " + text
 }
@@ -137,7 +140,7 @@ func (p *part) rowsOf(ctx context.Context, src source.Source, q source.Query) it
 	if !ok {
 		return func(yield func(arrow.RecordBatch, error) bool) { yield(nil, errColumns()) }
 	}
-	cq := changeQuery(p.lease, q)
+	cq := changeQuery(p.lease, p.engine, q)
 	cq.Since = c.since
 	return r.ReadChanges(ctx, cq, c.state, q.Range)
 }
@@ -157,7 +160,7 @@ func (s *Service) gone(ctx context.Context, l *lease, snap resource.Snapshot) it
 			return
 		}
 		c := l.plan.comparison
-		q := changeQuery(l, queryOf(l, snap))
+		q := changeQuery(l, snap.Sync.MirrorEngine, queryOf(l, snap))
 		q.Since, q.Model.KeyColumns = c.since, l.plan.keys
 		n := int64(0)
 		for b, err := range r.ReadGone(ctx, q, c.state) {

@@ -31,6 +31,7 @@ type part struct {
 	axis   window.Axis
 	timed  bool // it has an axis
 	low    window.Value
+	engine resource.MirrorEngine // of a mirror
 	far    *progress
 
 	described, schema *arrow.Schema // of the query, and of what the run reads of it
@@ -111,7 +112,7 @@ func (s *Service) partOf(l *lease, snap resource.Snapshot, far *progress) *part 
 	mirrors := snap.Sync.Mode == resource.Mirror
 	sights := mirrors || snap.Sync.Mode == resource.Full && snap.DataModel.Kind == resource.Lookup
 	return &part{
-		Service: s, lease: l, far: far,
+		Service: s, lease: l, far: far, engine: snap.Sync.MirrorEngine,
 		publisher: s.bus.Publisher(bus.Rows, s.settings.Window), budget: semaphore.NewWeighted(s.settings.PartBudget),
 		origin: record.Origin{
 			Workspace: l.workspace, Sync: l.uid, SyncID: l.sync, SyncVersion: l.syncVersion, RunNo: l.runNo, Retried: l.retried,

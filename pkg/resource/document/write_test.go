@@ -312,7 +312,7 @@ func drawResource(t *rapid.T) resource.Resource {
 		return &resource.Sync{
 			Meta: drawMeta(t), DataModel: drawID(t, "model"), Mapping: drawID(t, "mapping"), Feed: drawID(t, "feed"), Mode: resource.Full, From: at, Until: at.Add(time.Hour),
 			Lookback: time.Duration(rapid.Int64Range(0, 1e15).Draw(t, "lookback")), State: resource.Paused, TriggerLimit: "5/h",
-			MirrorEngine: rapid.SampledFrom([]resource.MirrorEngine{"", resource.RowIndex, resource.Diff}).Draw(t, "engine"),
+			MirrorEngine: rapid.SampledFrom([]resource.MirrorEngine{"", resource.RowIndex, resource.Diff, resource.Native}).Draw(t, "engine"),
 			Drift: resource.Drift{
 				Added:   rapid.SampledFrom([]resource.DriftPolicy{"", resource.DriftIgnore, resource.DriftMap, resource.DriftHold}).Draw(t, "added"),
 				Dropped: rapid.SampledFrom([]resource.DriftPolicy{"", resource.DriftHold}).Draw(t, "dropped"),

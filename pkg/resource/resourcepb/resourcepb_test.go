@@ -201,7 +201,7 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			RejectLimit: oneOf(t, "reject limit", resource.RejectLimit{}, resource.RejectLimit{Percent: 50, Of: 1000}),
 			Status:      oneOf(t, "status", "", resource.Healthy, resource.Faulted, resource.Held, resource.ResyncRequired),
 			Reason:      text(t, "reason"), NextStep: text(t, "next"), Version: rapid.Int64().Draw(t, "sync version"),
-			MirrorEngine: resource.MirrorEngine(oneOf(t, "engine", "", string(resource.RowIndex), string(resource.Diff))),
+			MirrorEngine: resource.MirrorEngine(oneOf(t, "engine", "", string(resource.RowIndex), string(resource.Diff), string(resource.Native))),
 			Drift: resource.Drift{
 				Added:    oneOf(t, "added", "", resource.DriftIgnore, resource.DriftMap, resource.DriftHold),
 				Dropped:  oneOf(t, "dropped", "", resource.DriftHold),

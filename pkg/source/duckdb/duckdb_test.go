@@ -33,6 +33,7 @@ func TestChanges(t *testing.T) {
 		Driver:   duckdb.New(duckdb.Settings{PartRows: 1000, StateDir: filepath.Join(t.TempDir(), "states")}),
 		PartRows: 1000,
 		New:      warehouse,
+		Engine:   resource.Diff,
 	})
 }
 

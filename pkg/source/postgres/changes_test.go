@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/source"
 	"millrace.dev/pkg/source/postgres"
 	"millrace.dev/pkg/testenv"
@@ -39,7 +40,7 @@ CREATE TABLE things (id BIGINT, n BIGINT); INSERT INTO things VALUES (1, 1); GRA
 	require.True(t, there)
 	require.False(t, got.OK)
 	require.Contains(t, got.Message, `"kept"`)
-	q := source.ChangeQuery{Query: model("SELECT id, n FROM things"), Owner: "keeper", Attempt: source.Attempt{Run: 1, Epoch: 1}, Compared: []string{"n"}}
+	q := source.ChangeQuery{Query: model("SELECT id, n FROM things"), Engine: resource.Diff, Owner: "keeper", Attempt: source.Attempt{Run: 1, Epoch: 1}, Compared: []string{"n"}}
 	q.Model.KeyColumns = []string{"id"}
 	r, ok := source.As[source.ChangeReader](s)
 	require.True(t, ok)

@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestChanges(t *testing.T) {
-	sourcetest.RunChanges(t, sourcetest.Harness{Driver: postgres.New(postgres.Settings{PartRows: 1000}), PartRows: 1000, New: warehouse})
+	sourcetest.RunChanges(t, sourcetest.Harness{Driver: postgres.New(postgres.Settings{PartRows: 1000}), PartRows: 1000, New: warehouse, Engine: resource.Diff})
 }
 
 func warehouse(t *testing.T) sourcetest.Warehouse {

@@ -73,7 +73,7 @@ func watch(t *testing.T, h Harness, fill, text string, keys []string, compared .
 	t.Helper()
 	w := h.New(t)
 	w.Exec(t, fill)
-	x := &watched{h: h, w: w, q: source.ChangeQuery{Query: sql(text), Owner: "0123456789abcdef01234567", Compared: compared}}
+	x := &watched{h: h, w: w, q: source.ChangeQuery{Query: sql(text), Engine: h.Engine, Owner: "0123456789abcdef01234567", Compared: compared}}
 	x.q.Model.KeyColumns = keys
 	return x
 }

@@ -22,6 +22,8 @@ type Harness struct {
 	PartRows int64
 	// New answers an empty warehouse of the test's own.
 	New func(t *testing.T) Warehouse
+	// Engine is what RunChanges asks for: resource.Diff or resource.Native.
+	Engine resource.MirrorEngine
 	// Type answers what the warehouse has for an Arrow type that the suite asks for; nil: the same.
 	Type func(arrow.Type) arrow.Type
 	// Exceptions names tests that the driver does not pass, with the reason. The zero value runs all.

@@ -403,6 +403,8 @@ const (
 	MirrorEngine_MIRROR_ENGINE_ROW_INDEX MirrorEngine = 1
 	// The warehouse compares with a snapshot that it keeps of the last run, and only what differs is read. duckdb, postgres.
 	MirrorEngine_MIRROR_ENGINE_DIFF MirrorEngine = 2
+	// The warehouse has a feed of the changes of a table, and only what it names is read; nothing is kept in the warehouse.
+	MirrorEngine_MIRROR_ENGINE_NATIVE MirrorEngine = 3
 )
 
 // Enum value maps for MirrorEngine.
@@ -411,11 +413,13 @@ var (
 		0: "MIRROR_ENGINE_UNSPECIFIED",
 		1: "MIRROR_ENGINE_ROW_INDEX",
 		2: "MIRROR_ENGINE_DIFF",
+		3: "MIRROR_ENGINE_NATIVE",
 	}
 	MirrorEngine_value = map[string]int32{
 		"MIRROR_ENGINE_UNSPECIFIED": 0,
 		"MIRROR_ENGINE_ROW_INDEX":   1,
 		"MIRROR_ENGINE_DIFF":        2,
+		"MIRROR_ENGINE_NATIVE":      3,
 	}
 )
 
@@ -3469,11 +3473,12 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\bOnDelete\x12\x19\n" +
 	"\x15ON_DELETE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ON_DELETE_WITHDRAW\x10\x01\x12\x1c\n" +
-	"\x18ON_DELETE_DELETE_PROFILE\x10\x02*b\n" +
+	"\x18ON_DELETE_DELETE_PROFILE\x10\x02*|\n" +
 	"\fMirrorEngine\x12\x1d\n" +
 	"\x19MIRROR_ENGINE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17MIRROR_ENGINE_ROW_INDEX\x10\x01\x12\x16\n" +
-	"\x12MIRROR_ENGINE_DIFF\x10\x02*k\n" +
+	"\x12MIRROR_ENGINE_DIFF\x10\x02\x12\x18\n" +
+	"\x14MIRROR_ENGINE_NATIVE\x10\x03*k\n" +
 	"\tSyncState\x12\x1a\n" +
 	"\x16SYNC_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SYNC_STATE_DRAFT\x10\x01\x12\x15\n" +
