@@ -1,9 +1,7 @@
 package resource
 
 import (
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -26,9 +24,12 @@ type Snowflake struct {
 	Protocol         string // https (default), or http to this machine
 	Timestamps       string // Microseconds (default) or Nanoseconds
 	StatementTimeout time.Duration
+	StateSchema      string // where mirrors by diff keep their snapshots; empty: DefaultStateSchema
 
 	PrivateKey            Secret // PEM
 	PrivateKey2           Secret // PEM: the next key while keys are rotated
+	PrivateKeyPassphrase  Secret // of an encrypted PrivateKey
+	PrivateKey2Passphrase Secret
 	OAuthClientID         string
 	OAuthClientSecret     Secret
 	OAuthTokenURL         string
@@ -107,6 +108,8 @@ func (s *Snowflake) secrets() []SecretField {
 	return []SecretField{
 		{Name: "snowflake.private_key", Value: &s.PrivateKey},
 		{Name: "snowflake.private_key_2", Value: &s.PrivateKey2},
+		{Name: "snowflake.private_key_passphrase", Value: &s.PrivateKeyPassphrase},
+		{Name: "snowflake.private_key_2_passphrase", Value: &s.PrivateKey2Passphrase},
 		{Name: "snowflake.oauth_client_secret", Value: &s.OAuthClientSecret},
 		{Name: "snowflake.token", Value: &s.Token},
 		{Name: "snowflake.workload_identity_token", Value: &s.WorkloadIdentityToken},
@@ -123,6 +126,7 @@ func (s *Snowflake) validate(f *faults) {
 	f.text("snowflake.user", s.User, s.OAuthClientID == "" && s.WorkloadIdentity == "")
 	f.oneOf("snowflake.timestamps", s.Timestamps, true, Microseconds, Nanoseconds)
 	f.duration("snowflake.statement_timeout", s.StatementTimeout)
+	f.text("snowflake.state_schema", s.StateSchema, false)
 	s.validateCredentials(f)
 }
 
@@ -156,8 +160,8 @@ func (s *Snowflake) validateCredentials(f *faults) {
 	for _, x := range s.secrets() {
 		f.secret(x.Name, *x.Value)
 	}
-	f.rsaKey("snowflake.private_key", s.PrivateKey)
-	f.rsaKey("snowflake.private_key_2", s.PrivateKey2)
+	f.rsaKey("snowflake.private_key", s.PrivateKey, s.PrivateKeyPassphrase)
+	f.rsaKey("snowflake.private_key_2", s.PrivateKey2, s.PrivateKey2Passphrase)
 	f.text("snowflake.oauth_client_id", s.OAuthClientID, false)
 	f.text("snowflake.oauth_scope", s.OAuthScope, false)
 	if s.OAuthClientID != "" {
@@ -211,32 +215,25 @@ func (f *faults) tokenURL(field, text string) {
 	}
 }
 
-// rsaKey checks PEM text with a private RSA key that no passphrase hides.
-func (f *faults) rsaKey(field string, s Secret) {
-	if s.Plain == "" {
+// rsaKey checks PEM text with a private RSA key, and the passphrase that opens it where both are at hand.
+func (f *faults) rsaKey(field string, key, passphrase Secret) {
+	if key.IsZero() && !passphrase.IsZero() {
+		f.add(field, "add the passphrase's key", "is missing")
+	}
+	if key.Plain == "" {
 		return
 	}
-	if _, err := ParseRSAKey(s.Plain); err != nil {
-		f.add(field, "give an RSA key in PEM form without a passphrase: openssl pkcs8 -topk8 -nocrypt -in KEY", "holds no private RSA key that can be read")
+	_, err := ParseRSAKey(key.Plain, passphrase.Plain)
+	switch {
+	case err == nil:
+	case errors.Is(err, errNoPassphrase) && !passphrase.IsZero(): // a kept one
+	case errors.Is(err, errNoPassphrase):
+		f.add(field+"_passphrase", "add the key's passphrase", "is missing, and the key is encrypted")
+	case errors.Is(err, errPassphrase):
+		f.add(field+"_passphrase", "give the passphrase that the key was encrypted by", "does not open the key")
+	case errors.Is(err, errKeyEncryption):
+		f.add(field, "encrypt it by openssl pkcs8 -topk8 -v2 aes-256-cbc", "is encrypted in a way that is not read")
+	default:
+		f.add(field, "give an RSA key in PEM form: openssl genrsa 2048 | openssl pkcs8 -topk8 -nocrypt", "holds no private RSA key that can be read")
 	}
-}
-
-// ParseRSAKey reads a private RSA key from PEM text: PKCS 8 or PKCS 1, not encrypted. The error shows nothing of it.
-func ParseRSAKey(text string) (*rsa.PrivateKey, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return nil, fmt.Errorf("no PEM block")
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	any8, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("no PKCS 8 key")
-	}
-	key, ok := any8.(*rsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("no RSA key")
-	}
-	return key, nil
 }

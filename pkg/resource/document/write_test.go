@@ -280,12 +280,13 @@ func drawResource(t *rapid.T) resource.Resource {
 		f := &resource.Snowflake{
 			Account: "A" + drawID(t, "account"), Region: "us-east-2.aws", Warehouse: drawText(t, "warehouse"), Database: drawText(t, "database"),
 			Schema: drawText(t, "schema"), Role: drawText(t, "role"), User: drawText(t, "user"), Port: rapid.IntRange(1, 65535).Draw(t, "port"),
-			Host: "localhost", Protocol: rapid.SampledFrom([]string{"http", "https"}).Draw(t, "protocol"), Timestamps: resource.Nanoseconds,
+			Host: "localhost", Protocol: rapid.SampledFrom([]string{"http", "https"}).Draw(t, "protocol"), Timestamps: resource.Nanoseconds, StateSchema: drawText(t, "schema"),
 			StatementTimeout: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "timeout")),
 		}
 		switch rapid.IntRange(0, 3).Draw(t, "credentials") {
 		case 0:
 			f.PrivateKey, f.PrivateKey2 = resource.Secret{Kept: true}, resource.Secret{Kept: true}
+			f.PrivateKeyPassphrase, f.PrivateKey2Passphrase = resource.Secret{Kept: true}, resource.Secret{Kept: true}
 		case 1:
 			f.OAuthClientID, f.OAuthClientSecret, f.OAuthTokenURL, f.OAuthScope = drawText(t, "client"), resource.Secret{Kept: true}, "https://idp.example.com/t", drawText(t, "scope")
 		case 2:

@@ -229,6 +229,7 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			Account: text(t, "account"), Region: text(t, "region"), Warehouse: text(t, "warehouse"), Database: text(t, "database"), Schema: text(t, "schema"),
 			Role: text(t, "role"), User: text(t, "user"), Host: text(t, "host"), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Protocol: text(t, "protocol"),
 			Timestamps: text(t, "timestamps"), StatementTimeout: duration(t, "timeout"), PrivateKey: secret(t), PrivateKey2: secret(t),
+			PrivateKeyPassphrase: secret(t), PrivateKey2Passphrase: secret(t), StateSchema: text(t, "state schema"),
 			OAuthClientID: text(t, "client"), OAuthClientSecret: secret(t), OAuthTokenURL: text(t, "token url"), OAuthScope: text(t, "scope"),
 			Token: secret(t), WorkloadIdentity: text(t, "identity"), WorkloadIdentityToken: secret(t), Password: secret(t),
 		}

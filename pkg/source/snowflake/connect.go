@@ -68,13 +68,15 @@ func credentials(base client.Config, c resource.Snowflake) ([]client.Config, err
 	case c.PrivateKey.Plain != "" || c.PrivateKey2.Plain != "":
 		base.Authenticator = client.AuthTypeJwt
 		var out []client.Config
-		for _, slot := range []struct{ field, pem string }{{"private_key", c.PrivateKey.Plain}, {"private_key_2", c.PrivateKey2.Plain}} {
+		for _, slot := range []struct{ field, pem, passphrase string }{
+			{"private_key", c.PrivateKey.Plain, c.PrivateKeyPassphrase.Plain}, {"private_key_2", c.PrivateKey2.Plain, c.PrivateKey2Passphrase.Plain},
+		} {
 			if slot.pem == "" {
 				continue
 			}
-			key, err := resource.ParseRSAKey(slot.pem)
+			key, err := resource.ParseRSAKey(slot.pem, slot.passphrase)
 			if err != nil {
-				return nil, fault.New(fault.Invalid, fault.ReasonInvalidArgument, "snowflake.%s holds no private RSA key that can be read", slot.field)
+				return nil, fault.New(fault.Invalid, fault.ReasonInvalidArgument, "snowflake.%s is not read: %s", slot.field, err)
 			}
 			with := base
 			with.PrivateKey = key

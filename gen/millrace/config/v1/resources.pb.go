@@ -401,9 +401,9 @@ const (
 	MirrorEngine_MIRROR_ENGINE_UNSPECIFIED MirrorEngine = 0
 	// Each run reads everything, and the row index on our side says what has changed. Any source, read-only.
 	MirrorEngine_MIRROR_ENGINE_ROW_INDEX MirrorEngine = 1
-	// The warehouse compares with a snapshot that it keeps of the last run, and only what differs is read. duckdb, postgres.
+	// The warehouse compares with a snapshot that it keeps of the last run, and only what differs is read. duckdb, postgres, snowflake.
 	MirrorEngine_MIRROR_ENGINE_DIFF MirrorEngine = 2
-	// The warehouse has a feed of the changes of a table, and only what it names is read; nothing is kept in the warehouse.
+	// The warehouse has a feed of the changes of a table, and only what it names is read; nothing is kept in the warehouse. snowflake.
 	MirrorEngine_MIRROR_ENGINE_NATIVE MirrorEngine = 3
 )
 
@@ -1367,8 +1367,13 @@ type Snowflake struct {
 	Timestamps string `protobuf:"bytes,21,opt,name=timestamps,proto3" json:"timestamps,omitempty"`
 	// A duration such as 10m; default 1h.
 	StatementTimeout string `protobuf:"bytes,22,opt,name=statement_timeout,json=statementTimeout,proto3" json:"statement_timeout,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Of an encrypted private_key, and of private_key_2.
+	PrivateKeyPassphrase   *Secret `protobuf:"bytes,23,opt,name=private_key_passphrase,json=privateKeyPassphrase,proto3" json:"private_key_passphrase,omitempty"`
+	PrivateKey_2Passphrase *Secret `protobuf:"bytes,24,opt,name=private_key_2_passphrase,json=privateKey2Passphrase,proto3" json:"private_key_2_passphrase,omitempty"`
+	// The schema in which mirrors with mirror_engine diff keep their snapshots; default millrace.
+	StateSchema   string `protobuf:"bytes,25,opt,name=state_schema,json=stateSchema,proto3" json:"state_schema,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Snowflake) Reset() {
@@ -1551,6 +1556,27 @@ func (x *Snowflake) GetTimestamps() string {
 func (x *Snowflake) GetStatementTimeout() string {
 	if x != nil {
 		return x.StatementTimeout
+	}
+	return ""
+}
+
+func (x *Snowflake) GetPrivateKeyPassphrase() *Secret {
+	if x != nil {
+		return x.PrivateKeyPassphrase
+	}
+	return nil
+}
+
+func (x *Snowflake) GetPrivateKey_2Passphrase() *Secret {
+	if x != nil {
+		return x.PrivateKey_2Passphrase
+	}
+	return nil
+}
+
+func (x *Snowflake) GetStateSchema() string {
+	if x != nil {
+		return x.StateSchema
 	}
 	return ""
 }
@@ -3258,7 +3284,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\rclient_secret\x18\t \x01(\v2\x1a.millrace.config.v1.SecretR\fclientSecret\x120\n" +
 	"\x05token\x18\n" +
 	" \x01(\v2\x1a.millrace.config.v1.SecretR\x05token\x12+\n" +
-	"\x11statement_timeout\x18\v \x01(\tR\x10statementTimeout\"\xed\x06\n" +
+	"\x11statement_timeout\x18\v \x01(\tR\x10statementTimeout\"\xb7\b\n" +
 	"\tSnowflake\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x1c\n" +
@@ -3286,7 +3312,10 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"timestamps\x18\x15 \x01(\tR\n" +
 	"timestamps\x12+\n" +
-	"\x11statement_timeout\x18\x16 \x01(\tR\x10statementTimeout\"\xcd\x03\n" +
+	"\x11statement_timeout\x18\x16 \x01(\tR\x10statementTimeout\x12P\n" +
+	"\x16private_key_passphrase\x18\x17 \x01(\v2\x1a.millrace.config.v1.SecretR\x14privateKeyPassphrase\x12S\n" +
+	"\x18private_key_2_passphrase\x18\x18 \x01(\v2\x1a.millrace.config.v1.SecretR\x15privateKey2Passphrase\x12!\n" +
+	"\fstate_schema\x18\x19 \x01(\tR\vstateSchema\"\xcd\x03\n" +
 	"\bBigQuery\x12\x1d\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\tR\tprojectId\x12\x1d\n" +
@@ -3579,57 +3608,59 @@ var file_millrace_config_v1_resources_proto_depIdxs = []int32{
 	13, // 16: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
 	13, // 17: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
 	13, // 18: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
-	13, // 19: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
-	12, // 20: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
-	0,  // 21: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
-	1,  // 22: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
-	3,  // 23: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
-	4,  // 24: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
-	12, // 25: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
-	2,  // 26: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
-	21, // 27: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
-	40, // 28: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
-	23, // 29: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
-	40, // 30: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
-	12, // 31: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
-	23, // 32: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
-	24, // 33: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
-	27, // 34: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
-	28, // 35: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
-	39, // 36: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
-	29, // 37: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
-	30, // 38: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
-	39, // 39: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
-	12, // 40: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
-	5,  // 41: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
-	26, // 42: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
-	39, // 43: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
-	39, // 44: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
-	8,  // 45: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
-	9,  // 46: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
-	32, // 47: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
-	35, // 48: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
-	36, // 49: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
-	6,  // 50: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
-	7,  // 51: millrace.config.v1.Sync.mirror_engine:type_name -> millrace.config.v1.MirrorEngine
-	33, // 52: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
-	33, // 53: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
-	33, // 54: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
-	34, // 55: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
-	10, // 56: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
-	11, // 57: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
-	11, // 58: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
-	11, // 59: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
-	31, // 60: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
-	14, // 61: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
-	22, // 62: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
-	25, // 63: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
-	20, // 64: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
-	65, // [65:65] is the sub-list for method output_type
-	65, // [65:65] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	13, // 19: millrace.config.v1.Snowflake.private_key_passphrase:type_name -> millrace.config.v1.Secret
+	13, // 20: millrace.config.v1.Snowflake.private_key_2_passphrase:type_name -> millrace.config.v1.Secret
+	13, // 21: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
+	12, // 22: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
+	0,  // 23: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
+	1,  // 24: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
+	3,  // 25: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
+	4,  // 26: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
+	12, // 27: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
+	2,  // 28: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
+	21, // 29: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
+	40, // 30: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
+	23, // 31: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
+	40, // 32: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
+	12, // 33: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
+	23, // 34: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
+	24, // 35: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
+	27, // 36: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
+	28, // 37: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
+	39, // 38: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
+	29, // 39: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
+	30, // 40: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
+	39, // 41: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
+	12, // 42: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
+	5,  // 43: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
+	26, // 44: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
+	39, // 45: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
+	39, // 46: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
+	8,  // 47: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
+	9,  // 48: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
+	32, // 49: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
+	35, // 50: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
+	36, // 51: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
+	6,  // 52: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
+	7,  // 53: millrace.config.v1.Sync.mirror_engine:type_name -> millrace.config.v1.MirrorEngine
+	33, // 54: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
+	33, // 55: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
+	33, // 56: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
+	34, // 57: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
+	10, // 58: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
+	11, // 59: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
+	11, // 60: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
+	11, // 61: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
+	31, // 62: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
+	14, // 63: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
+	22, // 64: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
+	25, // 65: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
+	20, // 66: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
+	67, // [67:67] is the sub-list for method output_type
+	67, // [67:67] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_resources_proto_init() }
