@@ -299,9 +299,11 @@ const (
 )
 
 // offering names the providers whose warehouses offer an engine.
+//
+//nolint:gochecknoglobals // never changed
 var offering = map[MirrorEngine][]string{
-	Diff:   {"duckdb", "postgres"},
-	Native: {},
+	Diff:   {"duckdb", "postgres", "snowflake"},
+	Native: {"snowflake"},
 }
 
 // OfferedBy says whether warehouses of a provider offer e; the row index goes with any.

@@ -40,15 +40,58 @@ func (s *Source) Check(ctx context.Context) []source.CheckStep {
 		steps = append(steps, source.CheckStep{Name: "privileges", OK: true, Warning: true,
 			Message: "the role " + s.address.Role + " could write; give Millrace one that can only read (millrace connections setup prints how)"})
 	}
-	return steps
+	return append(steps, x.mirrorSteps(ctx)...)
+}
+
+const (
+	pastlessSQL = `SELECT COUNT(*) FROM information_schema.tables
+WHERE table_type = 'BASE TABLE' AND retention_time = 0 AND table_schema = CURRENT_SCHEMA() AND table_schema <> ?`
+	schemaSQL = `SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = ?`
+	grantsSQL = `SELECT COUNT(*) FROM information_schema.object_privileges WHERE grantee = CURRENT_ROLE()
+AND (object_type = 'SCHEMA' AND object_name = ? AND privilege_type IN ('OWNERSHIP', 'CREATE TABLE')
+  OR object_type = 'DATABASE' AND object_name = CURRENT_DATABASE() AND privilege_type IN ('OWNERSHIP', 'CREATE SCHEMA'))`
+)
+
+// mirrorSteps answers what hinders mirrors whose changes the warehouse finds: tables without a past, and a state schema
+// without grants where the connection names one or it is there. Roles that the role inherits from are not looked at, so
+// that they warn and fail nothing.
+func (x *session) mirrorSteps(ctx context.Context) []source.CheckStep {
+	var steps []source.CheckStep
+	schema := stateSchema(x.s.address)
+	counted := func(step, sql string) (int64, bool) {
+		n, err := x.count(ctx, command{sql: sql, binds: []string{storedName(schema)}})
+		if err != nil {
+			steps = append(steps, source.CheckStep{Name: step, Message: fault.As(err).Message})
+		}
+		return n, err == nil
+	}
+	if n, ok := counted("time travel", pastlessSQL); ok && n > 0 {
+		steps = append(steps, source.CheckStep{Name: "time travel", OK: true, Warning: true, Message: fmt.Sprintf(
+			"%d tables of the schema keep no past (DATA_RETENTION_TIME_IN_DAYS = 0): runs find no snapshot of them, and mirror_engine native no changes; set it to 1 at least", n)})
+	}
+	there, ok := counted("state schema writable", schemaSQL)
+	if !ok || there == 0 && x.s.address.StateSchema == "" {
+		return steps
+	}
+	step := source.CheckStep{Name: "state schema writable", OK: true}
+	n, ok := counted(step.Name, grantsSQL)
+	if !ok {
+		return steps
+	}
+	if n == 0 {
+		step.Warning, step.Message = true, "the role "+x.s.address.Role+" has no grant of its own to make tables in the schema "+schema+
+			", where mirrors with mirror_engine diff keep their snapshots; millrace connections setup prints what to grant"
+	}
+	return append(steps, step)
 }
 
 const writesSQL = `SELECT COUNT(*) FROM information_schema.table_privileges
-WHERE grantee = CURRENT_ROLE() AND privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'OWNERSHIP')`
+WHERE grantee = CURRENT_ROLE() AND privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'OWNERSHIP') AND table_schema <> ?`
 
-// writes says whether the session's role could change a table of the database, or is one that may do anything.
+// writes says whether the session's role could change a table of the database, its own snapshots aside, or is one that may
+// do anything.
 func (x *session) writes(ctx context.Context) (bool, error) {
-	n, err := x.count(ctx, command{sql: writesSQL})
+	n, err := x.count(ctx, command{sql: writesSQL, binds: []string{storedName(stateSchema(x.s.address))}})
 	if err != nil {
 		return false, err
 	}
@@ -125,6 +168,12 @@ GRANT SELECT ON FUTURE VIEWS IN SCHEMA %[4]s.%[5]s TO ROLE %[1]s;
 
 -- Runs read a snapshot by Time Travel: keep at least a day of it.
 -- ALTER SCHEMA %[4]s.%[5]s SET DATA_RETENTION_TIME_IN_DAYS = 1;
+-- Only for mirrors with mirror_engine: native, of each table that they read. Changes are kept as long as the past is: keep
+-- at least twice the time from one run to the next.
+--   ALTER TABLE %[4]s.%[5]s.<table> SET CHANGE_TRACKING = TRUE, DATA_RETENTION_TIME_IN_DAYS = 2;
+-- Only for mirrors with mirror_engine: diff, which keep snapshots in a schema of their own:
+--   CREATE SCHEMA IF NOT EXISTS %[4]s.%[8]s DATA_RETENTION_TIME_IN_DAYS = 0;
+--   GRANT USAGE, CREATE TABLE ON SCHEMA %[4]s.%[8]s TO ROLE %[1]s;
 
 -- Let only the extractor's addresses in.
 -- CREATE NETWORK POLICY millrace ALLOWED_IP_LIST = ('<address of the extractor>');
@@ -132,7 +181,7 @@ GRANT SELECT ON FUTURE VIEWS IN SCHEMA %[4]s.%[5]s TO ROLE %[1]s;
 -- The extractor connects to %[6]s, port %[7]d, and to where the account keeps results: the STAGE hosts that
 --   SELECT SYSTEM$ALLOWLIST();
 -- lists, port 443. It calls no other address.
-`, ident(a.Role), ident(user), ident(a.Warehouse), ident(a.Database), ident(schema), a.Address(), port), nil
+`, ident(a.Role), ident(user), ident(a.Warehouse), ident(a.Database), ident(schema), a.Address(), port, stateSchema(*a)), nil
 }
 
 // ident answers a name of the connection as SQL has it. A session takes names as bare ones, unless they are quoted.

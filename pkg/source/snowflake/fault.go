@@ -35,6 +35,7 @@ const (
 	codeRole          = 390189
 	codeObject        = 390201
 	codeNetworkPolicy = 390422
+	codeUntracked     = 91930 // changes of a table, or some of them, were not tracked
 )
 
 // numberOf answers the number of the client's error, 0 where it has none.
@@ -56,11 +57,17 @@ type coded struct {
 func (c *coded) Error() string { return c.fault.Message }
 func (c *coded) Unwrap() error { return c.fault }
 
-// isGone says whether the warehouse no longer keeps a snapshot.
-func isGone(err error) bool {
+// codeOf answers the number that the warehouse gave a classified error, 0 where it gave none.
+func codeOf(err error) int {
 	var c *coded
-	return errors.As(err, &c) && c.number == codeTimeTravel
+	if errors.As(err, &c) {
+		return c.number
+	}
+	return 0
 }
+
+// isGone says whether the warehouse no longer keeps a snapshot.
+func isGone(err error) bool { return codeOf(err) == codeTimeTravel }
 
 // isCompile says whether the warehouse refused a statement before it ran.
 func isCompile(err error) bool {

@@ -17,7 +17,7 @@ func (s statement) pinned(at time.Time) (string, bool) {
 			return "", false
 		}
 	}
-	clause := " AT(TIMESTAMP => '" + at.UTC().Format("2006-01-02T15:04:05.000000000") + "+00:00'::TIMESTAMP_TZ)"
+	clause := " AT" + timestamp(at)
 	var b strings.Builder
 	from := 0
 	for _, end := range p.ends {

@@ -139,7 +139,7 @@ func (d *query) slice(q source.Query) (string, []string, error) {
 func (d *query) bucket(b sqltext.Bucket, keys []string) string {
 	columns := make([]string, len(keys))
 	for i, k := range keys {
-		columns[i] = sqltext.Quote(k)
+		columns[i] = sqltext.Quote("q") + "." + sqltext.Quote(k)
 	}
 	n := strconv.Itoa(b.Of)
 	return " WHERE MOD(MOD(HASH(" + strings.Join(columns, ", ") + "), " + n + ") + " + n + ", " + n + ") = " + strconv.Itoa(b.Index)

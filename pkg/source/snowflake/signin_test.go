@@ -35,12 +35,23 @@ func key(t *testing.T) (*rsa.PrivateKey, resource.Secret) {
 	return k, resource.Secret{Plain: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))}
 }
 
+// encryptedKey answers a key that openssl encrypted by the passphrase "open sesame".
+func encryptedKey(t *testing.T) (*rsa.PrivateKey, resource.Secret) {
+	t.Helper()
+	text, err := os.ReadFile("../../resource/testdata/keys/des3.pem")
+	require.NoError(t, err)
+	k, err := resource.ParseRSAKey(string(text), "open sesame")
+	require.NoError(t, err)
+	return k, resource.Secret{Plain: string(text)}
+}
+
 func TestSignIns(t *testing.T) {
 	k1, pem1 := key(t)
 	k2, pem2 := key(t)
 	_, other := key(t)
+	k3, encrypted := encryptedKey(t)
 	s := snowflaketest.New(t, snowflaketest.Options{
-		Keys: []*rsa.PublicKey{&k1.PublicKey, &k2.PublicKey}, Token: "a token", OAuth: "an access token", Password: "a password", Identity: identity("us"),
+		Keys: []*rsa.PublicKey{&k1.PublicKey, &k2.PublicKey, &k3.PublicKey}, Token: "a token", OAuth: "an access token", Password: "a password", Identity: identity("us"),
 	})
 	at := s.Connection()
 	idp := "http://" + net.JoinHostPort(at.Host, itoa(at.Port)) + "/oauth/token-request"
@@ -51,6 +62,7 @@ func TestSignIns(t *testing.T) {
 	}{
 		"key pair":           {by: func(c *resource.Snowflake) { c.PrivateKey = pem1 }, ok: true},
 		"key in second slot": {by: func(c *resource.Snowflake) { c.PrivateKey, c.PrivateKey2 = other, pem2 }, ok: true},
+		"encrypted key":      {by: func(c *resource.Snowflake) { c.PrivateKey, c.PrivateKeyPassphrase.Plain = encrypted, "open sesame" }, ok: true},
 		"another key":        {by: func(c *resource.Snowflake) { c.PrivateKey = other }, class: fault.Denied},
 		"token":              {by: func(c *resource.Snowflake) { c.Token.Plain = "a token" }, ok: true},
 		"another token":      {by: func(c *resource.Snowflake) { c.Token.Plain = "canary" }, class: fault.Denied},
@@ -138,7 +150,7 @@ func TestCheckNamesTheStepAndWhatToDo(t *testing.T) {
 		require.False(t, last.OK)
 		require.NotEmpty(t, last.Message)
 	}
-	s.Exec(t, "INSERT INTO peer_meta.table_privileges VALUES ('SYNC_R', 'INSERT')")
+	s.Exec(t, "INSERT INTO peer_meta.table_privileges VALUES ('SYNC_R', 'INSERT', 'PUBLIC')")
 	steps = open(t, s).Check(t.Context())
 	last := steps[len(steps)-1]
 	require.Equal(t, "privileges", last.Name)

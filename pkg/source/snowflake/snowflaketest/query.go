@@ -170,7 +170,7 @@ func (s *Server) runOn(ctx context.Context, conn *duckdb.Conn, j *job, q queryRe
 	data := map[string]any{"queryId": j.query, "queryResultFormat": "arrow", "statementTypeId": kind, "sqlState": "00000"}
 	if kind != 0x1000 {
 		if !q.DescribeOnly {
-			return nil, &problem{"003001", "42501", "Insufficient privileges to operate on table"}
+			return s.write(ctx, conn, q, text)
 		}
 		data["rowtype"] = []wireColumn{{Name: "number of rows", Type: "fixed", Precision: 38}}
 		return data, nil

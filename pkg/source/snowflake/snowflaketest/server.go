@@ -44,6 +44,10 @@ type Options struct {
 	Token, OAuth, Password string
 	// Identity is the token of a workload that is taken.
 	Identity string
+	// Track makes the account track the changes of each table from when it is made.
+	Track bool
+	// Writes names the schemas that the role may make, and make tables in.
+	Writes []string
 }
 
 // Server is one account. Make it with New.
@@ -65,8 +69,8 @@ type Server struct {
 	jobs     map[string]*job     // by query
 	chunks   map[string]string   // files by name
 	versions []version
-	born     map[string]int64 // when tables were made, in microseconds
-	kept     int64            // since when tables are kept as they were
+	live     map[string]*table // by name in capitals
+	kept     int64             // since when tables are kept as they were
 	next     int
 }
 
@@ -100,17 +104,9 @@ func New(t testing.TB, o Options) *Server {
 	s := &Server{
 		options: o, db: sql.OpenDB(connector), dir: t.TempDir(), life: life,
 		sessions: map[string]*session{}, masters: map[string]*session{}, running: map[string]*job{}, jobs: map[string]*job{},
-		chunks: map[string]string{}, born: map[string]int64{},
+		chunks: map[string]string{}, live: map[string]*table{},
 	}
-	for _, q := range []string{
-		"SET TimeZone = 'UTC'", "SET threads = 2", "CREATE SCHEMA peer_meta",
-		"CREATE TABLE peer_meta.table_privileges (grantee VARCHAR, privilege_type VARCHAR)",
-		`CREATE VIEW peer_meta.columns AS SELECT table_schema, table_name, column_name, ordinal_position, is_nullable,
-		  CASE WHEN data_type LIKE '%INT' OR data_type LIKE 'DECIMAL%' OR data_type = 'INTEGER' THEN 'NUMBER' ELSE data_type END AS data_type,
-		  CASE WHEN data_type LIKE 'DECIMAL%' THEN numeric_precision ELSE 38 END AS numeric_precision,
-		  CASE WHEN data_type LIKE 'DECIMAL%' THEN numeric_scale ELSE 0 END AS numeric_scale
-		FROM information_schema.columns WHERE NOT starts_with(table_schema, 'peer_')`,
-	} {
+	for _, q := range append([]string{"SET TimeZone = 'UTC'", "SET threads = 2"}, informationSchema...) {
 		_, err := s.db.ExecContext(life, q)
 		require.NoError(t, err)
 	}
@@ -148,15 +144,6 @@ func (s *Server) Roots() *x509.CertPool {
 		out.AddCert(c)
 	}
 	return out
-}
-
-// Exec runs statements as the account's owner. What tables were before is kept.
-func (s *Server) Exec(t testing.TB, text string) {
-	t.Helper()
-	s.remember(t)
-	_, err := s.db.ExecContext(s.life, s.fold(text))
-	require.NoError(t, err)
-	s.note(t)
 }
 
 // Intercept makes the server ask hook about each request; nil: no longer.

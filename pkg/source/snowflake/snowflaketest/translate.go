@@ -71,9 +71,9 @@ var (
 	reNow     = regexp.MustCompile(`(?i)\bCURRENT_TIMESTAMP\(\)`)
 	reCurrent = regexp.MustCompile(`(?i)\bCURRENT_(ROLE|WAREHOUSE|DATABASE|SCHEMA)\(\)`)
 	reUniform = regexp.MustCompile(`(?i)\bUNIFORM\(0::FLOAT, 1::FLOAT, RANDOM\(\)\)`)
-	reSchema  = regexp.MustCompile(`(?i)\binformation_schema\.(columns|table_privileges)\b`)
+	reSchema  = regexp.MustCompile(`(?i)(?:(?:"[^"]+"|\w+)\.)?\binformation_schema\.(columns|table_privileges|object_privileges|tables|schemata)\b`)
 	reStarts  = regexp.MustCompile(`(?i)\bSTARTSWITH\(`)
-	reAt      = regexp.MustCompile(`((?:(?:"(?:[^"]|"")+"|[\pL\pN_$]+)\.)*(?:"(?:[^"]|"")+"|[\pL\pN_$]+)) AT\(TIMESTAMP => '([^']+)'::TIMESTAMP_TZ\)`)
+	reCollate = regexp.MustCompile(`\bCOLLATE\(((?:"(?:[^"]|"")*"|[^",])+), ''\)`)
 )
 
 // translate answers a statement in DuckDB's SQL, its values in their places.
@@ -82,6 +82,7 @@ func (s *Server) translate(x *session, q queryRequest) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	text = reCollate.ReplaceAllString(plainTable(text), "$1")
 	parts, binds := pieces(s.fold(text)), q.binds()
 	for i := 0; i < len(parts); i += 2 {
 		c := parts[i]
