@@ -150,7 +150,7 @@ func (p *Process) openBus(ctx context.Context, modules []Module) error {
 		}
 		b, err := bus.Open(ctx, bus.Settings{
 			URL: p.settings.NATS, Dir: filepath.Join(p.settings.Data, "nats"), Replicas: p.settings.NATSReplicas,
-			LazySync: p.settings.NATSLazySync, MaxBytes: p.settings.NATSMaxBytes, Log: p.log,
+			LazySync: p.settings.NATSLazySync, MaxBytes: p.settings.NATSMaxBytes, Backlog: p.settings.NATSBacklog, Log: p.log,
 		})
 		if err != nil {
 			return err //nolint:wrapcheck // classified

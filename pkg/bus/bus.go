@@ -72,6 +72,9 @@ type Settings struct {
 	// MaxBytes of ROWS and of RECORDS each, QUARANTINE has a quarter; 0 means 8 GiB. The embedded server scales the three down
 	// where they would exceed 70 % of the disk space it can have, and refuses to start below 64 MiB.
 	MaxBytes int64
+	// Backlog is how many bytes a data stream may hold before Room holds back who adds to it; 0 means 64 MiB. It is at most
+	// half of MaxBytes.
+	Backlog int64
 	// ConnectWait bounds the wait for the broker in Open; 0 means 30 s.
 	ConnectWait time.Duration
 	// Log takes what the broker and the bus have to say; nil: nothing.
@@ -92,8 +95,12 @@ type Bus struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	maxBytes int64
-	link     *link
-	firstTry time.Duration // of a publish, at most
+	backlog  int64
+	brakes   map[Stream]*brake // of the data streams; not changed
+
+	standstill time.Duration // longestStandstill
+	link       *link
+	firstTry   time.Duration // of a publish, at most
 
 	life    context.Context //nolint:containedctx // ends in Close, so that no publish or consume outlives the bus
 	end     context.CancelFunc
@@ -107,13 +114,14 @@ type Bus struct {
 // Open starts or reaches the broker and brings the streams to their configuration. It waits for an external broker up
 // to ConnectWait, then answers BROKER_UNAVAILABLE. Afterwards the connection is kept up for ever.
 func Open(ctx context.Context, s Settings) (*Bus, error) {
-	b := &Bus{settings: s, log: s.Log, maxBytes: s.MaxBytes, fresh: map[string]bool{}, firstTry: publishTimeout}
+	b := &Bus{settings: s, log: s.Log, maxBytes: s.MaxBytes, fresh: map[string]bool{}, firstTry: publishTimeout, standstill: longestStandstill}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
 	if b.maxBytes <= 0 {
 		b.maxBytes = 8 << 30
 	}
+	b.brakes = map[Stream]*brake{Rows: {}, Records: {}}
 	if b.settings.ConnectWait <= 0 {
 		b.settings.ConnectWait = 30 * time.Second
 	}
@@ -144,6 +152,11 @@ func (b *Bus) open(ctx context.Context) error {
 		}
 		target, opts = "", append(opts, nats.InProcessServer(b.server))
 	}
+	b.backlog = b.settings.Backlog
+	if b.backlog <= 0 {
+		b.backlog = defaultBacklog
+	}
+	b.backlog = min(b.backlog, b.maxBytes/2)
 	if err := b.connect(ctx, target, opts); err != nil {
 		return err
 	}

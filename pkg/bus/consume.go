@@ -36,6 +36,8 @@ type ConsumeOptions struct {
 	Workers int
 	// MaxAckPending bounds what all processes of a durable have in hand together; 0 means 16.
 	MaxAckPending int
+	// Into is the data stream that the handler publishes to, if any: no message is pulled while that has no Room.
+	Into Stream
 	// Hard is the context that deliveries in hand go by when ctx has ended; nil means ctx itself.
 	Hard context.Context //nolint:containedctx // the two-stage stop of design section 6
 }
@@ -58,7 +60,7 @@ func (b *Bus) Consume(ctx context.Context, s Stream, durable string, o ConsumeOp
 	defer cancelHard()
 
 	c := &consumer{
-		bus: b, stream: s, durable: durable, handler: h, tries: newTries(),
+		bus: b, stream: s, durable: durable, handler: h, into: o.Into, tries: newTries(),
 		quarantine: b.Publisher(Quarantine, max(2, o.Workers)), maxAckPending: o.MaxAckPending,
 	}
 	if c.maxAckPending <= 0 {
@@ -90,6 +92,7 @@ type consumer struct {
 	stream        Stream
 	durable       string
 	handler       Handler
+	into          Stream
 	tries         *tries
 	quarantine    *Publisher
 	maxAckPending int
@@ -152,6 +155,9 @@ func spoilt(err error) bool {
 func (c *consumer) work(soft, hard context.Context) {
 	pause := newBackoff()
 	for soft.Err() == nil {
+		if c.into != "" && c.bus.Room(soft, c.into) != nil {
+			continue
+		}
 		msg, err := c.next(soft)
 		if err == nil {
 			pause.Reset()

@@ -101,6 +101,9 @@ func (p *Publisher) send(ctx context.Context, m Message) error {
 	for {
 		err := p.once(ctx, msg, m.ID, limit)
 		if err == nil {
+			if k := p.bus.brakes[p.stream]; k != nil {
+				k.published(len(m.Body))
+			}
 			return nil
 		}
 		if errors.Is(err, context.DeadlineExceeded) {

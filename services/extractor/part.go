@@ -146,6 +146,9 @@ func (p *part) read(soft, ctx context.Context, src source.Source, q source.Query
 			break
 		}
 		killpoint.Reach("extractor.read.after")
+		if err = p.bus.Room(reading, bus.Rows); err != nil {
+			break
+		}
 		n := min(b.bytes, p.settings.PartBudget)
 		if err = p.budget.Acquire(ctx, n); err != nil {
 			break

@@ -45,7 +45,7 @@ func New(env *app.Env, s Settings) (*Service, error) {
 
 // Run works on ROWS until soft ends; batches in hand go by hard.
 func (s *Service) Run(soft, hard context.Context) error {
-	o := bus.ConsumeOptions{Workers: s.settings.Workers, Hard: hard}
+	o := bus.ConsumeOptions{Workers: s.settings.Workers, Into: bus.Records, Hard: hard}
 	return s.bus.Consume(soft, bus.Rows, Name, o, &worker{s}) //nolint:wrapcheck // classified by bus
 }
 
