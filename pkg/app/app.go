@@ -82,7 +82,7 @@ type Settings struct {
 	Keys  string `placeholder:"URI" help:"Key set of credentials: file:PATH or a KMS URI (file: keys.json in the data folder)."`
 
 	NATSReplicas int   `name:"nats-replicas" default:"1" help:"Copies of each stream on a NATS cluster."`
-	NATSBacklog  int64 `name:"nats-backlog" default:"0" placeholder:"BYTES" help:"What may wait in a data stream before reading pauses; 0 is 64 MiB."`
+	NATSBacklog  int64 `name:"nats-backlog" default:"0" placeholder:"BYTES" help:"What may wait in a data stream before reading pauses; 0 is 32 MiB."`
 	NATSMaxBytes int64 `name:"nats-max-bytes" default:"0" placeholder:"BYTES" help:"Bound of each data stream; 0 is 8 GiB, or what fits 70 % of the free disk."`
 	NATSLazySync bool  `name:"nats-lazy-sync" help:"Let the embedded broker ack before the disk has the message; a power loss then costs time."`
 

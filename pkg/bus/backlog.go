@@ -10,7 +10,7 @@ import (
 
 const (
 	// defaultBacklog is Settings.Backlog where nothing is said.
-	defaultBacklog = 64 << 20
+	defaultBacklog = 32 << 20
 	// looksPerBacklog is how often the broker is asked while as much as a backlog is published.
 	looksPerBacklog = 8
 	// longestStandstill is how long a full stream may stand still before it is written to nevertheless: its consumer may

@@ -72,7 +72,7 @@ type Settings struct {
 	// MaxBytes of ROWS and of RECORDS each, QUARANTINE has a quarter; 0 means 8 GiB. The embedded server scales the three down
 	// where they would exceed 70 % of the disk space it can have, and refuses to start below 64 MiB.
 	MaxBytes int64
-	// Backlog is how many bytes a data stream may hold before Room holds back who adds to it; 0 means 64 MiB. It is at most
+	// Backlog is how many bytes a data stream may hold before Room holds back who adds to it; 0 means 32 MiB. It is at most
 	// half of MaxBytes.
 	Backlog int64
 	// ConnectWait bounds the wait for the broker in Open; 0 means 30 s.

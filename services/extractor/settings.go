@@ -14,7 +14,7 @@ type Settings struct {
 	PartRows   int64 `default:"500000" help:"Rows that make another part worth its scan."`
 	MaxColumns int   `default:"1000" help:"Columns that a data model may select."`
 
-	DuckDBMemory  string `name:"duckdb-memory" default:"256MB" help:"DuckDB's memory limit for one open path."`
+	DuckDBMemory  string `name:"duckdb-memory" default:"192MB" help:"DuckDB's memory limit for one open path."`
 	DuckDBState   string `name:"duckdb-state" placeholder:"DIR" help:"Folder of the snapshots of mirrors with mirror_engine diff over DuckDB; extractors that read the same files share it. Default: mirrors in the data folder."`
 	DuckDBThreads int    `name:"duckdb-threads" default:"2" help:"DuckDB's threads for one open path."`
 

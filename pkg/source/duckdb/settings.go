@@ -13,7 +13,7 @@ import (
 
 // Settings bound what the engine may use.
 type Settings struct {
-	// MemoryLimit as DuckDB writes it, of one open source. Default 256MB.
+	// MemoryLimit as DuckDB writes it, of one open source. Default 192MB.
 	MemoryLimit string
 	// Threads of one open source. Default 2.
 	Threads int
@@ -29,7 +29,7 @@ type Settings struct {
 
 func (s Settings) withDefaults() Settings {
 	if s.MemoryLimit == "" {
-		s.MemoryLimit = "256MB"
+		s.MemoryLimit = "192MB"
 	}
 	if s.Threads <= 0 {
 		s.Threads = 2
@@ -51,8 +51,11 @@ type Driver struct {
 	states   states
 }
 
-// New answers a driver that opens sources within s.
-func New(s Settings) *Driver { return &Driver{settings: s.withDefaults()} }
+// New answers a driver that opens sources within s. It bounds how many heaps the C library has.
+func New(s Settings) *Driver {
+	fewArenas()
+	return &Driver{settings: s.withDefaults()}
+}
 
 // Provider answers "duckdb".
 func (*Driver) Provider() string { return "duckdb" }

@@ -306,9 +306,12 @@ func (w *writing) identitiesOf(typ string, prefix []byte) error {
 	return nil
 }
 
-// contributions merges documents into profiles; those of one profile go in as one operand.
+// contributions merges documents into profiles; those of one profile go in as one operand. The one document of a new
+// profile is put: it has nothing to be merged with below it, now or in a compaction.
 func (w *writing) contributions() error {
 	cs := w.e.Contributions
+	born := slices.Clone(w.e.Born)
+	slices.Sort(born)
 	w.ord.reset()
 	for i := range cs {
 		w.ord.add(uint64(cs[i].Profile), i)
@@ -319,8 +322,16 @@ func (w *writing) contributions() error {
 		for ; j < len(w.ord.todo) && w.ord.todo[j].prefix == w.ord.todo[i].prefix; j++ {
 			size += len(cs[w.ord.todo[j].at].Doc)
 		}
-		op := w.b.MergeDeferred(profileKeyLen, size)
-		profileKey(op.Key[:0], w.scope, cs[w.ord.todo[i].at].Profile)
+		p := cs[w.ord.todo[i].at].Profile
+		for len(born) > 0 && born[0] < p {
+			born = born[1:]
+		}
+		deferred := w.b.MergeDeferred
+		if j == i+1 && len(born) > 0 && born[0] == p {
+			deferred = w.b.SetDeferred
+		}
+		op := deferred(profileKeyLen, size)
+		profileKey(op.Key[:0], w.scope, p)
 		v := op.Value[:0]
 		for ; i < j; i++ {
 			v = append(v, cs[w.ord.todo[i].at].Doc...)

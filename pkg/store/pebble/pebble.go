@@ -26,9 +26,9 @@ var _ store.Store = (*Store)(nil)
 
 // Options are what an operator sets; zero values stand for the defaults.
 type Options struct {
-	// Cache bounds the memory of blocks and memtables together, in bytes. Default 320 MiB.
+	// Cache bounds the memory of blocks and memtables together, in bytes. Default 256 MiB.
 	Cache int64
-	// MemTable is the size of one memtable, in bytes; there are at most two. Default 128 MiB.
+	// MemTable is the size of one memtable, in bytes; there are at most two. Default 96 MiB.
 	MemTable int64
 	// Filter is the memory of the filter of absent keys, in bytes; it does not grow. Default 128 MiB.
 	Filter int64
@@ -43,10 +43,10 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	const mib = 1 << 20
 	if o.Cache <= 0 {
-		o.Cache = 320 * mib
+		o.Cache = 256 * mib
 	}
 	if o.MemTable <= 0 {
-		o.MemTable = 128 * mib
+		o.MemTable = 96 * mib
 	}
 	if o.Filter <= 0 {
 		o.Filter = 128 * mib
@@ -128,7 +128,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		L0CompactionThreshold:       64, // as many bytes as the base level has go down at once: each is written seldom
 		L0CompactionFileThreshold:   1000,
 		L0StopWritesThreshold:       256,
-		LBaseMaxBytes:               2 << 30,
+		LBaseMaxBytes:               16 << 30,
 		MaxOpenFiles:                1000,
 		BytesPerSync:                1 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },

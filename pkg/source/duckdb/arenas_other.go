@@ -1,0 +1,5 @@
+//go:build !cgo || !duckdb_arrow || !linux
+
+package duckdb
+
+func fewArenas() {}
