@@ -23,7 +23,8 @@ type ChangeReader interface {
 	// compared with (it is gone, or not whole) everything counts as new, and Changes.Lost says why.
 	Changes(ctx context.Context, q ChangeQuery, want int) (Changes, error)
 	// ReadChanges answers the rows of one part of the changes, new and changed ones with all their values as they are in the
-	// state. The batches are as Read's. A state that is gone is SOURCE_CHANGED.
+	// state. A state that is gone is SOURCE_CHANGED. The batches are as Read's. Here and below q is as Changes was asked, with
+	// the Since that it answered.
 	ReadChanges(ctx context.Context, q ChangeQuery, c State, r Range) iter.Seq2[arrow.RecordBatch, error]
 	// ReadGone answers the keys that the rows of q.Since had and those of the state have not, each once: batches of
 	// the key columns, in the model's order. Keys with a NULL among them are left out.
@@ -72,7 +73,9 @@ type Changes struct {
 	State State
 	Since State  // what they were compared with; empty: all rows are read
 	Lost  string // why it is not what was asked for; empty: it is
-	Time  time.Time
+	// Notice is what the owner should know of what the warehouse keeps, such as that it hardly reaches back to Since.
+	Notice string
+	Time   time.Time
 
 	Rows    int64   // of the query
 	Changed int64   // of them, new or changed: what the parts have

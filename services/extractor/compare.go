@@ -27,6 +27,19 @@ type comparison struct {
 	gone    int64        // keys
 	terms   string       // fingerprint of what decides what a row becomes, its values apart
 	columns []drift.Column
+	added   []string // of the columns: they did not count in since
+	notice  string   // what the owner should know of what the warehouse keeps
+}
+
+// in answers q as it was asked when the comparison was made.
+func (c *comparison) in(q source.ChangeQuery) source.ChangeQuery {
+	q.Since, q.Added = c.since, c.added
+	for _, x := range c.columns {
+		if !slices.Contains(q.Model.KeyColumns, x.Name) && !slices.Contains(c.added, x.Name) {
+			q.Compared = append(q.Compared, x.Name)
+		}
+	}
+	return q
 }
 
 // isPartial says whether the run reads what has changed, and not everything.
@@ -52,19 +65,19 @@ func (s *Service) compare(ctx context.Context, l *lease, snap resource.Snapshot,
 	for _, x := range c.columns {
 		switch {
 		case slices.Contains(q.Model.KeyColumns, x.Name):
-		case cq.Since == "" || slices.Contains(l.base.columns, x):
-			cq.Compared = append(cq.Compared, x.Name)
-		default:
-			cq.Added = append(cq.Added, x.Name)
+		case cq.Since != "" && !slices.Contains(l.base.columns, x):
+			c.added = append(c.added, x.Name)
 		}
 	}
+	c.since = cq.Since
+	cq = c.in(cq)
 	killpoint.Reach("extractor.compare.before")
 	got, err := r.Changes(ctx, cq, s.settings.MaxParts)
 	if err != nil {
 		return source.Plan{}, nil, err //nolint:wrapcheck // classified by the driver
 	}
 	killpoint.Reach("extractor.compare.after")
-	c.state, c.since, c.lost, c.rows, c.gone = got.State, got.Since, got.Lost, got.Rows, got.Gone
+	c.state, c.since, c.lost, c.rows, c.gone, c.notice = got.State, got.Since, got.Lost, got.Rows, got.Gone, got.Notice
 	return source.Plan{
 		Snapshot: string(got.State), SnapshotTime: got.Time, EstimatedRows: got.Changed, Counted: true, Parts: got.Parts, Replan: true,
 	}, c, nil
@@ -140,9 +153,7 @@ func (p *part) rowsOf(ctx context.Context, src source.Source, q source.Query) it
 	if !ok {
 		return func(yield func(arrow.RecordBatch, error) bool) { yield(nil, errColumns()) }
 	}
-	cq := changeQuery(p.lease, p.engine, q)
-	cq.Since = c.since
-	return r.ReadChanges(ctx, cq, c.state, q.Range)
+	return r.ReadChanges(ctx, c.in(changeQuery(p.lease, p.engine, q)), c.state, q.Range)
 }
 
 // gone answers the keys that the warehouse found gone, as the platform knows them.
@@ -160,10 +171,11 @@ func (s *Service) gone(ctx context.Context, l *lease, snap resource.Snapshot) it
 			return
 		}
 		c := l.plan.comparison
-		q := changeQuery(l, snap.Sync.MirrorEngine, queryOf(l, snap))
-		q.Since, q.Model.KeyColumns = c.since, l.plan.keys
+		q := queryOf(l, snap)
+		q.Model.KeyColumns = l.plan.keys
+		cq := c.in(changeQuery(l, snap.Sync.MirrorEngine, q))
 		n := int64(0)
-		for b, err := range r.ReadGone(ctx, q, c.state) {
+		for b, err := range r.ReadGone(ctx, cq, c.state) {
 			var keys []id.Row
 			if err == nil {
 				keys, err = keysOf(b, l.plan.keys)

@@ -104,7 +104,7 @@ func toComparison(c *schedulerv1.Comparison) *comparison {
 	}
 	return &comparison{
 		state: source.State(c.GetState()), since: source.State(c.GetSince()), rows: c.GetRows(), gone: c.GetGone(), terms: c.GetTerms(),
-		columns: toColumns(c.GetColumns()), lost: c.GetLost(),
+		columns: toColumns(c.GetColumns()), lost: c.GetLost(), added: c.GetAdded(), notice: c.GetNotice(),
 	}
 }
 
@@ -113,7 +113,7 @@ func ofComparison(c *comparison) *schedulerv1.Comparison {
 		return nil
 	}
 	return &schedulerv1.Comparison{
-		State: string(c.state), Since: string(c.since), Rows: c.rows, Gone: c.gone, Terms: c.terms, Columns: ofPlanColumns(c.columns), Lost: c.lost,
+		State: string(c.state), Since: string(c.since), Rows: c.rows, Gone: c.gone, Terms: c.terms, Columns: ofPlanColumns(c.columns), Lost: c.lost, Added: c.added, Notice: c.notice,
 	}
 }
 

@@ -19,6 +19,8 @@ type comparison struct {
 	Gone    int64        `json:"gone,omitempty"`
 	Terms   string       `json:"terms,omitempty"`
 	Columns []planColumn `json:"columns,omitempty"`
+	Added   []string     `json:"added,omitempty"`
+	Notice  string       `json:"-"` // what the owner should know; told as a notice of the run
 	Lost    string       `json:"-"` // why it is not what it was to be; told as a notice of the run
 }
 

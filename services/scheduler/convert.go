@@ -164,7 +164,7 @@ func toComparison(c *comparison) *schedulerv1.Comparison {
 	if c == nil {
 		return nil
 	}
-	out := &schedulerv1.Comparison{State: c.State, Since: c.Since, Rows: c.Rows, Gone: c.Gone, Terms: c.Terms}
+	out := &schedulerv1.Comparison{State: c.State, Since: c.Since, Rows: c.Rows, Gone: c.Gone, Terms: c.Terms, Added: c.Added}
 	for _, x := range c.Columns {
 		out.Columns = append(out.Columns, &schedulerv1.PlanColumn{Name: x.Name, Type: x.Type, ArrowType: x.Arrow})
 	}
@@ -175,7 +175,7 @@ func ofComparison(c *schedulerv1.Comparison) *comparison {
 	if c.GetState() == "" {
 		return nil
 	}
-	out := &comparison{State: c.GetState(), Since: c.GetSince(), Rows: c.GetRows(), Gone: c.GetGone(), Terms: c.GetTerms(), Lost: c.GetLost()}
+	out := &comparison{State: c.GetState(), Since: c.GetSince(), Rows: c.GetRows(), Gone: c.GetGone(), Terms: c.GetTerms(), Lost: c.GetLost(), Added: c.GetAdded(), Notice: c.GetNotice()}
 	for _, x := range c.GetColumns() {
 		out.Columns = append(out.Columns, planColumn{Name: x.GetName(), Type: x.GetType(), Arrow: x.GetArrowType()})
 	}

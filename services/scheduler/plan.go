@@ -53,6 +53,9 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 		if c := pl.Facts.Comparison; c != nil && c.Lost != "" {
 			r.Facts.Notices = append(r.Facts.Notices, c.Lost+"; everything is read")
 		}
+		if c := pl.Facts.Comparison; c != nil && c.Notice != "" {
+			r.Facts.Notices = append(r.Facts.Notices, c.Notice)
+		}
 		if err := updateRun(ctx, tx, r); err != nil {
 			return err
 		}

@@ -468,7 +468,11 @@ type Comparison struct {
 	// The columns that count, and the key columns.
 	Columns []*PlanColumn `protobuf:"bytes,6,rep,name=columns,proto3" json:"columns,omitempty"`
 	// Why it was not compared with what it was to be; empty: it was, or there was nothing.
-	Lost          string `protobuf:"bytes,7,opt,name=lost,proto3" json:"lost,omitempty"`
+	Lost string `protobuf:"bytes,7,opt,name=lost,proto3" json:"lost,omitempty"`
+	// Of the columns, those that count and did not before: there they are taken to have been NULL.
+	Added []string `protobuf:"bytes,8,rep,name=added,proto3" json:"added,omitempty"`
+	// What the owner should know of what the warehouse keeps; empty: nothing.
+	Notice        string `protobuf:"bytes,9,opt,name=notice,proto3" json:"notice,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -548,6 +552,20 @@ func (x *Comparison) GetColumns() []*PlanColumn {
 func (x *Comparison) GetLost() string {
 	if x != nil {
 		return x.Lost
+	}
+	return ""
+}
+
+func (x *Comparison) GetAdded() []string {
+	if x != nil {
+		return x.Added
+	}
+	return nil
+}
+
+func (x *Comparison) GetNotice() string {
+	if x != nil {
+		return x.Notice
 	}
 	return ""
 }
@@ -2109,7 +2127,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\n" +
 	"comparison\x18\x15 \x01(\v2!.millrace.scheduler.v1.ComparisonR\n" +
 	"comparisonB\x0f\n" +
-	"\r_counted_rows\"\xc7\x01\n" +
+	"\r_counted_rows\"\xf5\x01\n" +
 	"\n" +
 	"Comparison\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
@@ -2118,7 +2136,9 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x04gone\x18\x04 \x01(\x03R\x04gone\x12\x14\n" +
 	"\x05terms\x18\x05 \x01(\tR\x05terms\x12;\n" +
 	"\acolumns\x18\x06 \x03(\v2!.millrace.scheduler.v1.PlanColumnR\acolumns\x12\x12\n" +
-	"\x04lost\x18\a \x01(\tR\x04lost\"S\n" +
+	"\x04lost\x18\a \x01(\tR\x04lost\x12\x14\n" +
+	"\x05added\x18\b \x03(\tR\x05added\x12\x16\n" +
+	"\x06notice\x18\t \x01(\tR\x06notice\"S\n" +
 	"\n" +
 	"PlanColumn\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
