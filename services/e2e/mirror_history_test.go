@@ -53,9 +53,15 @@ func newLedger(t *testing.T, provider string, n int) *ledger {
 			})
 		}
 	}
+	x.begin(t, n)
+	return x
+}
+
+// begin makes the table with n rows.
+func (x *ledger) begin(t *testing.T, n int) {
+	t.Helper()
 	x.exec(t, "CREATE TABLE people (id BIGINT, plan VARCHAR, city VARCHAR)")
 	x.insert(t, n)
-	return x
 }
 
 func (x *ledger) documents() string {

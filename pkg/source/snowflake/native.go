@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/source"
 	"millrace.dev/pkg/source/sqltext"
 )
@@ -23,7 +24,8 @@ import (
 type instant struct {
 	at                   time.Time
 	rows                 int64
-	made, altered, query string // fingerprints
+	made, altered, query string        // fingerprints
+	retention            time.Duration // of what is known now; not in the text
 }
 
 //nolint:gochecknoglobals // compiled once, never changed
@@ -81,7 +83,7 @@ func (x *session) identify(ctx context.Context, f feed, label string) (out insta
 	var row []string
 	n := 0
 	binds := []string{f.table, f.schema, f.schema, f.schema}
-	const list = "SELECT table_type, CAST(created AS VARCHAR) AS created, CAST(last_ddl AS VARCHAR) AS last_ddl FROM "
+	const list = "SELECT table_type, CAST(created AS VARCHAR) AS created, CAST(last_ddl AS VARCHAR) AS last_ddl, retention_time FROM "
 	err = x.rows(ctx, command{sql: list + catalog + tableSQL, binds: binds, label: label, before: hidden}, func(b arrow.RecordBatch) bool {
 		for i := range int(b.NumCols()) {
 			row = append(row, strings.Clone(b.Column(i).ValueStr(0)))
@@ -97,7 +99,9 @@ func (x *session) identify(ctx context.Context, f feed, label string) (out insta
 	case row[0] != "BASE TABLE":
 		return out, unfed(f.line, "%s is a %s, of which it would not be told when the tables below it are others", f.text, strings.ToLower(row[0]))
 	}
-	return instant{made: fingerprint(row[1]), altered: fingerprint(row[2]), query: fingerprint(f.statement.text)}, nil
+	const day = 24 * time.Hour
+	days, _ := strconv.Atoi(row[3]) // NULL is none known
+	return instant{made: fingerprint(row[1]), altered: fingerprint(row[2]), query: fingerprint(f.statement.text), retention: time.Duration(days) * day}, nil
 }
 
 // follow finds by the table's feed what has changed since q.Since. What is known of the table is asked for before the
@@ -179,6 +183,10 @@ func (x *session) countFeed(ctx context.Context, q source.ChangeQuery, c compari
 		return fmt.Sprintf("the changes that Snowflake names do not lead from %d rows to %d", base.rows, rows), nil
 	}
 	out.Since, out.Rows, out.Changed, out.Gone = q.Since, rows, n[3], n[4]
+	if age := now.at.Sub(base.at); now.retention > 0 && age > now.retention/2 {
+		out.Notice = fmt.Sprintf("the last changes were read %s ago, and Snowflake keeps those of %s for %s only; raise its DATA_RETENTION_TIME_IN_DAYS, or run more often",
+			resource.FormatDuration(age.Round(time.Minute)), f.text, resource.FormatDuration(now.retention))
+	}
 	return "", nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -205,5 +206,29 @@ func TestQueriesWithoutAFeedAreRefused(t *testing.T) {
 		c, rows, _ := f.next(t)
 		require.Empty(t, c.Lost, sql)
 		require.Empty(t, rows, sql)
+	}
+}
+
+// TestAFeedThatHardlyReachesBackIsToldOf lets more than half of the time pass for which changes are kept.
+func TestAFeedThatHardlyReachesBackIsToldOf(t *testing.T) {
+	s := tracked(t)
+	f := follow(t, s, resource.Native, "SELECT id, plan FROM people", "PLAN")
+	f.next(t)
+	s.Exec(t, "UPDATE people SET plan = 'pro' WHERE id = 1")
+	since := f.q.Since
+	for hours, told := range map[time.Duration]bool{11: false, 13: true} {
+		f.q.Since = since
+		s.Age(hours * time.Hour)
+		word, rest, _ := strings.Cut(strings.TrimPrefix(string(since), "at "), " ")
+		at, err := time.Parse(time.RFC3339Nano, word)
+		require.NoError(t, err)
+		f.q.Since = source.State("at " + at.Add(-hours*time.Hour).Format(time.RFC3339Nano) + " " + rest)
+		c, rows, _ := f.next(t)
+		require.Equal(t, []string{"1"}, rows)
+		require.Equal(t, told, c.Notice != "", c.Notice)
+		if told {
+			require.Contains(t, c.Notice, "DATA_RETENTION_TIME_IN_DAYS")
+		}
+		s.Age(-hours * time.Hour)
 	}
 }

@@ -78,6 +78,22 @@ func (s *Server) Forget() {
 	s.kept = time.Now().UnixMicro()
 }
 
+// Age makes everything that the account knows of the past lie further back.
+func (s *Server) Age(by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := by.Microseconds()
+	for i := range s.versions {
+		s.versions[i].until -= n
+	}
+	for _, x := range s.live {
+		x.born -= n
+		if x.tracked != 0 {
+			x.tracked -= n
+		}
+	}
+}
+
 func quoteName(n string) string { return `"` + strings.ReplaceAll(n, `"`, `""`) + `"` }
 func quoteText(n string) string { return "'" + strings.ReplaceAll(n, "'", "''") + "'" }
 func number(n int64) string     { return strconv.FormatInt(n, 10) }
