@@ -37,7 +37,7 @@ func (s *Service) absent(soft, ctx context.Context, l *lease, snap resource.Snap
 		if err = failed; err != nil {
 			break
 		}
-		if soft.Err() != nil {
+		if s.bus.Room(soft, bus.Records) != nil || soft.Err() != nil {
 			err = errStopping
 			break
 		}
