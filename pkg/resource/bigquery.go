@@ -20,6 +20,7 @@ type BigQuery struct {
 	ServiceAccountKey  Secret // JSON
 	Credentials        string // service_account_key (default) or application_default
 	StatementTimeout   time.Duration
+	StateDataset       string // where mirrors by diff keep their snapshots; empty: DefaultStateSchema
 	// URLs in the place of Google's: REST, Storage Read and tokens. Empty: Google's.
 	Endpoint        string
 	StorageEndpoint string
@@ -65,6 +66,9 @@ func (b *BigQuery) validate(f *faults) {
 	}
 	if b.DatasetID != "" && (len(b.DatasetID) > 1024 || span(b.DatasetID, isWord) != len(b.DatasetID)) {
 		f.add("bigquery.dataset_id", "write letters, digits and _, without the project", "%q cannot be a data set's id", clip(b.DatasetID))
+	}
+	if b.StateDataset != "" && (len(b.StateDataset) > 1024 || span(b.StateDataset, isWord) != len(b.StateDataset)) {
+		f.add("bigquery.state_dataset", "write letters, digits and _, without the project", "%q cannot be a data set's id", clip(b.StateDataset))
 	}
 	if span(b.Location, func(c byte) bool { return isWord(c) && c != '_' || c == '-' }) != len(b.Location) || len(b.Location) > 64 {
 		f.add("bigquery.location", "write one such as EU, US or europe-west3", "%q cannot be a location", clip(b.Location))

@@ -302,7 +302,7 @@ const (
 //
 //nolint:gochecknoglobals // never changed
 var offering = map[MirrorEngine][]string{
-	Diff:   {"duckdb", "postgres", "snowflake"},
+	Diff:   {"bigquery", "duckdb", "postgres", "snowflake"},
 	Native: {"snowflake"},
 }
 

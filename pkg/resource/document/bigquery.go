@@ -17,7 +17,7 @@ func (r *reader) bigquery(c *resource.Connection) field {
 			text(r, "project_id", &b.ProjectID), text(r, "dataset_id", &b.DatasetID), text(r, "location", &b.Location),
 			long(r, "maximum_bytes_billed", &b.MaximumBytesBilled), text(r, "service_account_id", &b.ServiceAccountID),
 			r.secret("service_account_key", &b.ServiceAccountKey), text(r, "credentials", &b.Credentials),
-			duration(r, "statement_timeout", &b.StatementTimeout), text(r, "endpoint", &b.Endpoint),
+			duration(r, "statement_timeout", &b.StatementTimeout), text(r, "state_dataset", &b.StateDataset), text(r, "endpoint", &b.Endpoint),
 			text(r, "storage_endpoint", &b.StorageEndpoint), text(r, "token_endpoint", &b.TokenEndpoint),
 		)
 	}}
@@ -35,6 +35,7 @@ func (w *writer) bigquery(b *resource.BigQuery) {
 		w.secret("service_account_key", b.ServiceAccountKey)
 		w.text("credentials", b.Credentials)
 		w.text("statement_timeout", resource.FormatDuration(b.StatementTimeout))
+		w.text("state_dataset", b.StateDataset)
 		w.text("endpoint", b.Endpoint)
 		w.text("storage_endpoint", b.StorageEndpoint)
 		w.text("token_endpoint", b.TokenEndpoint)

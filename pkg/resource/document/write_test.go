@@ -334,7 +334,7 @@ func drawBigQuery(t *rapid.T) *resource.BigQuery {
 	return &resource.BigQuery{
 		ProjectID: "acme-prod", DatasetID: "marts", Location: "europe-west3",
 		MaximumBytesBilled: rapid.Int64Range(1, 1e15).Draw(t, "bytes"), ServiceAccountID: drawID(t, "account") + "@acme.iam.gserviceaccount.com",
-		ServiceAccountKey: resource.Secret{Kept: true}, Credentials: resource.ByServiceAccountKey, StatementTimeout: time.Hour,
+		ServiceAccountKey: resource.Secret{Kept: true}, Credentials: resource.ByServiceAccountKey, StatementTimeout: time.Hour, StateDataset: "states_1",
 		Endpoint: "http://127.0.0.1:1", StorageEndpoint: "https://" + drawID(t, "storage"), TokenEndpoint: "http://[::1]:2/token",
 	}
 }

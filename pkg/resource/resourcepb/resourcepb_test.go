@@ -237,7 +237,7 @@ func snapshot(t *rapid.T) resource.Snapshot {
 		s.Connection.BigQuery = &resource.BigQuery{
 			ProjectID: text(t, "project"), DatasetID: text(t, "data set"), Location: text(t, "location"),
 			MaximumBytesBilled: rapid.Int64().Draw(t, "bytes"), ServiceAccountID: text(t, "account"), ServiceAccountKey: secret(t),
-			Credentials: text(t, "credentials"), StatementTimeout: duration(t, "timeout"),
+			Credentials: text(t, "credentials"), StatementTimeout: duration(t, "timeout"), StateDataset: text(t, "states"),
 			Endpoint: text(t, "endpoint"), StorageEndpoint: text(t, "storage"), TokenEndpoint: text(t, "tokens"),
 		}
 	}

@@ -1,6 +1,7 @@
 package bigquery
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -33,6 +34,11 @@ func (s *Source) Check(ctx context.Context) []source.CheckStep {
 	if s.writes(ctx) {
 		steps = append(steps, source.CheckStep{Name: "privileges", OK: true, Warning: true,
 			Message: "the account could make tables in the data set; give Millrace one that can only read (millrace connections setup prints how)"})
+	}
+	if s.address.StateDataset != "" {
+		if steps = append(steps, s.checkStates(ctx)); !steps[len(steps)-1].OK {
+			return steps
+		}
 	}
 	if s.address.MaximumBytesBilled == 0 {
 		steps = append(steps, source.CheckStep{Name: "cost", OK: true, Warning: true,
@@ -98,6 +104,20 @@ func (s *Source) writes(ctx context.Context) bool {
 	return err == nil
 }
 
+// checkStates says whether BigQuery would let the account keep snapshots. It is asked by a dry run, which makes none.
+func (s *Source) checkStates(ctx context.Context) source.CheckStep {
+	const name = "state data set writable"
+	err := s.ensureStates(ctx)
+	if err == nil {
+		_, err = s.dryRun(ctx, request{sql: s.creating("millrace_probe") + "SELECT 1 AS " + partField, label: "millrace", shift: -1})
+		err = s.stateFault(err)
+	}
+	if err != nil {
+		return source.CheckStep{Name: name, Message: fault.As(err).Message}
+	}
+	return source.CheckStep{Name: name, OK: true, Message: "snapshots expire after 21 days: run mirrors by diff at least every two weeks"}
+}
+
 // Setup answers what an administrator runs to make a service account that can only read, with the connection's names
 // filled in.
 func (*Driver) Setup(c resource.Connection) (string, error) {
@@ -122,8 +142,11 @@ gcloud projects add-iam-policy-binding %[1]s --member serviceAccount:%[3]s --rol
 # To read the data: once for each data set. In BigQuery:
 #   GRANT `+"`roles/bigquery.dataViewer` ON SCHEMA `%[1]s`.`%[4]s`"+` TO "serviceAccount:%[3]s";
 bq query --project_id %[1]s --use_legacy_sql=false 'GRANT `+"`roles/bigquery.dataViewer` ON SCHEMA `%[1]s`.`%[4]s`"+` TO "serviceAccount:%[3]s"'
+# For mirrors by mirror_engine: diff alone: a data set of Millrace's own, in which it keeps the snapshots that it compares with.
+bq --location=%[6]s mk --dataset %[1]s:%[5]s
+bq query --project_id %[1]s --use_legacy_sql=false 'GRANT `+"`roles/bigquery.dataEditor` ON SCHEMA `%[1]s`.`%[5]s`"+` TO "serviceAccount:%[3]s"'
 # A key, if the extractor runs outside Google Cloud: put the file into service_account_key and delete it here.
 gcloud iam service-accounts keys create millrace-key.json --iam-account %[3]s
 # The extractor calls these, port 443: bigquery.googleapis.com, bigquerystorage.googleapis.com, oauth2.googleapis.com.
-`, b.ProjectID, name, account, dataset), nil
+`, b.ProjectID, name, account, dataset, stateDataset(*b), cmp.Or(b.Location, "US")), nil
 }

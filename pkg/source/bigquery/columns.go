@@ -203,17 +203,21 @@ const alias = "millrace_q"
 func (q *query) text(where string, limit int) string {
 	reads := make([]string, len(q.columns))
 	for i, c := range q.columns {
-		name := googlesql.Quote(c.name)
-		read := name
-		if c.read != "" {
-			read = strings.ReplaceAll(c.read, "%s", name)
-		}
-		reads[i] = read + " AS c" + strconv.Itoa(i)
+		reads[i] = c.reading() + " AS c" + strconv.Itoa(i)
 	}
 	if limit > 0 {
 		where += " LIMIT " + strconv.Itoa(limit)
 	}
 	return q.probe(strings.Join(reads, ", "), where)
+}
+
+// reading answers the expression by which c is read.
+func (c column) reading() string {
+	name := googlesql.Quote(c.name)
+	if c.read == "" {
+		return name
+	}
+	return strings.ReplaceAll(c.read, "%s", name)
 }
 
 // probe answers a statement of the driver's own over the model's.

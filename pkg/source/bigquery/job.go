@@ -88,6 +88,15 @@ func unreadable(what string) error {
 // run runs a SELECT to its end and answers where its result stands. It is estimated first, and refused where it would be
 // billed for too much. When ctx ends, the query is cancelled.
 func (s *Source) run(ctx context.Context, r request) (*result, error) {
+	out, err := s.runAny(ctx, r)
+	if err == nil && out.table == nil {
+		err = unreadable("a query")
+	}
+	return out, err
+}
+
+// runAny is run of a statement that need not have a result.
+func (s *Source) runAny(ctx context.Context, r request) (*result, error) {
 	stats, err := s.dryRun(ctx, r)
 	if err != nil {
 		return nil, err
@@ -110,9 +119,6 @@ func (s *Source) run(ctx context.Context, r request) (*result, error) {
 			out.start = time.UnixMilli(j.Statistics.StartTime).UTC()
 		}
 	})
-	if err == nil && out.table == nil {
-		err = unreadable("a query")
-	}
 	return out, err
 }
 

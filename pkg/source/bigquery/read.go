@@ -77,14 +77,27 @@ func (s *Source) read(ctx context.Context, q source.Query, each func(arrow.Recor
 // isEmpty says whether no value can be in a range.
 func isEmpty(r source.Range) bool { return r.Low != "" && r.Low == r.High && !r.HighClosed }
 
+// selection is which columns and rows of a table are read: all where empty.
+type selection struct {
+	fields []string // in the table's order
+	where  string
+}
+
 // session opens a read session over a result, in at most n streams of about the same size.
 func (s *Source) session(ctx context.Context, t *bq.TableReference, n int) (*storagepb.ReadSession, error) {
+	out, err := s.sessionOf(ctx, t, selection{}, n)
+	return out, streamFault(ctx, err, false)
+}
+
+// sessionOf opens a read session over what is selected of a table. The error is Google's own.
+func (s *Source) sessionOf(ctx context.Context, t *bq.TableReference, of selection, n int) (*storagepb.ReadSession, error) {
 	req := &storagepb.CreateReadSessionRequest{
 		Parent: "projects/" + s.address.ProjectID,
 		ReadSession: &storagepb.ReadSession{
 			Table:      "projects/" + t.ProjectId + "/datasets/" + t.DatasetId + "/tables/" + t.TableId,
 			DataFormat: storagepb.DataFormat_ARROW,
 			ReadOptions: &storagepb.ReadSession_TableReadOptions{
+				SelectedFields: of.fields, RowRestriction: of.where,
 				OutputFormatSerializationOptions: &storagepb.ReadSession_TableReadOptions_ArrowSerializationOptions{
 					ArrowSerializationOptions: &storagepb.ArrowSerializationOptions{BufferCompression: storagepb.ArrowSerializationOptions_LZ4_FRAME},
 				},
@@ -108,10 +121,7 @@ func (s *Source) session(ctx context.Context, t *bq.TableReference, n int) (*sto
 		}
 		return nil, err //nolint:wrapcheck // classified below
 	}, backoff.WithBackOff(s.client.waits()), backoff.WithMaxTries(uint(s.settings.Tries)), backoff.WithMaxElapsedTime(0)) //nolint:gosec // a few
-	if err != nil {
-		return nil, streamFault(ctx, unwrapPermanent(err), false)
-	}
-	return out, nil
+	return out, unwrapPermanent(err) //nolint:wrapcheck // classified by the caller
 }
 
 func names(r *storagepb.ReadSession) []string {

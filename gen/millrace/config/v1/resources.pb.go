@@ -1604,8 +1604,10 @@ type BigQuery struct {
 	Endpoint        string `protobuf:"bytes,9,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
 	StorageEndpoint string `protobuf:"bytes,10,opt,name=storage_endpoint,json=storageEndpoint,proto3" json:"storage_endpoint,omitempty"`
 	TokenEndpoint   string `protobuf:"bytes,11,opt,name=token_endpoint,json=tokenEndpoint,proto3" json:"token_endpoint,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The data set of the project in which mirror_engine diff keeps its snapshots; default millrace.
+	StateDataset  string `protobuf:"bytes,12,opt,name=state_dataset,json=stateDataset,proto3" json:"state_dataset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BigQuery) Reset() {
@@ -1711,6 +1713,13 @@ func (x *BigQuery) GetStorageEndpoint() string {
 func (x *BigQuery) GetTokenEndpoint() string {
 	if x != nil {
 		return x.TokenEndpoint
+	}
+	return ""
+}
+
+func (x *BigQuery) GetStateDataset() string {
+	if x != nil {
+		return x.StateDataset
 	}
 	return ""
 }
@@ -3315,7 +3324,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x11statement_timeout\x18\x16 \x01(\tR\x10statementTimeout\x12P\n" +
 	"\x16private_key_passphrase\x18\x17 \x01(\v2\x1a.millrace.config.v1.SecretR\x14privateKeyPassphrase\x12S\n" +
 	"\x18private_key_2_passphrase\x18\x18 \x01(\v2\x1a.millrace.config.v1.SecretR\x15privateKey2Passphrase\x12!\n" +
-	"\fstate_schema\x18\x19 \x01(\tR\vstateSchema\"\xcd\x03\n" +
+	"\fstate_schema\x18\x19 \x01(\tR\vstateSchema\"\xf2\x03\n" +
 	"\bBigQuery\x12\x1d\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\tR\tprojectId\x12\x1d\n" +
@@ -3330,7 +3339,8 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\bendpoint\x18\t \x01(\tR\bendpoint\x12)\n" +
 	"\x10storage_endpoint\x18\n" +
 	" \x01(\tR\x0fstorageEndpoint\x12%\n" +
-	"\x0etoken_endpoint\x18\v \x01(\tR\rtokenEndpoint\"\xc7\x01\n" +
+	"\x0etoken_endpoint\x18\v \x01(\tR\rtokenEndpoint\x12#\n" +
+	"\rstate_dataset\x18\f \x01(\tR\fstateDataset\"\xc7\x01\n" +
 	"\x04Feed\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12A\n" +
 	"\venvironment\x18\x02 \x01(\x0e2\x1f.millrace.config.v1.EnvironmentR\venvironment\x12N\n" +

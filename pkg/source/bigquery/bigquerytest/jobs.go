@@ -27,6 +27,7 @@ type job struct {
 	ref    *bq.JobReference
 	table  string
 	fields []*bq.TableFieldSchema
+	made   *creation // what a statement makes; nil: its result is kept
 	start  time.Time
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -63,15 +64,18 @@ func (s *Server) insertJob(w http.ResponseWriter, r *http.Request) error {
 		answer(w, &bq.Job{Configuration: c, Status: &bq.JobStatus{State: "DONE"}, Statistics: &bq.JobStatistics{TotalBytesProcessed: stats.TotalBytesProcessed, Query: stats}})
 		return nil
 	}
+	made, err := creationOf(c.Query.Query)
 	switch {
-	case stats.StatementType != "SELECT":
-		return bad("The peer runs SELECT alone")
+	case err != nil:
+		return err
+	case stats.StatementType != "SELECT" && made == nil:
+		return bad("The peer runs SELECT and CREATE TABLE AS SELECT alone")
 	case len(stats.UndeclaredQueryParameters) > 0:
 		return bad("Query parameter '" + stats.UndeclaredQueryParameters[0].Name + "' not found")
 	case in.JobReference == nil || in.JobReference.JobId == "":
 		return &refusal{http.StatusBadRequest, "invalid", "A job needs an id"}
 	}
-	j := &job{config: c, ref: in.JobReference, fields: stats.Schema.Fields, start: time.Now(), done: make(chan struct{}), table: "anon" + strconv.Itoa(s.next())}
+	j := &job{config: c, ref: in.JobReference, fields: stats.Schema.Fields, start: time.Now(), done: make(chan struct{}), table: "anon" + strconv.Itoa(s.next()), made: made}
 	j.ref.Location = location
 	if most := c.Query.MaximumBytesBilled; most > 0 && stats.TotalBytesProcessed > most {
 		return &refusal{http.StatusBadRequest, "bytesBilledLimitExceeded", "Query exceeded limit for bytes billed"}
@@ -99,8 +103,12 @@ func (s *Server) begin(j *job, translated string) error {
 	s.running.Go(func() {
 		defer cancel()
 		defer close(j.done)
-		rows, err := s.run(ctx, j.table, translated)
-		j.rows = rows
+		var err error
+		if j.made != nil {
+			err = s.make(ctx, *j.made, translated)
+		} else {
+			j.rows, err = s.run(ctx, j.table, translated)
+		}
 		switch {
 		case err != nil && ctx.Err() != nil:
 			j.err = &refusal{http.StatusBadRequest, "stopped", "Job execution was cancelled: User requested cancellation"}
@@ -142,6 +150,9 @@ func (j *job) message() *bq.Job {
 	c := *j.config
 	q := *c.Query
 	q.DestinationTable = &bq.TableReference{ProjectId: Project, DatasetId: hidden, TableId: j.table}
+	if j.made != nil {
+		q.DestinationTable = &bq.TableReference{ProjectId: Project, DatasetId: j.made.dataset, TableId: j.made.table}
+	}
 	c.Query = &q
 	out := &bq.Job{Configuration: &c, JobReference: j.ref, Status: &bq.JobStatus{State: "RUNNING"}, Statistics: &bq.JobStatistics{StartTime: j.start.UnixMilli()}}
 	if j.ended() {
@@ -213,6 +224,10 @@ func (s *Server) getQueryResults(w http.ResponseWriter, r *http.Request) error {
 	if j.err != nil {
 		return j.err
 	}
+	if j.made != nil {
+		answer(w, &bq.GetQueryResultsResponse{JobComplete: true, JobReference: j.ref})
+		return nil
+	}
 	out := &bq.GetQueryResultsResponse{JobComplete: true, JobReference: j.ref, TotalRows: uint64(j.rows), Schema: &bq.TableSchema{Fields: j.fields}} //nolint:gosec // a count
 	most, _ := strconv.Atoi(r.FormValue("maxResults"))
 	from, _ := strconv.Atoi(r.FormValue("pageToken"))
@@ -262,7 +277,18 @@ func (s *Server) page(ctx context.Context, j *job, from, n int) ([]*bq.TableRow,
 
 // look answers what a dry run says of a query, and the query in DuckDB's SQL.
 func (s *Server) look(ctx context.Context, q *bq.JobConfigurationQuery) (*bq.JobStatistics2, string, error) {
-	parsed, err := statements(q.Query)
+	made, err := creationOf(q.Query)
+	if err != nil {
+		return nil, "", err
+	}
+	text := q.Query
+	if made != nil {
+		if err := s.mayMake(ctx, *made); err != nil {
+			return nil, "", err
+		}
+		text = made.query
+	}
+	parsed, err := statements(text)
 	if err != nil {
 		return nil, "", err
 	}
@@ -301,6 +327,9 @@ func (s *Server) look(ctx context.Context, q *bq.JobConfigurationQuery) (*bq.Job
 	}
 	if out.Schema, err = described(ctx, c, translated); err != nil {
 		return nil, "", err
+	}
+	if made != nil {
+		out.StatementType = "CREATE_TABLE_AS_SELECT"
 	}
 	out.TotalBytesProcessed, err = scanned(ctx, c, parsed[0])
 	return out, translated, err

@@ -90,19 +90,22 @@ func (s *Server) listDatasets(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *Server) getDataset(w http.ResponseWriter, r *http.Request) error {
-	if r.PathValue("dataset") != Dataset {
-		return missing("Dataset " + r.PathValue("dataset"))
+	name := r.PathValue("dataset")
+	if !s.hasDataset(name) {
+		return missing("Dataset " + name)
 	}
-	answer(w, &bq.Dataset{DatasetReference: &bq.DatasetReference{ProjectId: Project, DatasetId: Dataset}, Location: location})
+	answer(w, &bq.Dataset{DatasetReference: &bq.DatasetReference{ProjectId: Project, DatasetId: name}, Location: location})
 	return nil
 }
 
 func (s *Server) listTables(w http.ResponseWriter, r *http.Request) error {
-	if r.PathValue("dataset") != Dataset {
-		return missing("Dataset " + r.PathValue("dataset"))
+	dataset := r.PathValue("dataset")
+	if !s.hasDataset(dataset) {
+		return missing("Dataset " + dataset)
 	}
+	s.expire()
 	from, _ := strconv.Atoi(r.FormValue("pageToken"))
-	rows, err := s.db.QueryContext(r.Context(), `SELECT table_name FROM information_schema.tables WHERE table_schema = ? ORDER BY table_name LIMIT ? OFFSET ?`, Dataset, pageSize+1, from)
+	rows, err := s.db.QueryContext(r.Context(), `SELECT table_name FROM information_schema.tables WHERE table_schema = ? ORDER BY table_name LIMIT ? OFFSET ?`, dataset, pageSize+1, from)
 	if err != nil {
 		return err
 	}
@@ -117,7 +120,7 @@ func (s *Server) listTables(w http.ResponseWriter, r *http.Request) error {
 			out.NextPageToken = strconv.Itoa(from + pageSize)
 			break
 		}
-		out.Tables = append(out.Tables, &bq.TableListTables{TableReference: &bq.TableReference{ProjectId: Project, DatasetId: Dataset, TableId: name}})
+		out.Tables = append(out.Tables, &bq.TableListTables{TableReference: &bq.TableReference{ProjectId: Project, DatasetId: dataset, TableId: name}})
 	}
 	if err := rows.Err(); err != nil {
 		return err
@@ -127,6 +130,7 @@ func (s *Server) listTables(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getTable(w http.ResponseWriter, r *http.Request) error {
+	s.expire()
 	rows, err := s.db.QueryContext(r.Context(), `SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position`, r.PathValue("dataset"), r.PathValue("table"))
 	if err != nil {
 		return err
@@ -150,6 +154,11 @@ func (s *Server) getTable(w http.ResponseWriter, r *http.Request) error {
 	if len(schema.Fields) == 0 {
 		return missing("Table " + strings.Join([]string{Project + ":" + r.PathValue("dataset"), r.PathValue("table")}, "."))
 	}
-	answer(w, &bq.Table{TableReference: &bq.TableReference{ProjectId: Project, DatasetId: r.PathValue("dataset"), TableId: r.PathValue("table")}, Schema: schema})
+	var n uint64
+	//nolint:gosec // the test's own
+	if err := s.db.QueryRowContext(r.Context(), "SELECT count(*) FROM "+ident(r.PathValue("dataset"))+"."+ident(r.PathValue("table"))).Scan(&n); err != nil {
+		return err
+	}
+	answer(w, &bq.Table{TableReference: &bq.TableReference{ProjectId: Project, DatasetId: r.PathValue("dataset"), TableId: r.PathValue("table")}, Schema: schema, NumRows: n})
 	return nil
 }

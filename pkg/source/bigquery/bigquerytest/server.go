@@ -54,6 +54,9 @@ type Server struct {
 	batch    int64
 	writable bool
 	serial   int
+	states   map[string]map[string]time.Time // data sets that the account made, and until when their tables are there
+	passed   time.Duration                   // beside the machine's
+	denied   bool                            // no data set may be made
 }
 
 // Call is a call that came, of either API.
@@ -69,7 +72,7 @@ type Call struct {
 // Start starts a peer that ends with the test. Its data set is empty.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{jobs: map[string]*job{}, sessions: map[string]*session{}, tokens: map[string]time.Time{}, lifetime: time.Hour, batch: 1024}
+	s := &Server{jobs: map[string]*job{}, sessions: map[string]*session{}, tokens: map[string]time.Time{}, lifetime: time.Hour, batch: 1024, states: map[string]map[string]time.Time{}}
 	s.life, s.stop = context.WithCancel(t.Context())
 	var err error
 	s.db, err = sql.Open("duckdb", "")
@@ -214,6 +217,9 @@ func (s *Server) handler() http.Handler {
 		"GET " + base + "/datasets/{dataset}":                {"datasets.get", s.getDataset},
 		"GET " + base + "/datasets/{dataset}/tables":         {"tables.list", s.listTables},
 		"GET " + base + "/datasets/{dataset}/tables/{table}": {"tables.get", s.getTable},
+
+		"POST " + base + "/datasets":                            {"datasets.insert", s.insertDataset},
+		"DELETE " + base + "/datasets/{dataset}/tables/{table}": {"tables.delete", s.deleteTable},
 	} {
 		mux.HandleFunc(pattern, s.serve(h.method, h.serve))
 	}

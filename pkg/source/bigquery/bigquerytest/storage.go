@@ -83,6 +83,12 @@ func (r *reader) CreateReadSession(ctx context.Context, req *storagepb.CreateRea
 	}
 	j := r.s.jobOf(in.GetTable())
 	if j == nil {
+		var err error
+		if j, err = r.s.selected(ctx, in); err != nil {
+			return nil, status.Error(codes.InvalidArgument, err.Error())
+		}
+	}
+	if j == nil {
 		return nil, status.Error(codes.NotFound, "Not found: Table "+in.GetTable())
 	}
 	n := int64(max(1, req.GetMaxStreamCount()))
