@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,16 +38,23 @@ type DB struct {
 	postgres bool
 }
 
+// Option changes how a database is opened.
+type Option int
+
+// Relaxed lets SQLite's commits return before the disk has them: a power loss may take the last ones, and leaves the
+// database whole. It is for what may be lost, such as traces. PostgreSQL is as its operator has set it up.
+const Relaxed Option = 1
+
 // Open connects to sqlite:PATH (the file and its folder are made where they are missing) or postgres://…, and answers
 // once the database does. Callers Close it.
-func Open(ctx context.Context, url string) (*DB, error) {
+func Open(ctx context.Context, url string, options ...Option) (*DB, error) {
 	var (
 		d   *DB
 		err error
 	)
 	switch {
 	case strings.HasPrefix(url, "sqlite:"):
-		d, err = openSQLite(strings.TrimPrefix(url, "sqlite:"))
+		d, err = openSQLite(strings.TrimPrefix(url, "sqlite:"), slices.Contains(options, Relaxed))
 	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
 		d, err = openPostgres(url)
 	default:
@@ -73,12 +81,16 @@ func openPostgres(url string) (*DB, error) {
 	return &DB{db: db, postgres: true}, nil
 }
 
-func openSQLite(path string) (*DB, error) {
+func openSQLite(path string, relaxed bool) (*DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of %s: %w", path, err)
 	}
-	dsn := fmt.Sprintf("file:%s?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_txlock=immediate",
-		path, busyTimeout.Milliseconds())
+	synchronous := "FULL"
+	if relaxed {
+		synchronous = "NORMAL"
+	}
+	dsn := fmt.Sprintf("file:%s?_pragma=journal_mode(WAL)&_pragma=synchronous(%s)&_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_txlock=immediate",
+		path, synchronous, busyTimeout.Milliseconds())
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
