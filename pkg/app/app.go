@@ -17,7 +17,7 @@ import (
 
 // Module is a service as a binary lists it.
 type Module struct {
-	// Name is the service's: config, scheduler, extractor, mapper, ingestion.
+	// Name is the service's: config, scheduler, extractor, mapper, ingestion, trace.
 	Name string
 	// Settings points to a struct of the module's own flags (kong tags), or is nil. Filled before New is called. A field
 	// Workers is the flag --<name>-workers (in a process of this one module also --workers), MILLRACE_<NAME>_WORKERS, and
@@ -52,6 +52,7 @@ type Env struct {
 	Tracer  trace.Tracer // of the module's own resource (service.name = Name)
 	Metrics prometheus.Registerer
 	Bus     *bus.Bus // nil unless UsesBus
+	Alone   bool     // the process hosts no other module
 	Shared  Shared
 	// Dial answers a connection to a service of the mesh by name, in memory where this process hosts it. It does not
 	// block; calls wait for the service, at most rpc.CallTimeout unless they have a deadline. Owned by the process.
@@ -71,8 +72,8 @@ type Shared struct {
 
 // Settings is what an operator sets of a process, besides its modules' own.
 type Settings struct {
-	GRPC string `name:"grpc" placeholder:"ADDR" help:"Address of the gRPC services; a service alone has its own of 127.0.0.1:7001 to 7005, more than one 127.0.0.1:7080."`
-	HTTP string `name:"http" placeholder:"ADDR" help:"Address of /healthz, /readyz and /metrics; a service alone has its own of 127.0.0.1:7101 to 7105, more than one 127.0.0.1:7081. 'none' serves none."`
+	GRPC string `name:"grpc" placeholder:"ADDR" help:"Address of the gRPC services; a service alone has its own of 127.0.0.1:7001 to 7006, more than one 127.0.0.1:7080."`
+	HTTP string `name:"http" placeholder:"ADDR" help:"Address of /healthz, /readyz and /metrics; a service alone has its own of 127.0.0.1:7101 to 7106, more than one 127.0.0.1:7081. 'none' serves none."`
 
 	Data  string `default:"./millrace-data" placeholder:"DIR" help:"Folder of everything embedded (${default})."`
 	NATS  string `name:"nats" default:"embedded" placeholder:"URL" help:"Broker: embedded, or nats://… (${default})."`
@@ -86,7 +87,7 @@ type Settings struct {
 	NATSMaxBytes int64 `name:"nats-max-bytes" default:"0" placeholder:"BYTES" help:"Bound of each data stream; 0 is 8 GiB, or what fits 70 % of the free disk."`
 	NATSLazySync bool  `name:"nats-lazy-sync" help:"Let the embedded broker ack before the disk has the message; a power loss then costs time."`
 
-	OTLP       string        `name:"otlp" placeholder:"ENDPOINT" help:"OTLP gRPC endpoint that spans are sent to, host:port or http(s)://host:port."`
+	OTLP       string        `name:"otlp" placeholder:"ENDPOINT" help:"OTLP gRPC endpoint that spans are sent to beside the trace service, host:port or http(s)://host:port."`
 	Reflection bool          `negatable:"" help:"Serve gRPC reflection, which grpcurl needs."`
 	Pprof      bool          `help:"Serve /debug/pprof/ on the HTTP address."`
 	LogLevel   string        `default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error (${default})."`
@@ -98,6 +99,8 @@ type Settings struct {
 	ExtractorAddr string `default:"127.0.0.1:7003" placeholder:"ADDR" help:"Where the extractor is, unless it runs here."`
 	MapperAddr    string `default:"127.0.0.1:7004" placeholder:"ADDR" help:"Where the mapper is, unless it runs here."`
 	IngestionAddr string `default:"127.0.0.1:7005" placeholder:"ADDR" help:"Where the ingestion service is, unless it runs here."`
+	// TraceAddr has no default but on a command line: who starts a process in a program says where its spans go.
+	TraceAddr string `default:"127.0.0.1:7006" placeholder:"ADDR" help:"Where the trace service is, which spans are sent to, unless it runs here; 'none' sends it none."`
 }
 
 // none is the address of a server that is not wanted.
@@ -114,7 +117,19 @@ func mesh(s Settings) []place {
 		{"extractor", s.ExtractorAddr, "127.0.0.1:7103"},
 		{"mapper", s.MapperAddr, "127.0.0.1:7104"},
 		{"ingestion", s.IngestionAddr, "127.0.0.1:7105"},
+		{traceService, s.traceAddr(), "127.0.0.1:7106"},
 	}
+}
+
+// traceService is the service that every process sends its spans to.
+const traceService = "trace"
+
+// traceAddr answers where the trace service is, empty where there is none.
+func (s Settings) traceAddr() string {
+	if s.TraceAddr == none {
+		return ""
+	}
+	return s.TraceAddr
 }
 
 // complete fills what follows from other settings and from the modules hosted.
@@ -135,6 +150,9 @@ func (s Settings) complete(modules []Module) Settings {
 			if p.name == modules[0].Name {
 				grpcAddr, httpAddr = p.grpc, p.http
 			}
+		}
+		if modules[0].Name == traceService && s.traceAddr() == "" {
+			grpcAddr = "127.0.0.1:7006"
 		}
 	}
 	def(&s.GRPC, grpcAddr)

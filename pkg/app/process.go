@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,7 +91,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 		return nil, errors.Join(err, p.unwind())
 	}
 	p.setServing(true)
-	go p.live()
+	go p.live() //nolint:contextcheck // it lives by the process's own stages
 	return p, nil
 }
 
@@ -107,6 +108,9 @@ func (p *Process) build(ctx context.Context, o Options) error {
 	}
 	p.net = newNetwork(p, o.Modules)
 	p.undo = append(p.undo, p.net.close)
+	if err := p.sendSpans(ctx); err != nil {
+		return err
+	}
 	for _, m := range o.Modules {
 		if m.Settings != nil && !o.loaded {
 			if err := settings.Defaults(m.Settings); err != nil {
@@ -116,6 +120,7 @@ func (p *Process) build(ctx context.Context, o Options) error {
 		env := &Env{
 			Name: m.Name, Log: p.log.With("service", m.Name), Tracer: tel.Tracer(m.Name), Metrics: tel.Registry(),
 			Shared: p.settings.shared(o.FilesAnywhere), Dial: p.net.dialer(m.Name),
+			Alone: len(o.Modules) == 1,
 		}
 		if m.UsesBus {
 			env.Bus = p.bus
@@ -142,6 +147,21 @@ func (p *Process) build(ctx context.Context, o Options) error {
 	p.undo = append(p.undo, p.closeWeb) //nolint:contextcheck // it runs when every context has ended
 	return nil
 }
+
+// sendSpans sends the process's spans to the trace service, in memory where it is hosted here.
+func (p *Process) sendSpans(ctx context.Context) error {
+	if !slices.Contains(p.net.hosted, traceService) && p.settings.traceAddr() == "" {
+		return nil
+	}
+	conn, err := p.net.dial(telemetryCaller, traceService)
+	if err != nil {
+		return err
+	}
+	return p.tel.SendTo(ctx, traceService, conn) //nolint:wrapcheck // classified
+}
+
+// telemetryCaller is whose calls the export of spans is. They belong to no trace, so that they become no spans.
+const telemetryCaller = "telemetry"
 
 func (p *Process) openBus(ctx context.Context, modules []Module) error {
 	for _, m := range modules {
@@ -170,6 +190,7 @@ func (p *Process) live() {
 	stopped := p.stopStages()
 	err := p.run()
 	p.endSoft(errStop) // where every Run returned by itself
+	p.flushSpans()
 	p.net.stop(p.hard)
 	p.endHard()
 	<-stopped.Done()
@@ -232,6 +253,13 @@ func (p *Process) unwind() error {
 	}
 	p.undo = nil
 	return errors.Join(errs...)
+}
+
+// flushSpans sends the spans of what was in hand while the network is up, which may lead to the trace service in this process.
+func (p *Process) flushSpans() {
+	ctx, cancel := context.WithTimeout(p.hard, time.Second)
+	defer cancel()
+	p.tel.Flush(ctx)
 }
 
 func (p *Process) shutTelemetry() error {

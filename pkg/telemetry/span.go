@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"maps"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -15,16 +14,17 @@ import (
 )
 
 // Names of spans, stable: one trace per batch has read, publish, map, ingest, commit and report; a run's trace has plan
-// and part, and each batch's first span links to it.
+// and the run's own span, and each batch's first span links to it. services/trace/SPANS.md is their table.
 const (
+	SpanRun     = "run"
 	SpanPlan    = "plan"
-	SpanPart    = "part"
 	SpanRead    = "read batch"
 	SpanPublish = "publish"
 	SpanMap     = "map"
 	SpanIngest  = "ingest"
 	SpanCommit  = "commit"
 	SpanReport  = "report"
+	SpanDeliver = "deliver" // of the forwarder
 )
 
 // The attributes of spans: ids, counts, bytes, durations, versions. There are no others; what is not on the allow-list
@@ -37,6 +37,12 @@ func Workspace(w id.Workspace) attribute.KeyValue {
 
 // Sync names a sync by uid.
 func Sync(s id.Sync) attribute.KeyValue { return attribute.String("millrace.sync", s.String()) }
+
+// SyncID names a sync by the id that its owner gave it.
+func SyncID(sync string) attribute.KeyValue { return attribute.String("millrace.sync_id", sync) }
+
+// Feed names the feed that a sync writes as.
+func Feed(feed string) attribute.KeyValue { return attribute.String("millrace.feed", feed) }
 
 // Run names a run.
 func Run(r id.Run) attribute.KeyValue { return attribute.String("millrace.run", r.String()) }
@@ -63,12 +69,35 @@ func Rows(n int64) attribute.KeyValue { return attribute.Int64("millrace.rows", 
 // Bytes is how many bytes a span dealt with.
 func Bytes(n int64) attribute.KeyValue { return attribute.Int64("millrace.bytes", n) }
 
-// Count is a further number: millrace.<name>, name in snake_case.
+// Count is a further number: millrace.<name>, name in snake_case and on the allow-list.
 func Count(name string, n int64) attribute.KeyValue { return attribute.Int64("millrace."+name, n) }
 
-// Took is a duration within a span, in milliseconds: millrace.<name>_ms.
-func Took(name string, d time.Duration) attribute.KeyValue {
-	return attribute.Float64("millrace."+name+"_ms", float64(d)/float64(time.Millisecond))
+// Sends says, by the conventions for messaging, that a span publishes so many messages of so many bytes to a stream.
+func Sends(stream string, messages, bytes int) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.String("messaging.system", "nats"), attribute.String("messaging.operation.type", "send"),
+		attribute.String("messaging.operation.name", "publish"), attribute.String("messaging.destination.name", stream),
+		attribute.Int("messaging.batch.message_count", messages), attribute.Int("messaging.message.body.size", bytes),
+	}
+}
+
+// Handles says, by the conventions for messaging, that a span is about a message taken from a stream, delivered to it for
+// the attempt-th time.
+func Handles(stream, message string, bytes, attempt int) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.String("messaging.system", "nats"), attribute.String("messaging.operation.type", "process"),
+		attribute.String("messaging.operation.name", "process"), attribute.String("messaging.destination.name", stream),
+		attribute.String("messaging.message.id", message), attribute.Int("messaging.message.body.size", bytes),
+		attribute.Int("millrace.attempt", attempt),
+	}
+}
+
+// Database says, by the conventions for databases, what a span does in which one.
+func Database(system, operation string) []attribute.KeyValue {
+	if system == "postgres" {
+		system = "postgresql"
+	}
+	return []attribute.KeyValue{attribute.String("db.system.name", system), attribute.String("db.operation.name", operation)}
 }
 
 // Version is the version of a resource that a span worked by.
@@ -78,7 +107,8 @@ func Version(n int64) attribute.KeyValue { return attribute.Int64("millrace.vers
 func End(s trace.Span, err error) {
 	if err != nil {
 		f := fault.As(err)
-		s.SetAttributes(attribute.String("millrace.error_class", f.Class.String()), attribute.String("millrace.reason", f.Reason.Word()))
+		s.SetAttributes(attribute.String("millrace.error_class", f.Class.String()), attribute.String("millrace.reason", f.Reason.Word()),
+			attribute.String("error.type", f.Reason.Word()))
 		s.SetStatus(codes.Error, f.Reason.Word())
 	}
 	s.End()

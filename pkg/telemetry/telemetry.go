@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +41,8 @@ type Settings struct {
 // Telemetry is the telemetry of one process. Safe for concurrent use.
 type Telemetry struct {
 	settings Settings
-	exporter sdktrace.SpanExporter // nil without OTLP
+	spans    *fan
+	figures  *prometheus.CounterVec // of spans, by destination and outcome
 	registry *prometheus.Registry
 	meters   *sdkmetric.MeterProvider
 
@@ -57,8 +56,12 @@ func New(ctx context.Context, s Settings) (*Telemetry, error) {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
-	t := &Telemetry{settings: s, registry: prometheus.NewRegistry(), providers: map[string]*sdktrace.TracerProvider{}}
-	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	t := &Telemetry{settings: s, spans: &fan{}, registry: prometheus.NewRegistry(), providers: map[string]*sdktrace.TracerProvider{}}
+	t.figures = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_telemetry_spans_total",
+		Help: "Ended spans by destination and outcome: sent, rejected (of those sent, by the receiver), failed (not delivered), dropped (the queue was full).",
+	}, []string{"destination", "outcome"})
+	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), t.figures)
 	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(t.registry))
 	if err != nil {
 		return nil, fault.New(fault.Internal, fault.ReasonInternal, "set up metrics: %w", err)
@@ -71,9 +74,17 @@ func New(ctx context.Context, s Settings) (*Telemetry, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, fault.ReasonInvalidArgument, "the OTLP endpoint can not be used; write host:port or http(s)://host:port: %w", err)
 	}
-	t.exporter = allowed{next: exp, log: s.Log}
+	t.add(ctx, "otlp", exp)
 	return t, nil
 }
+
+// add sends spans that end from now on by an exporter too, less what is not on the allow-list.
+func (t *Telemetry) add(ctx context.Context, name string, exp sdktrace.SpanExporter) {
+	t.spans.add(newQueue(ctx, name, allowed{exp}, t.settings.Log, t.figures))
+}
+
+// Flush sends the spans that have ended, until ctx ends.
+func (t *Telemetry) Flush(ctx context.Context) { _ = t.spans.ForceFlush(ctx) } // it says no more than that ctx has ended
 
 func endpoint(s string) []otlptracegrpc.Option {
 	out := []otlptracegrpc.Option{otlptracegrpc.WithTimeout(10 * time.Second)}
@@ -97,9 +108,7 @@ func (t *Telemetry) Provider(service string) trace.TracerProvider {
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(resource.NewSchemaless(attrs...)),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample())),
-	}
-	if t.exporter != nil {
-		opts = append(opts, sdktrace.WithBatcher(shared{t.exporter}, sdktrace.WithBatchTimeout(time.Second)))
+		sdktrace.WithSpanProcessor(t.spans),
 	}
 	p := sdktrace.NewTracerProvider(opts...)
 	t.providers[service] = p
@@ -115,27 +124,24 @@ func (t *Telemetry) Meters() metric.MeterProvider { return t.meters }
 // Registry answers the Prometheus registry of the process.
 func (t *Telemetry) Registry() *prometheus.Registry { return t.registry }
 
-// Shutdown sends what is left, of all services at once, until ctx ends. No span may be started afterwards.
+// Shutdown sends what is left, to all destinations at once, until ctx ends. No span may be started afterwards.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	errs := make([]error, len(t.providers))
+	var errs []error
+	for _, p := range t.providers {
+		errs = append(errs, p.Shutdown(ctx))
+	}
+	queues := t.spans.all()
+	ended := make([]error, len(queues))
 	var wg sync.WaitGroup
-	for i, p := range slices.Collect(maps.Values(t.providers)) {
-		wg.Go(func() { errs[i] = p.Shutdown(ctx) })
+	for i, q := range queues {
+		wg.Go(func() { ended[i] = q.close(ctx) })
 	}
 	wg.Wait()
-	if t.exporter != nil {
-		errs = append(errs, t.exporter.Shutdown(ctx))
-	}
-	errs = append(errs, t.meters.Shutdown(ctx))
+	errs = append(append(errs, ended...), t.meters.Shutdown(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fault.New(fault.Unavailable, fault.ReasonServiceUnavailable, "the last spans could not be delivered: %w", err)
 	}
 	return nil
 }
-
-// shared is an exporter that outlives the provider that uses it.
-type shared struct{ sdktrace.SpanExporter }
-
-func (shared) Shutdown(context.Context) error { return nil }

@@ -53,6 +53,12 @@ func (r *receiver) Export(_ context.Context, req *collector.ExportTraceServiceRe
 func receive(t *testing.T) (*receiver, string) {
 	t.Helper()
 	r := &receiver{spans: map[string][]*tracev1.Span{}}
+	return r, serveOTLP(t, r)
+}
+
+// serveOTLP answers the address of a receiver, which ends with the test.
+func serveOTLP(t *testing.T, r collector.TraceServiceServer) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
 	require.NoError(t, err)
 	s := grpc.NewServer()
@@ -63,7 +69,7 @@ func receive(t *testing.T) (*receiver, string) {
 		s.Stop()
 		require.NoError(t, <-ended)
 	})
-	return r, l.Addr().String()
+	return l.Addr().String()
 }
 
 func TestSpansReachTheBackendUnderTheirServicesAndWithoutSecrets(t *testing.T) {

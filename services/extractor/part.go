@@ -28,6 +28,7 @@ type part struct {
 	lease  *lease
 	origin record.Origin // of its batches, less their names and rows
 	hasher *row.Hasher
+	feed   string // that the sync writes as
 	axis   window.Axis
 	timed  bool // it has an axis
 	low    window.Value
@@ -112,7 +113,7 @@ func (s *Service) partOf(l *lease, snap resource.Snapshot, far *progress) *part 
 	mirrors := snap.Sync.Mode == resource.Mirror
 	sights := mirrors || snap.Sync.Mode == resource.Full && snap.DataModel.Kind == resource.Lookup
 	return &part{
-		Service: s, lease: l, far: far, engine: snap.Sync.MirrorEngine,
+		Service: s, lease: l, far: far, engine: snap.Sync.MirrorEngine, feed: snap.Sync.FeedID(),
 		publisher: s.bus.Publisher(bus.Rows, s.settings.Window), budget: semaphore.NewWeighted(s.settings.PartBudget),
 		origin: record.Origin{
 			Workspace: l.workspace, Sync: l.uid, SyncID: l.sync, SyncVersion: l.syncVersion, RunNo: l.runNo, Retried: l.retried,

@@ -22,12 +22,14 @@ import (
 
 // plan works on part 0: it looks at the query and fixes what the run reads.
 func (s *Service) plan(ctx context.Context, l *lease) (e ending) {
-	ctx, span := s.tracer.Start(l.parent(ctx), telemetry.SpanPlan, trace.WithAttributes(telemetry.Part(l.name())...))
+	ctx, span := s.tracer.Start(l.parent(ctx), telemetry.SpanPlan, trace.WithAttributes(telemetry.Part(l.name())...), trace.WithAttributes(
+		telemetry.Workspace(l.workspace), telemetry.Sync(l.uid), telemetry.SyncID(l.sync), telemetry.RunNo(l.runNo), telemetry.Version(l.syncVersion)))
 	defer func() { telemetry.End(span, e.err) }()
 	snap, err := s.peers.snapshot(ctx, l)
 	if err != nil {
 		return ending{err: err}
 	}
+	span.SetAttributes(telemetry.Feed(snap.Sync.FeedID()))
 	if !l.replayOf.IsZero() {
 		p, err := s.planReplay(ctx, l, snap)
 		if err == nil {

@@ -108,7 +108,9 @@ func (p *part) pass(ctx context.Context, x piece, since time.Time) error {
 	ctx, span := p.tracer.Start(ctx, telemetry.SpanRead, trace.WithNewRoot(), trace.WithTimestamp(since),
 		trace.WithLinks(telemetry.Link(ctx, map[string]string{"traceparent": p.lease.traceparent})),
 		trace.WithAttributes(telemetry.Batch(x.batch)...), trace.WithAttributes(
-			telemetry.Workspace(p.lease.workspace), telemetry.Sync(p.lease.uid), telemetry.RunNo(p.lease.runNo), telemetry.Rows(x.rows), telemetry.Bytes(int64(len(x.body)))))
+			telemetry.Workspace(p.lease.workspace), telemetry.Sync(p.lease.uid), telemetry.SyncID(p.lease.sync), telemetry.Feed(p.feed),
+			telemetry.RunNo(p.lease.runNo), telemetry.Version(p.lease.syncVersion), telemetry.Rows(x.rows), telemetry.Bytes(int64(len(x.body)))),
+		trace.WithAttributes(telemetry.Database(p.system(), "read")...))
 	telemetry.End(span, nil)
 	if err := p.publish(ctx, x); err != nil {
 		return err
@@ -128,9 +130,18 @@ func (p *part) pass(ctx context.Context, x piece, since time.Time) error {
 	return nil
 }
 
+// system answers what the part's rows are read from: the warehouse, or the platform for rows that it kept or lacks.
+func (p *part) system() string {
+	if !p.lease.replayOf.IsZero() || p.lease.absent != nil {
+		return "millrace"
+	}
+	return p.origin.Provider
+}
+
 // publish returns once the broker has the batch durably.
 func (p *part) publish(ctx context.Context, x piece) (err error) {
-	ctx, span := p.tracer.Start(ctx, telemetry.SpanPublish, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(telemetry.Batch(x.batch)...))
+	ctx, span := p.tracer.Start(ctx, telemetry.SpanPublish, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(telemetry.Batch(x.batch)...),
+		trace.WithAttributes(telemetry.Sends(string(bus.Rows), 1, len(x.body))...))
 	defer func() { telemetry.End(span, err) }()
 	start, done := time.Now(), make(chan error, 1)
 	killpoint.Reach("extractor.publish.before")

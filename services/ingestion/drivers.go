@@ -11,6 +11,14 @@ import (
 	"millrace.dev/pkg/store/postgres"
 )
 
+// storeSystem answers what a store is, by the conventions of spans.
+func storeSystem(url string) string {
+	if strings.HasPrefix(url, "pebble:") {
+		return "pebble"
+	}
+	return "postgresql"
+}
+
 // openStore opens the platform store of a URL: pebble:DIR or postgres://… It is the one place that names drivers.
 func openStore(ctx context.Context, url string, s Settings, log *slog.Logger) (store.Store, error) {
 	if dir, ok := strings.CutPrefix(url, "pebble:"); ok && dir != "" {

@@ -33,6 +33,7 @@ type Service struct {
 	rules    profile.Rules
 	bus      *bus.Bus
 	store    store.Store
+	system   string // of the store, by the conventions of spans
 	keys     *secret.Keyring
 	peers    *peers
 	types    dictionaries
@@ -88,7 +89,7 @@ func build(ctx context.Context, env *app.Env, s Settings, st store.Store) (*Serv
 	}
 	v := &Service{
 		log: env.Log, tracer: env.Tracer, settings: s, rules: rules,
-		bus: env.Bus, store: st, keys: keys, peers: p, metrics: m, lists: newHashLists(st, keys), asked: make(chan struct{}, 1),
+		bus: env.Bus, store: st, system: storeSystem(env.Shared.Store), keys: keys, peers: p, metrics: m, lists: newHashLists(st, keys), asked: make(chan struct{}, 1),
 	}
 	v.extent = v.bus.Extent
 	return v, nil

@@ -27,15 +27,16 @@ var _ bus.Handler = (*worker)(nil)
 // Handle brings one batch in and reports what it became. Nil means that both are durable, or that the batch is fenced
 // and will never have an effect.
 func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
-	ctx, span := w.tracer.Start(telemetry.Extract(ctx, d.Header), telemetry.SpanIngest, trace.WithSpanKind(trace.SpanKindConsumer))
+	ctx, span := w.tracer.Start(telemetry.Extract(ctx, d.Header), telemetry.SpanIngest, trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithAttributes(telemetry.Handles(string(bus.Records), d.ID, len(d.Body), d.Attempt)...))
 	defer func() { telemetry.End(span, err) }()
 	o, b, err := wire.DecodeRecords(d.Body, w.settings.MaxBatch)
 	if err != nil {
 		return err //nolint:wrapcheck // classified by wire
 	}
 	span.SetAttributes(telemetry.Batch(o.Batch)...)
-	span.SetAttributes(telemetry.Workspace(o.Workspace), telemetry.Sync(o.Sync), telemetry.RunNo(o.RunNo),
-		telemetry.Rows(b.Rows()), telemetry.Bytes(int64(len(d.Body))))
+	span.SetAttributes(telemetry.Workspace(o.Workspace), telemetry.Sync(o.Sync), telemetry.SyncID(o.SyncID), telemetry.RunNo(o.RunNo),
+		telemetry.Version(o.SyncVersion), telemetry.Rows(b.Rows()), telemetry.Bytes(int64(len(d.Body))))
 	scope, rules, err := w.terms(ctx, o)
 	if err != nil {
 		return err
@@ -139,7 +140,8 @@ func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, sco
 
 // commit makes effects durable.
 func (w *worker) commit(ctx context.Context, e profile.Effects) (out store.Outcome, err error) {
-	ctx, span := w.tracer.Start(ctx, telemetry.SpanCommit)
+	ctx, span := w.tracer.Start(ctx, telemetry.SpanCommit, trace.WithAttributes(telemetry.Batch(e.Result.Batch)...),
+		trace.WithAttributes(telemetry.Database(w.system, "commit")...))
 	defer func() { telemetry.End(span, err) }()
 	start := time.Now()
 	out, err = w.store.Commit(ctx, e)
@@ -160,7 +162,7 @@ func (w *worker) commit(ctx context.Context, e profile.Effects) (out store.Outco
 
 // report tells the account. A run that is fenced does not want to know.
 func (w *worker) report(ctx context.Context, r profile.Result, x remarks) (err error) {
-	ctx, span := w.tracer.Start(ctx, telemetry.SpanReport)
+	ctx, span := w.tracer.Start(ctx, telemetry.SpanReport, trace.WithAttributes(telemetry.Batch(r.Batch)...))
 	defer func() { telemetry.End(span, err) }()
 	return w.told(ctx, "report batch", r.Batch, w.peers.report(ctx, r, x))
 }

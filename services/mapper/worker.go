@@ -27,14 +27,15 @@ var _ bus.Handler = (*worker)(nil)
 
 // Handle maps one batch and publishes what it became. Nil means that all of it is durable on RECORDS.
 func (w *worker) Handle(ctx context.Context, d bus.Delivery) (err error) {
-	ctx, span := w.tracer.Start(telemetry.Extract(ctx, d.Header), telemetry.SpanMap, trace.WithSpanKind(trace.SpanKindConsumer))
+	ctx, span := w.tracer.Start(telemetry.Extract(ctx, d.Header), telemetry.SpanMap, trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithAttributes(telemetry.Handles(string(bus.Rows), d.ID, len(d.Body), d.Attempt)...))
 	defer func() { telemetry.End(span, err) }()
 	o, rows, err := wire.DecodeRows(d.Body, w.settings.MaxBatch)
 	if err != nil {
 		return err //nolint:wrapcheck // classified by wire
 	}
 	span.SetAttributes(telemetry.Batch(o.Batch)...)
-	span.SetAttributes(telemetry.Workspace(o.Workspace), telemetry.Sync(o.Sync), telemetry.RunNo(o.RunNo),
+	span.SetAttributes(telemetry.Workspace(o.Workspace), telemetry.Sync(o.Sync), telemetry.SyncID(o.SyncID), telemetry.RunNo(o.RunNo),
 		telemetry.Version(o.SyncVersion), telemetry.Rows(rows.Record.NumRows()), telemetry.Bytes(int64(len(d.Body))))
 	program, err := w.program(ctx, o, rows)
 	if err != nil {
@@ -101,7 +102,8 @@ func (w *worker) publish(ctx context.Context, fragments []fragment) (err error) 
 			break
 		}
 	}
-	span.SetAttributes(telemetry.Bytes(int64(bytes)))
+	span.SetAttributes(telemetry.Batch(fragments[0].batch.Whole())...)
+	span.SetAttributes(telemetry.Sends(string(bus.Records), len(fragments), bytes)...)
 	if err := all.wait(); err != nil {
 		return fmt.Errorf("publish batch %s: %w", fragments[0].batch.Whole(), err)
 	}

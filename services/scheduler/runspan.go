@@ -13,10 +13,8 @@ import (
 	"millrace.dev/pkg/telemetry"
 )
 
-// spanRun is the name of a run's own span. It lasts from the run's creation to its end, and batches link to it.
-const spanRun = "run"
-
-// spans holds the spans of runs that this process created and that are open. Safe for concurrent use.
+// spans holds the spans of runs that this process created and that are open: each lasts from its run's creation to the
+// run's end, and batches link to it. Safe for concurrent use.
 type spans struct {
 	tracer trace.Tracer
 	mu     sync.Mutex
@@ -27,7 +25,7 @@ func newSpans(t trace.Tracer) *spans { return &spans{tracer: t, open: map[id.Run
 
 // begin starts the span of a run and answers its W3C traceparent. The run must be kept or dropped afterwards.
 func (s *spans) begin(ctx context.Context, r runRow) string {
-	ctx, span := s.tracer.Start(ctx, spanRun, trace.WithNewRoot(), trace.WithAttributes(attributesOf(r)...))
+	ctx, span := s.tracer.Start(ctx, telemetry.SpanRun, trace.WithNewRoot(), trace.WithAttributes(attributesOf(r)...))
 	header := telemetry.Inject(ctx)["traceparent"]
 	if header == "" {
 		return randomTraceparent()
@@ -53,12 +51,12 @@ func (s *spans) close(ctx context.Context, r runRow) {
 	s.mu.Unlock()
 	if !ok {
 		ctx = telemetry.Extract(ctx, map[string]string{"traceparent": r.Traceparent})
-		_, span = s.tracer.Start(ctx, spanRun, trace.WithTimestamp(r.CreateTime), trace.WithAttributes(attributesOf(r)...))
+		_, span = s.tracer.Start(ctx, telemetry.SpanRun, trace.WithTimestamp(r.CreateTime), trace.WithAttributes(attributesOf(r)...))
 	}
 	t := r.Totals
 	span.SetAttributes(telemetry.Rows(t.Rows), telemetry.Bytes(t.Bytes), telemetry.Count("parts", t.Parts), telemetry.Count("batches", t.Batches))
 	if r.Issue.Reason != "" {
-		span.SetAttributes(attribute.String("millrace.reason", r.Issue.Reason))
+		span.SetAttributes(attribute.String("millrace.reason", r.Issue.Reason), attribute.String("error.type", r.Issue.Reason))
 		span.SetStatus(codes.Error, r.Issue.Reason)
 	}
 	span.End()
@@ -76,7 +74,7 @@ func (s *spans) end() {
 
 func attributesOf(r runRow) []attribute.KeyValue {
 	out := []attribute.KeyValue{
-		telemetry.Workspace(r.Workspace), telemetry.Run(r.ID), telemetry.RunNo(r.RunNo), telemetry.Version(r.SyncVersion),
+		telemetry.Workspace(r.Workspace), telemetry.SyncID(r.SyncID), telemetry.Run(r.ID), telemetry.RunNo(r.RunNo), telemetry.Version(r.SyncVersion),
 	}
 	if uid, err := id.ParseSync(r.SyncUID); err == nil {
 		out = append(out, telemetry.Sync(uid))
