@@ -18,9 +18,9 @@ export GOFLAGS = -tags=$(TAGS)
 INSTALL := GOBIN=$(BIN) GOWORK=off GOFLAGS= $(GO) install
 
 # Services that are built without cgo: no DuckDB in them.
-PURE    := config scheduler mapper ingestion
+PURE    := config scheduler mapper ingestion trace
 # Packages with goroutines of their own, tested with the race detector too.
-RACE    := ./pkg/app/... ./pkg/bus/... ./pkg/quota/... ./pkg/rpc/... ./pkg/store/pebble/... ./services/mapper/... ./services/ingestion/...
+RACE    := ./pkg/app/... ./pkg/bus/... ./pkg/quota/... ./pkg/rpc/... ./pkg/store/pebble/... ./services/mapper/... ./services/ingestion/... ./services/trace/... ./pkg/telemetry/...
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test race lint gen check-gen bench e2e soak mutants fuzz build dev standalone tools clean

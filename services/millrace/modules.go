@@ -7,9 +7,10 @@ import (
 	"millrace.dev/services/ingestion"
 	"millrace.dev/services/mapper"
 	"millrace.dev/services/scheduler"
+	"millrace.dev/services/trace"
 )
 
 // modules lists every service, in the order in which they start.
 func modules() []app.Module {
-	return []app.Module{config.Module(), scheduler.Module(), extractor.Module(), mapper.Module(), ingestion.Module()}
+	return []app.Module{config.Module(), scheduler.Module(), extractor.Module(), mapper.Module(), ingestion.Module(), trace.Module()}
 }
