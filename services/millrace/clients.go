@@ -11,6 +11,7 @@ import (
 	configv1 "millrace.dev/gen/millrace/config/v1"
 	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
+	tracev1 "millrace.dev/gen/millrace/trace/v1"
 	"millrace.dev/pkg/rpc"
 )
 
@@ -85,4 +86,12 @@ func (s *session) ingestion() (ingestionv1.IngestionServiceClient, error) {
 		return nil, err
 	}
 	return ingestionv1.NewIngestionServiceClient(cc), nil
+}
+
+func (s *session) trace() (tracev1.TraceServiceClient, error) {
+	cc, err := s.dial()
+	if err != nil {
+		return nil, err
+	}
+	return tracev1.NewTraceServiceClient(cc), nil
 }

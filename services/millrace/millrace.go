@@ -54,6 +54,7 @@ type commands struct {
 	Groups      groupsCmd      `cmd:"" help:"Groups of people, such as companies: get, list, members."`
 	Lookups     lookupsCmd     `cmd:"" help:"Lookup tables: get."`
 	Events      eventsCmd      `cmd:"" help:"Events that a sync brought in: list."`
+	Traces      tracesCmd      `cmd:"" help:"The journeys of batches: list, get, configs."`
 	Store       storeCmd       `cmd:"" help:"The platform store: digest."`
 	Version     versionCmd     `cmd:"" help:"Say what this binary is."`
 }
