@@ -12,6 +12,7 @@ import (
 	configv1 "millrace.dev/gen/millrace/config/v1"
 	ingestionv1 "millrace.dev/gen/millrace/ingestion/v1"
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
+	tracev1 "millrace.dev/gen/millrace/trace/v1"
 )
 
 // patience bounds how long a scenario waits for one thing to happen.
@@ -23,6 +24,7 @@ type mesh struct {
 	config    configv1.ConfigServiceClient
 	scheduler schedulerv1.SchedulerServiceClient
 	ingestion ingestionv1.IngestionServiceClient
+	traces    tracev1.TraceServiceClient // nil where the mesh has no trace service
 }
 
 // clients answers a mesh over connections to its services.
@@ -32,6 +34,12 @@ func clients(config, scheduler, ingestion grpc.ClientConnInterface) mesh {
 		scheduler: schedulerv1.NewSchedulerServiceClient(scheduler),
 		ingestion: ingestionv1.NewIngestionServiceClient(ingestion),
 	}
+}
+
+// traced answers the mesh with its trace service.
+func (m mesh) traced(conn grpc.ClientConnInterface) mesh {
+	m.traces = tracev1.NewTraceServiceClient(conn)
+	return m
 }
 
 // in answers the mesh as seen from a workspace. Each scenario has its own.

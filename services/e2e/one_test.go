@@ -15,6 +15,7 @@ import (
 	"millrace.dev/services/ingestion"
 	"millrace.dev/services/mapper"
 	"millrace.dev/services/scheduler"
+	"millrace.dev/services/trace"
 )
 
 // databases are where a mesh keeps what it knows; empty: embedded.
@@ -36,7 +37,7 @@ func startOne(t *testing.T, d databases) mesh {
 		return extractor.New(ctx, env, extractor.Settings{Slots: 1, BatchRows: 100, PartRows: 2000})
 	}
 	p, err := app.Start(t.Context(), app.Options{
-		Modules:       []app.Module{config.Module(), scheduling, extracting, mapper.Module(), ingestion.Module()},
+		Modules:       []app.Module{config.Module(), scheduling, extracting, mapper.Module(), ingestion.Module(), trace.Module()},
 		Settings:      app.Settings{Data: t.TempDir(), GRPC: "127.0.0.1:0", HTTP: "none", SQL: d.sql, Store: d.store, Quota: d.quota, LogLevel: "warn"},
 		FilesAnywhere: true,
 		LogTo:         t.Output(),
@@ -44,7 +45,7 @@ func startOne(t *testing.T, d databases) mesh {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Stop(t.Context())) })
 	conn := dial(t, p.Addr())
-	return clients(conn, conn, conn)
+	return clients(conn, conn, conn).traced(conn)
 }
 
 // allParts answers the parts of a run, the planning first.

@@ -36,6 +36,7 @@ func scenarios() []scenario {
 		{"erased people are gone from every place and stay away", erasedPeople},
 		{"a batch that grows tenfold in mapping arrives", tenfold},
 		{"every record kind arrives and is read in its own way", everyKind},
+		{"each batch leaves one trace and the run's leads to it", tracedBatches},
 		{"taxi rides arrive as the file has them", taxis},
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"millrace.dev/services/ingestion"
 	"millrace.dev/services/mapper"
 	"millrace.dev/services/scheduler"
+	"millrace.dev/services/trace"
 )
 
 // TestOneProcess plays the scenarios with every service in this process and everything embedded.
@@ -24,7 +25,7 @@ func TestOneProcess(t *testing.T) {
 func allInOne(t *testing.T) mesh {
 	t.Helper()
 	p, err := app.Start(t.Context(), app.Options{
-		Modules:       []app.Module{config.Module(), scheduler.Module(), extractor.Module(), mapper.Module(), ingestion.Module()},
+		Modules:       []app.Module{config.Module(), scheduler.Module(), extractor.Module(), mapper.Module(), ingestion.Module(), trace.Module()},
 		Settings:      app.Settings{Data: t.TempDir(), GRPC: "127.0.0.1:0", HTTP: "none"},
 		FilesAnywhere: true,
 		LogTo:         t.Output(),
@@ -32,13 +33,14 @@ func allInOne(t *testing.T) mesh {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Stop(t.Context())) })
 	conn := dial(t, p.Addr())
-	return clients(conn, conn, conn)
+	return clients(conn, conn, conn).traced(conn)
 }
 
-// five is the mesh as five processes.
+// five is the mesh as five processes, and their traces in one more.
 type five struct {
 	mesh
 	children []*child
+	tracer   *child
 }
 
 // startFive starts the five services as processes of their own, with NATS, PostgreSQL and Redis beside them.
@@ -66,7 +68,10 @@ func startFiveOn(t *testing.T, broker *testenv.NATS, sql, store string, extracto
 		f.children = append(f.children, c)
 		byName[name] = c
 	}
+	f.tracer = newChild(t, "trace", "--data", filepath.Join(dir, "trace"), "--http", "none")
+	f.tracer.start(t)
 	for _, c := range f.children {
+		c.args = append(c.args, "--trace-addr", f.tracer.addr)
 		for _, peer := range f.children {
 			if peer != c {
 				c.args = append(c.args, "--"+peer.name+"-addr", peer.addr)
@@ -74,10 +79,10 @@ func startFiveOn(t *testing.T, broker *testenv.NATS, sql, store string, extracto
 		}
 		c.start(t)
 	}
-	for _, c := range f.children {
+	for _, c := range append(f.children, f.tracer) {
 		c.ready(t)
 	}
-	f.mesh = clients(dial(t, byName["config"].addr), dial(t, byName["scheduler"].addr), dial(t, byName["ingestion"].addr))
+	f.mesh = clients(dial(t, byName["config"].addr), dial(t, byName["scheduler"].addr), dial(t, byName["ingestion"].addr)).traced(dial(t, f.tracer.addr))
 	return f
 }
 
