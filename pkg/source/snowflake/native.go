@@ -81,14 +81,14 @@ func (x *session) identify(ctx context.Context, f feed, label string) (out insta
 		catalog = sqltext.Quote(f.catalog) + "."
 	}
 	var row []string
-	n := 0
+	n, dated := 0, false
 	binds := []string{f.table, f.schema, f.schema, f.schema}
-	const list = "SELECT table_type, CAST(created AS VARCHAR) AS created, CAST(last_ddl AS VARCHAR) AS last_ddl, retention_time FROM "
+	const list = "SELECT table_type, CAST(created AS TIMESTAMP_LTZ(6)) AS created, CAST(last_ddl AS TIMESTAMP_LTZ(6)) AS last_ddl, retention_time FROM "
 	err = x.rows(ctx, command{sql: list + catalog + tableSQL, binds: binds, label: label, before: hidden}, func(b arrow.RecordBatch) bool {
 		for i := range int(b.NumCols()) {
 			row = append(row, strings.Clone(b.Column(i).ValueStr(0)))
 		}
-		n++
+		n, dated = n+1, b.Column(1).IsValid(0) && b.Column(2).IsValid(0)
 		return false
 	})
 	switch {
@@ -98,6 +98,8 @@ func (x *session) identify(ctx context.Context, f feed, label string) (out insta
 		return out, unfed(f.line, "%s is no table that the role sees", f.text)
 	case row[0] != "BASE TABLE":
 		return out, unfed(f.line, "%s is a %s, of which it would not be told when the tables below it are others", f.text, strings.ToLower(row[0]))
+	case !dated:
+		return out, unfed(f.line, "of %s Snowflake does not say when it was made and altered", f.text)
 	}
 	const day = 24 * time.Hour
 	days, _ := strconv.Atoi(row[3]) // NULL is none known
@@ -153,7 +155,11 @@ func (x *session) follow(ctx context.Context, q source.ChangeQuery, d *query) (o
 // probe sees whether the table's changes are tracked.
 func (x *session) probe(ctx context.Context, f feed, at time.Time, label string) error {
 	_, err := x.count(ctx, command{sql: "SELECT COUNT(*) FROM (" + f.since(at, time.Time{}) + "\n) AS q", label: label, before: hidden})
-	if isUntracked(err) {
+	switch {
+	case isGone(err):
+		return fault.New(fault.Precondition, fault.ReasonQueryInvalid,
+			"the table %[1]s keeps no past, which mirror_engine native goes by; run ALTER TABLE %[1]s SET DATA_RETENTION_TIME_IN_DAYS = 2 as its owner, or use mirror_engine: row_index", f.text)
+	case isUntracked(err):
 		return fault.New(fault.Precondition, fault.ReasonQueryInvalid,
 			"changes of the table %[1]s are not tracked, which mirror_engine native goes by; run ALTER TABLE %[1]s SET CHANGE_TRACKING = TRUE as its owner, or use mirror_engine: row_index", f.text)
 	}

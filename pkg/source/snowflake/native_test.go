@@ -165,6 +165,10 @@ func TestUntrackedChangesAreRefused(t *testing.T) {
 	s.Exec(t, "ALTER TABLE people SET CHANGE_TRACKING = TRUE")
 	_, rows, _ := f.next(t)
 	require.Len(t, rows, 40)
+	s.Exec(t, "ALTER TABLE people SET DATA_RETENTION_TIME_IN_DAYS = 0")
+	_, err = f.changes(t.Context())
+	require.Equal(t, fault.Precondition, fault.ClassOf(err), "%v", err)
+	require.ErrorContains(t, err, "ALTER TABLE people SET DATA_RETENTION_TIME_IN_DAYS = 2")
 }
 
 // TestQueriesWithoutAFeedAreRefused has each kind of query of which the changes of one table do not tell everything.

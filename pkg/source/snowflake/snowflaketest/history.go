@@ -146,7 +146,7 @@ func (s *Server) was(name string, at int64) (string, error) {
 	switch {
 	case x == nil:
 		return "", &problem{"002141", "0A000", "SQL compilation error:\nUnsupported feature 'TIME TRAVEL ON A VIEW'."}
-	case at < s.kept, at < x.born:
+	case at < s.kept, at < x.born, x.retention == 0:
 		return "", &problem{"000707", "02000", "Time travel data is not available for table. The requested time is either beyond the allowed time travel period or before the object creation time."}
 	}
 	for _, v := range s.versions {

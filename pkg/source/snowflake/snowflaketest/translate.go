@@ -71,7 +71,7 @@ var (
 	reNow     = regexp.MustCompile(`(?i)\bCURRENT_TIMESTAMP\(\)`)
 	reCurrent = regexp.MustCompile(`(?i)\bCURRENT_(ROLE|WAREHOUSE|DATABASE|SCHEMA)\(\)`)
 	reUniform = regexp.MustCompile(`(?i)\bUNIFORM\(0::FLOAT, 1::FLOAT, RANDOM\(\)\)`)
-	reSchema  = regexp.MustCompile(`(?i)(?:(?:"[^"]+"|\w+)\.)?\binformation_schema\.(columns|table_privileges|object_privileges|tables|schemata)\b`)
+	reSchema  = regexp.MustCompile(`(?i)\binformation_schema\.(columns|table_privileges|object_privileges|tables|schemata)\b`)
 	reStarts  = regexp.MustCompile(`(?i)\bSTARTSWITH\(`)
 	reCollate = regexp.MustCompile(`\bCOLLATE\(((?:"(?:[^"]|"")*"|[^",])+), ''\)`)
 )
