@@ -87,11 +87,12 @@ func (s Secret) GoString() string { return s.String() }
 // Connection is the address and the credentials of one warehouse; the provider is the block that is set.
 type Connection struct {
 	Meta
-	DuckDB     *DuckDB
-	Postgres   *Postgres
-	Databricks *Databricks
-	Snowflake  *Snowflake
-	BigQuery   *BigQuery
+	DuckDB       *DuckDB
+	Postgres     *Postgres
+	Databricks   *Databricks
+	Snowflake    *Snowflake
+	BigQuery     *BigQuery
+	DeltaSharing *DeltaSharing
 }
 
 // Provider answers the name of the block that is set, "" where none is.
@@ -107,6 +108,8 @@ func (c Connection) Provider() string {
 		return "snowflake"
 	case c.BigQuery != nil:
 		return "bigquery"
+	case c.DeltaSharing != nil:
+		return "delta_sharing"
 	default:
 		return ""
 	}

@@ -53,6 +53,9 @@ func (s Snapshot) work() Snapshot {
 	if b := s.Connection.BigQuery; b != nil {
 		out.Connection.BigQuery = &BigQuery{ProjectID: b.ProjectID, DatasetID: b.DatasetID, Location: b.Location, ServiceAccountID: b.ServiceAccountID}
 	}
+	if d := s.Connection.DeltaSharing; d != nil {
+		out.Connection.DeltaSharing = &DeltaSharing{Share: d.Share, Schema: d.Schema}
+	}
 	return out
 }
 

@@ -54,7 +54,7 @@ func (c *Connection) Validate() []fault.Violation {
 	f.meta(c.Meta)
 	switch blocks := c.blocks(); {
 	case len(blocks) == 0:
-		f.add("", "add one block: duckdb, postgres, bigquery, databricks or snowflake", "names no warehouse")
+		f.add("", "add one block: duckdb, postgres, bigquery, databricks, delta_sharing or snowflake", "names no warehouse")
 	default:
 		for _, b := range blocks[1:] {
 			f.add(b, "keep one block", "stands beside %s", blocks[0])
@@ -75,6 +75,9 @@ func (c *Connection) Validate() []fault.Violation {
 	if c.BigQuery != nil {
 		c.BigQuery.validate(f)
 	}
+	if c.DeltaSharing != nil {
+		c.DeltaSharing.validate(f)
+	}
 	return f.out
 }
 
@@ -84,7 +87,7 @@ func (c *Connection) blocks() []string {
 	for _, b := range []struct {
 		name string
 		set  bool
-	}{{"duckdb", c.DuckDB != nil}, {"postgres", c.Postgres != nil}, {"databricks", c.Databricks != nil}, {"snowflake", c.Snowflake != nil}, {"bigquery", c.BigQuery != nil}} {
+	}{{"duckdb", c.DuckDB != nil}, {"postgres", c.Postgres != nil}, {"databricks", c.Databricks != nil}, {"snowflake", c.Snowflake != nil}, {"bigquery", c.BigQuery != nil}, {"delta_sharing", c.DeltaSharing != nil}} {
 		if b.set {
 			out = append(out, b.name)
 		}
@@ -181,6 +184,8 @@ func (c *Connection) Secrets() []SecretField {
 		return c.Snowflake.secrets()
 	case c.BigQuery != nil:
 		return []SecretField{{Name: "bigquery.service_account_key", Value: &c.BigQuery.ServiceAccountKey}}
+	case c.DeltaSharing != nil:
+		return []SecretField{{Name: "delta_sharing.profile", Value: &c.DeltaSharing.Profile}}
 	}
 	return nil
 }
@@ -206,6 +211,10 @@ func (c Connection) Clone() Connection {
 	if c.BigQuery != nil {
 		b := *c.BigQuery
 		c.BigQuery = &b
+	}
+	if c.DeltaSharing != nil {
+		d := *c.DeltaSharing
+		c.DeltaSharing = &d
 	}
 	return c
 }

@@ -108,6 +108,8 @@ func address(c resource.Connection) string {
 		return fmt.Sprintf("%s:%d/%s", c.Postgres.Host, c.Postgres.Port, c.Postgres.Database)
 	case c.Databricks != nil:
 		return fmt.Sprintf("%s:%d/%s.%s", c.Databricks.Host, c.Databricks.Port, c.Databricks.Catalog, c.Databricks.Schema)
+	case c.DeltaSharing != nil:
+		return c.DeltaSharing.Share + "." + c.DeltaSharing.Schema
 	case c.Snowflake != nil:
 		return c.Snowflake.Address() + "/" + c.Snowflake.Database
 	case c.BigQuery != nil:

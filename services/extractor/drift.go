@@ -125,6 +125,9 @@ func modelOf(snap resource.Snapshot) string {
 	if c := snap.Connection.Snowflake; c != nil {
 		parts = append(parts, c.Address(), c.Database, c.Schema, c.Timestamps)
 	}
+	if c := snap.Connection.DeltaSharing; c != nil {
+		parts = append(parts, c.Share, c.Schema)
+	}
 	if c := snap.Connection.BigQuery; c != nil {
 		parts = append(parts, c.ProjectID, c.DatasetID, c.Location)
 	}

@@ -70,6 +70,9 @@ func address(c *configv1.Connection) string {
 		}
 		return fmt.Sprintf("%s@%s/%s", s.GetUser(), at, s.GetDatabase())
 	}
+	if d := c.GetDeltaSharing(); d != nil {
+		return d.GetShare() + "." + d.GetSchema()
+	}
 	if b := c.GetBigquery(); b != nil {
 		return strings.Trim(b.GetProjectId()+"."+b.GetDatasetId(), ".")
 	}

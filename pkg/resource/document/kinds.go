@@ -168,9 +168,9 @@ func (r *reader) connection(n *yaml.Node) *resource.Connection {
 				duration(r, "statement_timeout", &p.StatementTimeout), text(r, "state_schema", &p.StateSchema),
 			)
 		}})
-	fields = append(fields, r.databricks(c), r.snowflake(c), r.bigquery(c))
-	for _, name := range []string{"redshift", "delta_sharing"} {
-		fields = append(fields, field{name: name, absent: "use duckdb, postgres, bigquery, databricks or snowflake, or a build that has the " + name + " driver"})
+	fields = append(fields, r.databricks(c), r.snowflake(c), r.bigquery(c), r.deltaSharing(c))
+	for _, name := range []string{"redshift"} {
+		fields = append(fields, field{name: name, absent: "use duckdb, postgres, bigquery, databricks, delta_sharing or snowflake, or a build that has the " + name + " driver"})
 	}
 	r.object(n, "", fields...)
 	return c

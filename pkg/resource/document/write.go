@@ -186,6 +186,9 @@ func (w *writer) connection(c *resource.Connection) {
 	if c.BigQuery != nil {
 		w.bigquery(c.BigQuery)
 	}
+	if c.DeltaSharing != nil {
+		w.deltaSharing(c.DeltaSharing)
+	}
 	p := c.Postgres
 	if p == nil {
 		return

@@ -261,6 +261,9 @@ func drawResource(t *rapid.T) resource.Resource {
 	case 0:
 		return &resource.Feed{Meta: drawMeta(t), Environment: resource.Dev, Protection: resource.ReadOnly}
 	case 1:
+		if rapid.Bool().Draw(t, "delta sharing") {
+			return &resource.Connection{Meta: drawMeta(t), DeltaSharing: &resource.DeltaSharing{Share: drawText(t, "share"), Schema: drawText(t, "schema"), Profile: resource.Secret{Kept: true}}}
+		}
 		if rapid.Bool().Draw(t, "bigquery") {
 			return &resource.Connection{Meta: drawMeta(t), BigQuery: drawBigQuery(t)}
 		}

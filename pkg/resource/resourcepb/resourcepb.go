@@ -117,6 +117,9 @@ func ToConnection(c resource.Connection) *configv1.Connection {
 		out.Provider = &configv1.Connection_Snowflake{Snowflake: toSnowflake(c.Snowflake)}
 	case c.BigQuery != nil:
 		out.Provider = &configv1.Connection_Bigquery{Bigquery: toBigQuery(c.BigQuery)}
+	case c.DeltaSharing != nil:
+		d := c.DeltaSharing
+		out.Provider = &configv1.Connection_DeltaSharing{DeltaSharing: &configv1.DeltaSharing{Share: d.Share, Schema: d.Schema, Profile: toSecret(d.Profile)}}
 	}
 	return out
 }
@@ -142,6 +145,9 @@ func OfConnection(c *configv1.Connection) resource.Connection {
 	}
 	if b := c.GetBigquery(); b != nil {
 		out.BigQuery = ofBigQuery(b)
+	}
+	if d := c.GetDeltaSharing(); d != nil {
+		out.DeltaSharing = &resource.DeltaSharing{Share: d.GetShare(), Schema: d.GetSchema(), Profile: ofSecret(d.GetProfile())}
 	}
 	return out
 }

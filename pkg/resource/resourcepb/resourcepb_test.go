@@ -209,7 +209,7 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			},
 		},
 	}
-	switch rapid.IntRange(0, 5).Draw(t, "provider") {
+	switch rapid.IntRange(0, 6).Draw(t, "provider") {
 	case 1:
 		s.Connection.DuckDB = &resource.DuckDB{Path: text(t, "path")}
 	case 2:
@@ -233,6 +233,8 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			OAuthClientID: text(t, "client"), OAuthClientSecret: secret(t), OAuthTokenURL: text(t, "token url"), OAuthScope: text(t, "scope"),
 			Token: secret(t), WorkloadIdentity: text(t, "identity"), WorkloadIdentityToken: secret(t), Password: secret(t),
 		}
+	case 6:
+		s.Connection.DeltaSharing = &resource.DeltaSharing{Share: text(t, "share"), Schema: text(t, "schema"), Profile: secret(t)}
 	case 5:
 		s.Connection.BigQuery = &resource.BigQuery{
 			ProjectID: text(t, "project"), DatasetID: text(t, "data set"), Location: text(t, "location"),

@@ -893,6 +893,7 @@ type Connection struct {
 	//	*Connection_Bigquery
 	//	*Connection_Databricks
 	//	*Connection_Snowflake
+	//	*Connection_DeltaSharing
 	Provider      isConnection_Provider `protobuf_oneof:"provider"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -987,6 +988,15 @@ func (x *Connection) GetSnowflake() *Snowflake {
 	return nil
 }
 
+func (x *Connection) GetDeltaSharing() *DeltaSharing {
+	if x != nil {
+		if x, ok := x.Provider.(*Connection_DeltaSharing); ok {
+			return x.DeltaSharing
+		}
+	}
+	return nil
+}
+
 type isConnection_Provider interface {
 	isConnection_Provider()
 }
@@ -1011,6 +1021,10 @@ type Connection_Snowflake struct {
 	Snowflake *Snowflake `protobuf:"bytes,6,opt,name=snowflake,proto3,oneof"`
 }
 
+type Connection_DeltaSharing struct {
+	DeltaSharing *DeltaSharing `protobuf:"bytes,9,opt,name=delta_sharing,json=deltaSharing,proto3,oneof"`
+}
+
 func (*Connection_Duckdb) isConnection_Provider() {}
 
 func (*Connection_Postgres) isConnection_Provider() {}
@@ -1020,6 +1034,8 @@ func (*Connection_Bigquery) isConnection_Provider() {}
 func (*Connection_Databricks) isConnection_Provider() {}
 
 func (*Connection_Snowflake) isConnection_Provider() {}
+
+func (*Connection_DeltaSharing) isConnection_Provider() {}
 
 // DuckDB reads a database file, one Parquet, CSV or JSON file, a folder of such files, or a glob.
 type DuckDB struct {
@@ -1330,6 +1346,69 @@ func (x *Databricks) GetStatementTimeout() string {
 	return ""
 }
 
+// DeltaSharing reads the tables of a share by the open Delta Sharing protocol.
+type DeltaSharing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Share string                 `protobuf:"bytes,1,opt,name=share,proto3" json:"share,omitempty"`
+	// Where tables without a schema are looked up.
+	Schema string `protobuf:"bytes,2,opt,name=schema,proto3" json:"schema,omitempty"`
+	// The text of the recipient's profile file: a JSON document with the server's endpoint and a bearer token.
+	Profile       *Secret `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeltaSharing) Reset() {
+	*x = DeltaSharing{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeltaSharing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeltaSharing) ProtoMessage() {}
+
+func (x *DeltaSharing) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeltaSharing.ProtoReflect.Descriptor instead.
+func (*DeltaSharing) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DeltaSharing) GetShare() string {
+	if x != nil {
+		return x.Share
+	}
+	return ""
+}
+
+func (x *DeltaSharing) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *DeltaSharing) GetProfile() *Secret {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
 // Snowflake is an account with exactly one kind of credentials: a key pair, OAuth client credentials, a programmatic
 // access token, a workload identity, or (deprecated by the vendor) a password.
 type Snowflake struct {
@@ -1378,7 +1457,7 @@ type Snowflake struct {
 
 func (x *Snowflake) Reset() {
 	*x = Snowflake{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1469,7 @@ func (x *Snowflake) String() string {
 func (*Snowflake) ProtoMessage() {}
 
 func (x *Snowflake) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1482,7 @@ func (x *Snowflake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snowflake.ProtoReflect.Descriptor instead.
 func (*Snowflake) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Snowflake) GetAccount() string {
@@ -1612,7 +1691,7 @@ type BigQuery struct {
 
 func (x *BigQuery) Reset() {
 	*x = BigQuery{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1703,7 @@ func (x *BigQuery) String() string {
 func (*BigQuery) ProtoMessage() {}
 
 func (x *BigQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1716,7 @@ func (x *BigQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BigQuery.ProtoReflect.Descriptor instead.
 func (*BigQuery) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BigQuery) GetProjectId() string {
@@ -1736,7 +1815,7 @@ type Feed struct {
 
 func (x *Feed) Reset() {
 	*x = Feed{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1827,7 @@ func (x *Feed) String() string {
 func (*Feed) ProtoMessage() {}
 
 func (x *Feed) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1840,7 @@ func (x *Feed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feed.ProtoReflect.Descriptor instead.
 func (*Feed) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Feed) GetMeta() *Meta {
@@ -1800,7 +1879,7 @@ type Iterator struct {
 
 func (x *Iterator) Reset() {
 	*x = Iterator{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +1891,7 @@ func (x *Iterator) String() string {
 func (*Iterator) ProtoMessage() {}
 
 func (x *Iterator) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +1904,7 @@ func (x *Iterator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Iterator.ProtoReflect.Descriptor instead.
 func (*Iterator) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Iterator) GetColumn() string {
@@ -1883,7 +1962,7 @@ type DataModel struct {
 
 func (x *DataModel) Reset() {
 	*x = DataModel{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +1974,7 @@ func (x *DataModel) String() string {
 func (*DataModel) ProtoMessage() {}
 
 func (x *DataModel) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +1987,7 @@ func (x *DataModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DataModel.ProtoReflect.Descriptor instead.
 func (*DataModel) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DataModel) GetMeta() *Meta {
@@ -2038,7 +2117,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2050,7 +2129,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2063,7 +2142,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Rule) GetColumn() string {
@@ -2166,7 +2245,7 @@ type EventsMapping struct {
 
 func (x *EventsMapping) Reset() {
 	*x = EventsMapping{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2257,7 @@ func (x *EventsMapping) String() string {
 func (*EventsMapping) ProtoMessage() {}
 
 func (x *EventsMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2270,7 @@ func (x *EventsMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsMapping.ProtoReflect.Descriptor instead.
 func (*EventsMapping) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EventsMapping) GetTime() string {
@@ -2249,7 +2328,7 @@ type Mapping struct {
 
 func (x *Mapping) Reset() {
 	*x = Mapping{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2340,7 @@ func (x *Mapping) String() string {
 func (*Mapping) ProtoMessage() {}
 
 func (x *Mapping) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2353,7 @@ func (x *Mapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mapping.ProtoReflect.Descriptor instead.
 func (*Mapping) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Mapping) GetMeta() *Meta {
@@ -2322,7 +2401,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2413,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2426,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{14}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Schedule) GetWhen() isSchedule_When {
@@ -2448,7 +2527,7 @@ type Every struct {
 
 func (x *Every) Reset() {
 	*x = Every{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +2539,7 @@ func (x *Every) String() string {
 func (*Every) ProtoMessage() {}
 
 func (x *Every) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +2552,7 @@ func (x *Every) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Every.ProtoReflect.Descriptor instead.
 func (*Every) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Every) GetEvery() string {
@@ -2501,7 +2580,7 @@ type Cron struct {
 
 func (x *Cron) Reset() {
 	*x = Cron{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2513,7 +2592,7 @@ func (x *Cron) String() string {
 func (*Cron) ProtoMessage() {}
 
 func (x *Cron) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +2605,7 @@ func (x *Cron) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cron.ProtoReflect.Descriptor instead.
 func (*Cron) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Cron) GetExpression() string {
@@ -2553,7 +2632,7 @@ type After struct {
 
 func (x *After) Reset() {
 	*x = After{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +2644,7 @@ func (x *After) String() string {
 func (*After) ProtoMessage() {}
 
 func (x *After) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2657,7 @@ func (x *After) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use After.ProtoReflect.Descriptor instead.
 func (*After) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *After) GetSyncs() []string {
@@ -2596,7 +2675,7 @@ type OnDemand struct {
 
 func (x *OnDemand) Reset() {
 	*x = OnDemand{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2687,7 @@ func (x *OnDemand) String() string {
 func (*OnDemand) ProtoMessage() {}
 
 func (x *OnDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2700,7 @@ func (x *OnDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnDemand.ProtoReflect.Descriptor instead.
 func (*OnDemand) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
 }
 
 // Sync is connection + model + mapping + feed + mode + schedule.
@@ -2664,7 +2743,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2676,7 +2755,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2689,7 +2768,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Sync) GetMeta() *Meta {
@@ -2857,7 +2936,7 @@ type Guard struct {
 
 func (x *Guard) Reset() {
 	*x = Guard{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2869,7 +2948,7 @@ func (x *Guard) String() string {
 func (*Guard) ProtoMessage() {}
 
 func (x *Guard) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2882,7 +2961,7 @@ func (x *Guard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Guard.ProtoReflect.Descriptor instead.
 func (*Guard) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Guard) GetDeletes() *GuardLimit {
@@ -2931,7 +3010,7 @@ type GuardLimit struct {
 
 func (x *GuardLimit) Reset() {
 	*x = GuardLimit{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2943,7 +3022,7 @@ func (x *GuardLimit) String() string {
 func (*GuardLimit) ProtoMessage() {}
 
 func (x *GuardLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2956,7 +3035,7 @@ func (x *GuardLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardLimit.ProtoReflect.Descriptor instead.
 func (*GuardLimit) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GuardLimit) GetMaxPercent() float64 {
@@ -2983,7 +3062,7 @@ type GuardRows struct {
 
 func (x *GuardRows) Reset() {
 	*x = GuardRows{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2995,7 +3074,7 @@ func (x *GuardRows) String() string {
 func (*GuardRows) ProtoMessage() {}
 
 func (x *GuardRows) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3008,7 +3087,7 @@ func (x *GuardRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardRows.ProtoReflect.Descriptor instead.
 func (*GuardRows) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GuardRows) GetMinPercentOfAverage() float64 {
@@ -3034,7 +3113,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3046,7 +3125,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3059,7 +3138,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{23}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Drift) GetAdded() DriftPolicy {
@@ -3095,7 +3174,7 @@ type RejectLimit struct {
 
 func (x *RejectLimit) Reset() {
 	*x = RejectLimit{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3107,7 +3186,7 @@ func (x *RejectLimit) String() string {
 func (*RejectLimit) ProtoMessage() {}
 
 func (x *RejectLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3120,7 +3199,7 @@ func (x *RejectLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectLimit.ProtoReflect.Descriptor instead.
 func (*RejectLimit) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{24}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RejectLimit) GetPercent() float64 {
@@ -3153,7 +3232,7 @@ type SyncSnapshot struct {
 
 func (x *SyncSnapshot) Reset() {
 	*x = SyncSnapshot{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[25]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3165,7 +3244,7 @@ func (x *SyncSnapshot) String() string {
 func (*SyncSnapshot) ProtoMessage() {}
 
 func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[25]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3178,7 +3257,7 @@ func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncSnapshot.ProtoReflect.Descriptor instead.
 func (*SyncSnapshot) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{25}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SyncSnapshot) GetVersion() int64 {
@@ -3251,7 +3330,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05plain\x18\x01 \x01(\tH\x00R\x05plain\x12\x14\n" +
 	"\x04kept\x18\x02 \x01(\bH\x00R\x04kept\x12\x18\n" +
 	"\x06sealed\x18\x03 \x01(\fH\x00R\x06sealedB\a\n" +
-	"\x05value\"\xf5\x02\n" +
+	"\x05value\"\xbe\x03\n" +
 	"\n" +
 	"Connection\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x124\n" +
@@ -3261,7 +3340,8 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"databricks\x18\b \x01(\v2\x1e.millrace.config.v1.DatabricksH\x00R\n" +
 	"databricks\x12=\n" +
-	"\tsnowflake\x18\x06 \x01(\v2\x1d.millrace.config.v1.SnowflakeH\x00R\tsnowflakeB\n" +
+	"\tsnowflake\x18\x06 \x01(\v2\x1d.millrace.config.v1.SnowflakeH\x00R\tsnowflake\x12G\n" +
+	"\rdelta_sharing\x18\t \x01(\v2 .millrace.config.v1.DeltaSharingH\x00R\fdeltaSharingB\n" +
 	"\n" +
 	"\bprovider\"\x1c\n" +
 	"\x06DuckDB\x12\x12\n" +
@@ -3293,7 +3373,11 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\rclient_secret\x18\t \x01(\v2\x1a.millrace.config.v1.SecretR\fclientSecret\x120\n" +
 	"\x05token\x18\n" +
 	" \x01(\v2\x1a.millrace.config.v1.SecretR\x05token\x12+\n" +
-	"\x11statement_timeout\x18\v \x01(\tR\x10statementTimeout\"\xb7\b\n" +
+	"\x11statement_timeout\x18\v \x01(\tR\x10statementTimeout\"r\n" +
+	"\fDeltaSharing\x12\x14\n" +
+	"\x05share\x18\x01 \x01(\tR\x05share\x12\x16\n" +
+	"\x06schema\x18\x02 \x01(\tR\x06schema\x124\n" +
+	"\aprofile\x18\x03 \x01(\v2\x1a.millrace.config.v1.SecretR\aprofile\"\xb7\b\n" +
 	"\tSnowflake\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x1c\n" +
@@ -3554,7 +3638,7 @@ func file_millrace_config_v1_resources_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(Environment)(0),              // 0: millrace.config.v1.Environment
 	(InputProtection)(0),          // 1: millrace.config.v1.InputProtection
@@ -3574,103 +3658,106 @@ var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(*DuckDB)(nil),                // 15: millrace.config.v1.DuckDB
 	(*Postgres)(nil),              // 16: millrace.config.v1.Postgres
 	(*Databricks)(nil),            // 17: millrace.config.v1.Databricks
-	(*Snowflake)(nil),             // 18: millrace.config.v1.Snowflake
-	(*BigQuery)(nil),              // 19: millrace.config.v1.BigQuery
-	(*Feed)(nil),                  // 20: millrace.config.v1.Feed
-	(*Iterator)(nil),              // 21: millrace.config.v1.Iterator
-	(*DataModel)(nil),             // 22: millrace.config.v1.DataModel
-	(*Rule)(nil),                  // 23: millrace.config.v1.Rule
-	(*EventsMapping)(nil),         // 24: millrace.config.v1.EventsMapping
-	(*Mapping)(nil),               // 25: millrace.config.v1.Mapping
-	(*Schedule)(nil),              // 26: millrace.config.v1.Schedule
-	(*Every)(nil),                 // 27: millrace.config.v1.Every
-	(*Cron)(nil),                  // 28: millrace.config.v1.Cron
-	(*After)(nil),                 // 29: millrace.config.v1.After
-	(*OnDemand)(nil),              // 30: millrace.config.v1.OnDemand
-	(*Sync)(nil),                  // 31: millrace.config.v1.Sync
-	(*Guard)(nil),                 // 32: millrace.config.v1.Guard
-	(*GuardLimit)(nil),            // 33: millrace.config.v1.GuardLimit
-	(*GuardRows)(nil),             // 34: millrace.config.v1.GuardRows
-	(*Drift)(nil),                 // 35: millrace.config.v1.Drift
-	(*RejectLimit)(nil),           // 36: millrace.config.v1.RejectLimit
-	(*SyncSnapshot)(nil),          // 37: millrace.config.v1.SyncSnapshot
-	nil,                           // 38: millrace.config.v1.Meta.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 40: google.protobuf.Value
+	(*DeltaSharing)(nil),          // 18: millrace.config.v1.DeltaSharing
+	(*Snowflake)(nil),             // 19: millrace.config.v1.Snowflake
+	(*BigQuery)(nil),              // 20: millrace.config.v1.BigQuery
+	(*Feed)(nil),                  // 21: millrace.config.v1.Feed
+	(*Iterator)(nil),              // 22: millrace.config.v1.Iterator
+	(*DataModel)(nil),             // 23: millrace.config.v1.DataModel
+	(*Rule)(nil),                  // 24: millrace.config.v1.Rule
+	(*EventsMapping)(nil),         // 25: millrace.config.v1.EventsMapping
+	(*Mapping)(nil),               // 26: millrace.config.v1.Mapping
+	(*Schedule)(nil),              // 27: millrace.config.v1.Schedule
+	(*Every)(nil),                 // 28: millrace.config.v1.Every
+	(*Cron)(nil),                  // 29: millrace.config.v1.Cron
+	(*After)(nil),                 // 30: millrace.config.v1.After
+	(*OnDemand)(nil),              // 31: millrace.config.v1.OnDemand
+	(*Sync)(nil),                  // 32: millrace.config.v1.Sync
+	(*Guard)(nil),                 // 33: millrace.config.v1.Guard
+	(*GuardLimit)(nil),            // 34: millrace.config.v1.GuardLimit
+	(*GuardRows)(nil),             // 35: millrace.config.v1.GuardRows
+	(*Drift)(nil),                 // 36: millrace.config.v1.Drift
+	(*RejectLimit)(nil),           // 37: millrace.config.v1.RejectLimit
+	(*SyncSnapshot)(nil),          // 38: millrace.config.v1.SyncSnapshot
+	nil,                           // 39: millrace.config.v1.Meta.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 41: google.protobuf.Value
 }
 var file_millrace_config_v1_resources_proto_depIdxs = []int32{
-	38, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
-	39, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
-	39, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
+	39, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
+	40, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
+	40, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
 	12, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
 	15, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
 	16, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
-	19, // 6: millrace.config.v1.Connection.bigquery:type_name -> millrace.config.v1.BigQuery
+	20, // 6: millrace.config.v1.Connection.bigquery:type_name -> millrace.config.v1.BigQuery
 	17, // 7: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
-	18, // 8: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
-	13, // 9: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
-	13, // 10: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
-	13, // 11: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
-	13, // 12: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
-	13, // 13: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
-	13, // 14: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
-	13, // 15: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
-	13, // 16: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
-	13, // 17: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
-	13, // 18: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
-	13, // 19: millrace.config.v1.Snowflake.private_key_passphrase:type_name -> millrace.config.v1.Secret
-	13, // 20: millrace.config.v1.Snowflake.private_key_2_passphrase:type_name -> millrace.config.v1.Secret
-	13, // 21: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
-	12, // 22: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
-	0,  // 23: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
-	1,  // 24: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
-	3,  // 25: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
-	4,  // 26: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
-	12, // 27: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
-	2,  // 28: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
-	21, // 29: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
-	40, // 30: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
-	23, // 31: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
-	40, // 32: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
-	12, // 33: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
-	23, // 34: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
-	24, // 35: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
-	27, // 36: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
-	28, // 37: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
-	39, // 38: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
-	29, // 39: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
-	30, // 40: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
-	39, // 41: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
-	12, // 42: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
-	5,  // 43: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
-	26, // 44: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
-	39, // 45: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
-	39, // 46: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
-	8,  // 47: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
-	9,  // 48: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
-	32, // 49: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
-	35, // 50: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
-	36, // 51: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
-	6,  // 52: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
-	7,  // 53: millrace.config.v1.Sync.mirror_engine:type_name -> millrace.config.v1.MirrorEngine
-	33, // 54: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
-	33, // 55: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
-	33, // 56: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
-	34, // 57: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
-	10, // 58: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
-	11, // 59: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
-	11, // 60: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
-	11, // 61: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
-	31, // 62: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
-	14, // 63: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
-	22, // 64: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
-	25, // 65: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
-	20, // 66: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
-	67, // [67:67] is the sub-list for method output_type
-	67, // [67:67] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	19, // 8: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
+	18, // 9: millrace.config.v1.Connection.delta_sharing:type_name -> millrace.config.v1.DeltaSharing
+	13, // 10: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
+	13, // 11: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
+	13, // 12: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
+	13, // 13: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
+	13, // 14: millrace.config.v1.DeltaSharing.profile:type_name -> millrace.config.v1.Secret
+	13, // 15: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
+	13, // 16: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
+	13, // 17: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
+	13, // 18: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
+	13, // 19: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
+	13, // 20: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
+	13, // 21: millrace.config.v1.Snowflake.private_key_passphrase:type_name -> millrace.config.v1.Secret
+	13, // 22: millrace.config.v1.Snowflake.private_key_2_passphrase:type_name -> millrace.config.v1.Secret
+	13, // 23: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
+	12, // 24: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
+	0,  // 25: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
+	1,  // 26: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
+	3,  // 27: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
+	4,  // 28: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
+	12, // 29: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
+	2,  // 30: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
+	22, // 31: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
+	41, // 32: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
+	24, // 33: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
+	41, // 34: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
+	12, // 35: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
+	24, // 36: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
+	25, // 37: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
+	28, // 38: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
+	29, // 39: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
+	40, // 40: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
+	30, // 41: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
+	31, // 42: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
+	40, // 43: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
+	12, // 44: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
+	5,  // 45: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
+	27, // 46: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
+	40, // 47: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
+	40, // 48: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
+	8,  // 49: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
+	9,  // 50: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
+	33, // 51: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
+	36, // 52: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
+	37, // 53: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
+	6,  // 54: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
+	7,  // 55: millrace.config.v1.Sync.mirror_engine:type_name -> millrace.config.v1.MirrorEngine
+	34, // 56: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
+	34, // 57: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
+	34, // 58: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
+	35, // 59: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
+	10, // 60: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
+	11, // 61: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
+	11, // 62: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
+	11, // 63: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
+	32, // 64: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
+	14, // 65: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
+	23, // 66: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
+	26, // 67: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
+	21, // 68: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
+	69, // [69:69] is the sub-list for method output_type
+	69, // [69:69] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_resources_proto_init() }
@@ -3689,26 +3776,27 @@ func file_millrace_config_v1_resources_proto_init() {
 		(*Connection_Bigquery)(nil),
 		(*Connection_Databricks)(nil),
 		(*Connection_Snowflake)(nil),
+		(*Connection_DeltaSharing)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[10].OneofWrappers = []any{
+	file_millrace_config_v1_resources_proto_msgTypes[11].OneofWrappers = []any{
 		(*DataModel_Sql)(nil),
 		(*DataModel_Table)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[14].OneofWrappers = []any{
+	file_millrace_config_v1_resources_proto_msgTypes[15].OneofWrappers = []any{
 		(*Schedule_Every)(nil),
 		(*Schedule_Cron)(nil),
 		(*Schedule_Once)(nil),
 		(*Schedule_After)(nil),
 		(*Schedule_OnDemand)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[19].OneofWrappers = []any{}
+	file_millrace_config_v1_resources_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_config_v1_resources_proto_rawDesc), len(file_millrace_config_v1_resources_proto_rawDesc)),
 			NumEnums:      12,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
