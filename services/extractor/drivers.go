@@ -8,6 +8,7 @@ import (
 	"millrace.dev/pkg/source/databricks"
 	"millrace.dev/pkg/source/duckdb"
 	"millrace.dev/pkg/source/postgres"
+	"millrace.dev/pkg/source/sharing"
 	"millrace.dev/pkg/source/snowflake"
 )
 
@@ -28,5 +29,6 @@ func drivers(s Settings, temp string) []source.Driver {
 		snowflake.New(snowflake.Settings{PartRows: s.PartRows}),
 		databricks.New(databricks.Settings{PartRows: s.PartRows}),
 		bigquery.New(bigquery.Settings{PartRows: s.PartRows}),
+		sharing.New(sharing.Settings{PartRows: s.PartRows}),
 	}
 }
