@@ -21,12 +21,14 @@ const (
 // brake holds producers of a stream back while its consumer is behind: what waits in a stream costs the broker memory, and
 // the other syncs time.
 type brake struct {
-	unseen atomic.Int64 // bytes published by this process since the broker was asked; none has been asked where it is 0
+	unseen      atomic.Int64  // bytes published by this process since the broker was asked, and 1; 0: it never was
+	undelivered atomic.Uint64 // the first message of a stream whose workers ask and get nothing; 0: none
 }
 
-// Room returns once the messages of a data stream take less than Settings.Backlog, or have stood still for a while. Ask it
-// before work is taken that ends in a Publish; it costs a request once in a while. Where the broker does not answer,
-// there is room: Publish waits it out. The error is ctx's.
+// Room returns once the messages of a data stream take less than Settings.Backlog, or have stood still for a while. Where
+// they do although workers ask for them, nobody waits any more: the broker does not deliver what it has. Ask it before
+// work is taken that ends in a Publish; it costs a request once in a while. Where the broker does not answer, there is
+// room: Publish waits it out. The error is ctx's.
 func (b *Bus) Room(ctx context.Context, s Stream) error {
 	k := b.brakes[s]
 	if n := k.unseen.Load(); n > 0 && n < b.backlog/looksPerBacklog {
@@ -47,7 +49,11 @@ func (b *Bus) Room(ctx context.Context, s Stream) error {
 		if ctx.Err() != nil {
 			return unavailable("wait for room in "+string(s), context.Cause(ctx))
 		}
-		if !ok || is.bytes < b.backlog || now.Sub(since) >= b.standstill {
+		still := now.Sub(since) >= b.standstill
+		if still && b.asked(ctx, s) {
+			k.undelivered.Store(is.first)
+		}
+		if !ok || is.bytes < b.backlog || still || is.first == k.undelivered.Load() {
 			k.unseen.Store(1)
 			return nil
 		}
@@ -68,6 +74,12 @@ func (b *Bus) content(ctx context.Context, s Stream) (content, bool) {
 	}
 	st := stream.CachedInfo().State
 	return content{first: st.FirstSeq, last: st.LastSeq, bytes: int64(st.Bytes)}, true //nolint:gosec // MaxBytes is signed
+}
+
+// asked says whether workers wait for messages of a stream.
+func (b *Bus) asked(ctx context.Context, s Stream) bool {
+	st, err := b.Stats(ctx, s)
+	return err == nil && st.Asking > 0
 }
 
 // published counts a message that a stream has taken.

@@ -57,6 +57,36 @@ func TestNobodyWaitsForAStreamThatStandsStill(t *testing.T) {
 	require.NoError(t, b.Room(t.Context(), Rows))
 }
 
+// TestNobodyWaitsForWhatTheBrokerDoesNotDeliver: all messages of a stream are in hands that are gone, and another worker
+// asks in vain.
+func TestNobodyWaitsForWhatTheBrokerDoesNotDeliver(t *testing.T) {
+	b := full(t, time.Nanosecond)
+	c, err := b.js.CreateOrUpdateConsumer(t.Context(), string(Rows), consumerConfig("slow", 16))
+	require.NoError(t, err)
+	got, err := c.Fetch(4)
+	require.NoError(t, err)
+	for range got.Messages() { //nolint:revive // taken, and never acked
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	asking := make(chan error, 1)
+	go func() { asking <- b.Consume(ctx, Rows, "slow", ConsumeOptions{Workers: 1}, swallow{}) }()
+	for {
+		st, err := b.Stats(t.Context(), Rows)
+		require.NoError(t, err)
+		if st.Asking > 0 {
+			break
+		}
+	}
+	require.NoError(t, b.Room(t.Context(), Rows))
+	b.standstill = time.Hour
+	p := b.Publisher(Rows, 1)
+	require.NoError(t, p.Publish(t.Context(), Message{ID: "more", Body: make([]byte, 512<<10)}, nil))
+	require.NoError(t, p.Flush(t.Context()))
+	require.NoError(t, b.Room(t.Context(), Rows), "it stands where it stood")
+	cancel()
+	require.NoError(t, <-asking)
+}
+
 func TestTheWaitForRoomEndsWithItsContext(t *testing.T) {
 	b := full(t, time.Hour)
 	ctx, cancel := context.WithCancelCause(t.Context())
