@@ -153,10 +153,10 @@ func (*Driver) Setup(c resource.Connection) (string, error) {
 	return fmt.Sprintf(`-- Run by the provider of the data, as a metastore admin or with CREATE SHARE and CREATE RECIPIENT.
 -- 1. In the metastore's settings: allow Delta Sharing with parties outside of the organisation, and set the lifetime of
 --    recipients' tokens.
--- 2. The share, and each table in it. WITH HISTORY lets runs read the version that they were planned in, and mirrors follow
---    the change data feed. Views cannot be shared.
+-- 2. The share, and each table in it. WITH HISTORY lets runs read the version that they were planned in, whatever is written
+--    meanwhile. Views cannot be shared.
 CREATE SHARE IF NOT EXISTS %[1]s;
-ALTER TABLE <catalog>.<schema>.<table> SET TBLPROPERTIES (delta.enableChangeDataFeed = true, delta.enableDeletionVectors = false);
+ALTER TABLE <catalog>.<schema>.<table> SET TBLPROPERTIES (delta.enableDeletionVectors = false);
 ALTER SHARE %[1]s ADD TABLE <catalog>.<schema>.<table> AS %[2]s.<table> WITH HISTORY;
 -- 3. The recipient, who may read the share and nothing else.
 CREATE RECIPIENT IF NOT EXISTS millrace;
