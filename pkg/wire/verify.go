@@ -11,6 +11,7 @@ import (
 const (
 	maxFields = 1 << 14 // of a schema, nested ones and their metadata included
 	maxNested = 32
+	maxShared = 1 << 20 // bytes of texts that stand at one place
 	maxWidth  = 1 << 20 // bytes of a fixed-size value, or elements of a fixed-size list
 )
 
@@ -30,8 +31,10 @@ const (
 	typeDate            = 8
 	typeTime            = 9
 	typeTimestamp       = 10
+	typeInterval        = 11
 	typeList            = 12
 	typeStruct          = 13
+	typeUnion           = 14
 	typeFixedSizeBinary = 15
 	typeFixedSizeList   = 16
 	typeMap             = 17
@@ -39,6 +42,11 @@ const (
 	typeLargeBinary     = 19
 	typeLargeText       = 20
 	typeLargeList       = 21
+	typeRunEnds         = 22
+	typeBinaryView      = 23
+	typeTextView        = 24
+	typeListView        = 25
+	typeLargeListView   = 26
 )
 
 var (
@@ -51,7 +59,7 @@ var (
 // verify checks an IPC stream before Arrow reads it: one schema, its dictionaries and one batch, whose metadata lies
 // within its bytes and claims no more than `max` bytes of data.
 func verify(b []byte, max int64) error {
-	v := verifier{left: max, max: max}
+	v := verifier{left: max, max: max, most: maxFields}
 	for step := 0; ; step++ {
 		metadata, rest, err := frame(b)
 		switch {
@@ -97,11 +105,15 @@ func frame(b []byte) (metadata, rest []byte, err error) {
 type verifier struct {
 	max     int64
 	left    int64 // bytes that buffers may still claim
+	most    int   // fields, nested ones and metadata included
+	foreign bool  // fields may be of types that batches have not
 	fields  int
+	copied  int // bytes of names and other texts that may still come
 	batches int
 }
 
 func (v *verifier) message(m fieldTable, step int, body []byte) error {
+	v.copied = len(m.m.b) + maxShared
 	header, ok := m.table(2)
 	if !ok {
 		return errMetadata
@@ -129,12 +141,12 @@ func (v *verifier) message(m fieldTable, step int, body []byte) error {
 func (v *verifier) texts(t fieldTable, field int) error {
 	pairs := t.vector(field, 4)
 	for i := range pairs.n {
-		if v.fields++; v.fields > maxFields {
+		if v.fields++; v.fields > v.most {
 			return errSchema
 		}
 		pair := t.m.table(pairs.at + 4*i)
-		pair.vector(0, 1)
-		pair.vector(1, 1)
+		v.text(pair, 0)
+		v.text(pair, 1)
 		if t.m.bad {
 			return errMetadata
 		}
@@ -159,7 +171,7 @@ func (v *verifier) children(t fieldTable, field, depth int) error {
 		return errSchema
 	}
 	for i := range all.n {
-		if v.fields++; v.fields > maxFields {
+		if v.fields++; v.fields > v.most {
 			return errSchema
 		}
 		if err := v.field(t.m.table(all.at+4*i), depth); err != nil {
@@ -176,9 +188,9 @@ func (v *verifier) field(t fieldTable, depth int) error {
 	if t.m == nil {
 		return errMetadata
 	}
-	t.vector(0, 1)
+	v.text(t, 0)
 	typ, ok := t.table(3)
-	if !ok || !typeFits(t.byte(2), typ) {
+	if !ok || !v.typeFits(t.byte(2), typ) {
 		return errSchema
 	}
 	if dictionary, ok := t.table(4); ok {
@@ -190,18 +202,31 @@ func (v *verifier) field(t fieldTable, depth int) error {
 	return v.children(t, 5, depth+1)
 }
 
-// typeFits says whether batches have columns of a type, and whether what it says of itself is sane.
-func typeFits(kind byte, t fieldTable) bool {
+// text checks a text. Arrow copies each, though many may stand at one place.
+func (v *verifier) text(t fieldTable, field int) {
+	if v.copied -= t.vector(field, 1).n; v.copied < 0 {
+		t.m.fail()
+	}
+}
+
+// typeFits says whether batches, or those from elsewhere, have columns of a type, and whether what it says of itself is
+// sane.
+func (v *verifier) typeFits(kind byte, t fieldTable) bool {
 	switch kind {
 	case typeNull, typeInt, typeFloat, typeBinary, typeText, typeBool, typeDecimal, typeDate, typeTime, typeList, typeStruct,
 		typeMap, typeDuration, typeLargeBinary, typeLargeText, typeLargeList:
 		return true
 	case typeTimestamp:
-		t.vector(1, 1) // the zone
+		v.text(t, 1) // the zone
 		return true
 	case typeFixedSizeBinary, typeFixedSizeList:
 		n := t.int32(0)
-		return n > 0 && n <= maxWidth
+		return n > 0 && n <= maxWidth || v.foreign && n == 0
+	case typeUnion:
+		t.vector(1, 4) // the codes of its children
+		return v.foreign
+	case typeInterval, typeRunEnds, typeBinaryView, typeTextView, typeListView, typeLargeListView:
+		return v.foreign
 	}
 	return false
 }

@@ -19,6 +19,7 @@ import (
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/resource/resourcepb"
+	"millrace.dev/pkg/wire"
 )
 
 // ofMapping answers the mapping of a request; nil, by name, where there is none.
@@ -41,7 +42,11 @@ func readStream(data []byte, field string, most int64) (s *arrow.Schema, rec arr
 		return nil, nil, badStream(field, io.ErrUnexpectedEOF)
 	}
 	limit := int64(len(data))
-	r, err := ipc.NewReader(bytes.NewReader(data), ipc.WithAllocator(memory.NewGoAllocator()),
+	stream, err := wire.Schema(bytes.NewReader(data), limit)
+	if err != nil {
+		return nil, nil, badStream(field, err)
+	}
+	r, err := ipc.NewReader(stream, ipc.WithAllocator(memory.NewGoAllocator()),
 		ipc.WithMetadataSizeLimit(limit), ipc.WithBodySizeLimit(limit))
 	if err != nil {
 		return nil, nil, badStream(field, err)

@@ -2,6 +2,8 @@ package mapper
 
 import (
 	"bytes"
+	"encoding/binary"
+	"runtime"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -84,4 +86,29 @@ func TestRequestsThatAreNoArrowAreRefused(t *testing.T) {
 	}
 	_, err := w.client.PreviewMapping(t.Context(), &mapperv1.PreviewMappingRequest{Arrow: stream(t, people().Schema(), people(many...))})
 	require.ErrorContains(t, err, "has more than 100 rows")
+}
+
+// A schema of a few bytes that claims 2^30 columns takes little memory.
+func TestTheNumberOfColumnsOfAStreamIsNotBelieved(t *testing.T) {
+	const columns = 77 // stands nowhere else in the schema
+	fields := make([]arrow.Field, columns)
+	for i := range fields {
+		fields[i] = arrow.Field{Name: "c", Type: arrow.BinaryTypes.String}
+	}
+	data := stream(t, arrow.NewSchema(fields, nil))
+	found := 0
+	for at := 8; at+4 <= len(data); at += 4 {
+		if binary.LittleEndian.Uint32(data[at:]) == columns {
+			binary.LittleEndian.PutUint32(data[at:], 1<<30)
+			found++
+		}
+	}
+	require.Equal(t, 1, found)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, _, err := readStream(data, "arrow_schema", 0)
+	runtime.ReadMemStats(&after)
+	require.Equal(t, fault.Invalid, fault.ClassOf(err))
+	require.ErrorContains(t, err, "arrow_schema is no Arrow IPC stream")
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/wire"
 )
 
 const (
@@ -21,6 +22,10 @@ const (
 // link says, which are not of the result, but not fewer.
 func decode(s Settings, stream io.Reader, rows int64, each func(arrow.RecordBatch) bool) error {
 	return guarded(func() error {
+		stream, err := wire.Schema(stream, maxMetadata)
+		if err != nil {
+			return broken(err)
+		}
 		r, err := ipc.NewReader(stream, ipc.WithAllocator(s.Allocator), ipc.WithMetadataSizeLimit(maxMetadata), ipc.WithBodySizeLimit(s.MaxReply))
 		if err != nil {
 			return broken(err)

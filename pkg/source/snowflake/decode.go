@@ -14,6 +14,7 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/source/sqltext"
+	"millrace.dev/pkg/wire"
 )
 
 const (
@@ -129,11 +130,12 @@ func (d *decoder) wire(data []byte) (out []arrow.RecordBatch, err error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
-	if !soundSchema(data) {
+	stream, err := wire.Schema(bytes.NewReader(data), maxMetadata)
+	if err != nil {
 		return nil, errMalformed
 	}
 	set := d.x.s.settings
-	r, err := ipc.NewReader(bytes.NewReader(data), ipc.WithAllocator(&capped{Allocator: set.Allocator, most: set.MaxChunk}),
+	r, err := ipc.NewReader(stream, ipc.WithAllocator(&capped{Allocator: set.Allocator, most: set.MaxChunk}),
 		ipc.WithBodySizeLimit(set.MaxChunk), ipc.WithMetadataSizeLimit(maxMetadata))
 	if err != nil {
 		return nil, err //nolint:wrapcheck // classified by the caller
