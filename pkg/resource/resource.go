@@ -89,6 +89,7 @@ type Connection struct {
 	Meta
 	DuckDB       *DuckDB
 	Postgres     *Postgres
+	Redshift     *Redshift
 	Databricks   *Databricks
 	Snowflake    *Snowflake
 	BigQuery     *BigQuery
@@ -102,6 +103,8 @@ func (c Connection) Provider() string {
 		return "duckdb"
 	case c.Postgres != nil:
 		return "postgres"
+	case c.Redshift != nil:
+		return "redshift"
 	case c.Databricks != nil:
 		return "databricks"
 	case c.Snowflake != nil:

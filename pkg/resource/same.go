@@ -44,6 +44,9 @@ func (s Snapshot) work() Snapshot {
 	if p := s.Connection.Postgres; p != nil {
 		out.Connection.Postgres = &Postgres{Host: p.Host, Port: p.Port, Database: p.Database, User: p.User}
 	}
+	if r := s.Connection.Redshift; r != nil {
+		out.Connection.Redshift = &Redshift{Host: r.Host, Port: r.Port, Database: r.Database, User: r.User}
+	}
 	if d := s.Connection.Databricks; d != nil {
 		out.Connection.Databricks = &Databricks{Host: d.Host, Port: d.Port, Catalog: d.Catalog, Schema: d.Schema}
 	}

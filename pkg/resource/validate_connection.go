@@ -22,10 +22,14 @@ const (
 func (*Connection) ResourceKind() Kind { return KindConnection }
 
 // Normalize fills in what was left out: PostgreSQL's port 5432, sslmode verify-full and a statement timeout of 1h;
+// Redshift's port 5439, sslmode verify-full and a statement timeout of 1h;
 // Databricks' protocol https, port 443, schema default and a statement timeout of 1h; Snowflake's protocol https, port 443,
 // timestamps in microseconds and a statement timeout of 1h; that BigQuery is read by a key, and a statement timeout of 1h.
 func (c *Connection) Normalize() {
 	c.normalize()
+	if c.Redshift != nil {
+		c.Redshift.normalize()
+	}
 	if c.Databricks != nil {
 		c.Databricks.normalize()
 	}
@@ -54,7 +58,7 @@ func (c *Connection) Validate() []fault.Violation {
 	f.meta(c.Meta)
 	switch blocks := c.blocks(); {
 	case len(blocks) == 0:
-		f.add("", "add one block: duckdb, postgres, bigquery, databricks, delta_sharing or snowflake", "names no warehouse")
+		f.add("", "add one block: duckdb, postgres, redshift, bigquery, databricks, delta_sharing or snowflake", "names no warehouse")
 	default:
 		for _, b := range blocks[1:] {
 			f.add(b, "keep one block", "stands beside %s", blocks[0])
@@ -65,6 +69,9 @@ func (c *Connection) Validate() []fault.Violation {
 	}
 	if c.Postgres != nil {
 		c.Postgres.validate(f)
+	}
+	if c.Redshift != nil {
+		c.Redshift.validate(f)
 	}
 	if c.Databricks != nil {
 		c.Databricks.validate(f)
@@ -87,7 +94,7 @@ func (c *Connection) blocks() []string {
 	for _, b := range []struct {
 		name string
 		set  bool
-	}{{"duckdb", c.DuckDB != nil}, {"postgres", c.Postgres != nil}, {"databricks", c.Databricks != nil}, {"snowflake", c.Snowflake != nil}, {"bigquery", c.BigQuery != nil}, {"delta_sharing", c.DeltaSharing != nil}} {
+	}{{"duckdb", c.DuckDB != nil}, {"postgres", c.Postgres != nil}, {"redshift", c.Redshift != nil}, {"databricks", c.Databricks != nil}, {"snowflake", c.Snowflake != nil}, {"bigquery", c.BigQuery != nil}, {"delta_sharing", c.DeltaSharing != nil}} {
 		if b.set {
 			out = append(out, b.name)
 		}
@@ -178,6 +185,8 @@ func (c *Connection) Secrets() []SecretField {
 			{Name: "postgres.password", Value: &c.Postgres.Password},
 			{Name: "postgres.client_key", Value: &c.Postgres.ClientKey},
 		}
+	case c.Redshift != nil:
+		return []SecretField{{Name: "redshift.password", Value: &c.Redshift.Password}}
 	case c.Databricks != nil:
 		return c.Databricks.secrets()
 	case c.Snowflake != nil:
@@ -199,6 +208,10 @@ func (c Connection) Clone() Connection {
 	if c.Postgres != nil {
 		p := *c.Postgres
 		c.Postgres = &p
+	}
+	if c.Redshift != nil {
+		r := *c.Redshift
+		c.Redshift = &r
 	}
 	if c.Databricks != nil {
 		d := *c.Databricks

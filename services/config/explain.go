@@ -106,6 +106,8 @@ func address(c resource.Connection) string {
 		return c.DuckDB.Path
 	case c.Postgres != nil:
 		return fmt.Sprintf("%s:%d/%s", c.Postgres.Host, c.Postgres.Port, c.Postgres.Database)
+	case c.Redshift != nil:
+		return fmt.Sprintf("%s:%d/%s", c.Redshift.Host, c.Redshift.Port, c.Redshift.Database)
 	case c.Databricks != nil:
 		return fmt.Sprintf("%s:%d/%s.%s", c.Databricks.Host, c.Databricks.Port, c.Databricks.Catalog, c.Databricks.Schema)
 	case c.DeltaSharing != nil:

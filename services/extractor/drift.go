@@ -119,6 +119,9 @@ func modelOf(snap resource.Snapshot) string {
 	if c := snap.Connection.Postgres; c != nil {
 		parts = append(parts, c.Host, strconv.Itoa(c.Port), c.Database)
 	}
+	if c := snap.Connection.Redshift; c != nil {
+		parts = append(parts, c.Host, strconv.Itoa(c.Port), c.Database)
+	}
 	if c := snap.Connection.Databricks; c != nil {
 		parts = append(parts, c.Host, strconv.Itoa(c.Port), c.Catalog, c.Schema)
 	}

@@ -60,6 +60,9 @@ func address(c *configv1.Connection) string {
 	if p := c.GetPostgres(); p != nil {
 		return fmt.Sprintf("%s@%s:%d/%s", p.GetUser(), p.GetHost(), p.GetPort(), p.GetDatabase())
 	}
+	if r := c.GetRedshift(); r != nil {
+		return fmt.Sprintf("%s@%s:%d/%s", r.GetUser(), r.GetHost(), r.GetPort(), r.GetDatabase())
+	}
 	if d := c.GetDatabricks(); d != nil {
 		return fmt.Sprintf("%s:%d/%s.%s", d.GetHost(), d.GetPort(), d.GetCatalog(), d.GetSchema())
 	}

@@ -168,10 +168,7 @@ func (r *reader) connection(n *yaml.Node) *resource.Connection {
 				duration(r, "statement_timeout", &p.StatementTimeout), text(r, "state_schema", &p.StateSchema),
 			)
 		}})
-	fields = append(fields, r.databricks(c), r.snowflake(c), r.bigquery(c), r.deltaSharing(c))
-	for _, name := range []string{"redshift"} {
-		fields = append(fields, field{name: name, absent: "use duckdb, postgres, bigquery, databricks, delta_sharing or snowflake, or a build that has the " + name + " driver"})
-	}
+	fields = append(fields, r.redshift(c), r.databricks(c), r.snowflake(c), r.bigquery(c), r.deltaSharing(c))
 	r.object(n, "", fields...)
 	return c
 }

@@ -177,6 +177,9 @@ func (w *writer) connection(c *resource.Connection) {
 	if c.DuckDB != nil {
 		w.object("duckdb", false, func(w *writer) { w.text("path", c.DuckDB.Path) })
 	}
+	if c.Redshift != nil {
+		w.redshift(c.Redshift)
+	}
 	if c.Databricks != nil {
 		w.databricks(c.Databricks)
 	}

@@ -256,8 +256,29 @@ func drawRule(t *rapid.T, depth int) resource.Rule {
 	}
 }
 
+func drawRedshift(t *rapid.T) *resource.Redshift {
+	r := &resource.Redshift{
+		Host: "wh.example.com", Port: rapid.IntRange(1, 65535).Draw(t, "port"), Database: drawText(t, "database"), Region: "us-gov-west-1", SSLMode: "verify-ca",
+		RoleARN: "arn:aws-us-gov:iam::111122223333:role/reader", ExternalID: "of-" + drawID(t, "external"), StateSchema: drawID(t, "schema"),
+		UnloadBucket: "bucket.of-1", UnloadPrefix: drawID(t, "prefix"), UnloadRole: "arn:aws-us-gov:iam::111122223333:role/unload",
+		Endpoint: "https://a.example.com", STSEndpoint: "https://b.example.com", S3Endpoint: "http://127.0.0.1:9",
+		StatementTimeout: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "timeout")),
+	}
+	switch rapid.IntRange(0, 2).Draw(t, "way in") {
+	case 0:
+		r.User, r.Password = drawText(t, "user"), resource.Secret{Kept: true}
+	case 1:
+		r.Cluster = "analytics-1"
+	default:
+		r.Workgroup = "wg"
+	}
+	return r
+}
+
 func drawResource(t *rapid.T) resource.Resource {
-	switch rapid.IntRange(0, 7).Draw(t, "kind") {
+	switch rapid.IntRange(0, 8).Draw(t, "kind") {
+	case 8:
+		return &resource.Connection{Meta: drawMeta(t), Redshift: drawRedshift(t)}
 	case 0:
 		return &resource.Feed{Meta: drawMeta(t), Environment: resource.Dev, Protection: resource.ReadOnly}
 	case 1:

@@ -13,6 +13,7 @@ import (
 // CheckConnection reports what of a message OfConnection cannot hold.
 func CheckConnection(c *configv1.Connection) []fault.Violation {
 	vs := checkDuration(nil, "postgres.statement_timeout", c.GetPostgres().GetStatementTimeout())
+	vs = checkDuration(vs, "redshift.statement_timeout", c.GetRedshift().GetStatementTimeout())
 	vs = checkDuration(vs, "databricks.statement_timeout", c.GetDatabricks().GetStatementTimeout())
 	vs = checkDuration(vs, "snowflake.statement_timeout", c.GetSnowflake().GetStatementTimeout())
 	return checkDuration(vs, "bigquery.statement_timeout", c.GetBigquery().GetStatementTimeout())

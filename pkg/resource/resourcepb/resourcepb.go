@@ -111,6 +111,8 @@ func ToConnection(c resource.Connection) *configv1.Connection {
 			Sslmode: p.SSLMode, Ca: p.CA, ClientCertificate: p.ClientCertificate, ClientKey: toSecret(p.ClientKey),
 			StatementTimeout: resource.FormatDuration(p.StatementTimeout), StateSchema: p.StateSchema,
 		}}
+	case c.Redshift != nil:
+		out.Provider = &configv1.Connection_Redshift{Redshift: toRedshift(c.Redshift)}
 	case c.Databricks != nil:
 		out.Provider = &configv1.Connection_Databricks{Databricks: toDatabricks(*c.Databricks)}
 	case c.Snowflake != nil:
@@ -136,6 +138,9 @@ func OfConnection(c *configv1.Connection) resource.Connection {
 			SSLMode: p.GetSslmode(), CA: p.GetCa(), ClientCertificate: p.GetClientCertificate(), ClientKey: ofSecret(p.GetClientKey()),
 			StatementTimeout: ofDuration(p.GetStatementTimeout()), StateSchema: p.GetStateSchema(),
 		}
+	}
+	if r := c.GetRedshift(); r != nil {
+		out.Redshift = ofRedshift(r)
 	}
 	if d := c.GetDatabricks(); d != nil {
 		out.Databricks = ofDatabricks(d)

@@ -209,7 +209,7 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			},
 		},
 	}
-	switch rapid.IntRange(0, 6).Draw(t, "provider") {
+	switch rapid.IntRange(0, 7).Draw(t, "provider") {
 	case 1:
 		s.Connection.DuckDB = &resource.DuckDB{Path: text(t, "path")}
 	case 2:
@@ -235,6 +235,13 @@ func snapshot(t *rapid.T) resource.Snapshot {
 		}
 	case 6:
 		s.Connection.DeltaSharing = &resource.DeltaSharing{Share: text(t, "share"), Schema: text(t, "schema"), Profile: secret(t)}
+	case 7:
+		s.Connection.Redshift = &resource.Redshift{
+			Host: text(t, "host"), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Database: text(t, "database"), User: text(t, "user"), Password: secret(t),
+			Cluster: text(t, "cluster"), Workgroup: text(t, "workgroup"), Region: text(t, "region"), RoleARN: text(t, "role"), ExternalID: text(t, "external"),
+			UnloadBucket: text(t, "bucket"), UnloadPrefix: text(t, "prefix"), UnloadRole: text(t, "unloader"), SSLMode: text(t, "sslmode"), CA: text(t, "ca"),
+			StatementTimeout: duration(t, "timeout"), StateSchema: text(t, "schema"), Endpoint: text(t, "endpoint"), STSEndpoint: text(t, "sts"), S3Endpoint: text(t, "s3"),
+		}
 	case 5:
 		s.Connection.BigQuery = &resource.BigQuery{
 			ProjectID: text(t, "project"), DatasetID: text(t, "data set"), Location: text(t, "location"),

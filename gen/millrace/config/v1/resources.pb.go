@@ -890,6 +890,7 @@ type Connection struct {
 	//
 	//	*Connection_Duckdb
 	//	*Connection_Postgres
+	//	*Connection_Redshift
 	//	*Connection_Bigquery
 	//	*Connection_Databricks
 	//	*Connection_Snowflake
@@ -961,6 +962,15 @@ func (x *Connection) GetPostgres() *Postgres {
 	return nil
 }
 
+func (x *Connection) GetRedshift() *Redshift {
+	if x != nil {
+		if x, ok := x.Provider.(*Connection_Redshift); ok {
+			return x.Redshift
+		}
+	}
+	return nil
+}
+
 func (x *Connection) GetBigquery() *BigQuery {
 	if x != nil {
 		if x, ok := x.Provider.(*Connection_Bigquery); ok {
@@ -1009,6 +1019,10 @@ type Connection_Postgres struct {
 	Postgres *Postgres `protobuf:"bytes,3,opt,name=postgres,proto3,oneof"`
 }
 
+type Connection_Redshift struct {
+	Redshift *Redshift `protobuf:"bytes,5,opt,name=redshift,proto3,oneof"`
+}
+
 type Connection_Bigquery struct {
 	Bigquery *BigQuery `protobuf:"bytes,7,opt,name=bigquery,proto3,oneof"`
 }
@@ -1028,6 +1042,8 @@ type Connection_DeltaSharing struct {
 func (*Connection_Duckdb) isConnection_Provider() {}
 
 func (*Connection_Postgres) isConnection_Provider() {}
+
+func (*Connection_Redshift) isConnection_Provider() {}
 
 func (*Connection_Bigquery) isConnection_Provider() {}
 
@@ -1212,6 +1228,219 @@ func (x *Postgres) GetStateSchema() string {
 	return ""
 }
 
+// Redshift is a database of a cluster or of a serverless workgroup. It is got into by a password, or by temporary
+// credentials of IAM where cluster or workgroup is named.
+type Redshift struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Host  string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// Default 5439.
+	Port     int32  `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Database string `protobuf:"bytes,3,opt,name=database,proto3" json:"database,omitempty"`
+	// With cluster it may be left out: then the database user is that of the IAM identity. With workgroup it is.
+	User     string  `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	Password *Secret `protobuf:"bytes,5,opt,name=password,proto3" json:"password,omitempty"`
+	// The cluster's identifier, for temporary credentials.
+	Cluster string `protobuf:"bytes,6,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The serverless workgroup's name, for temporary credentials.
+	Workgroup string `protobuf:"bytes,7,opt,name=workgroup,proto3" json:"workgroup,omitempty"`
+	// The AWS region, such as eu-central-1; for temporary credentials and for UNLOAD.
+	Region string `protobuf:"bytes,8,opt,name=region,proto3" json:"region,omitempty"`
+	// The role that the extractor assumes before it asks AWS for anything.
+	RoleArn string `protobuf:"bytes,9,opt,name=role_arn,json=roleArn,proto3" json:"role_arn,omitempty"`
+	// What the role's trust policy asks for.
+	ExternalId string `protobuf:"bytes,10,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	// The S3 bucket that results are unloaded to; left out: rows are read through a cursor.
+	UnloadBucket string `protobuf:"bytes,11,opt,name=unload_bucket,json=unloadBucket,proto3" json:"unload_bucket,omitempty"`
+	// What the keys of unloaded files begin with.
+	UnloadPrefix string `protobuf:"bytes,12,opt,name=unload_prefix,json=unloadPrefix,proto3" json:"unload_prefix,omitempty"`
+	// The role, or chain of roles joined by commas, that the warehouse writes to the bucket with.
+	UnloadRole string `protobuf:"bytes,13,opt,name=unload_role,json=unloadRole,proto3" json:"unload_role,omitempty"`
+	// disable, require, verify-ca or verify-full (default).
+	Sslmode string `protobuf:"bytes,14,opt,name=sslmode,proto3" json:"sslmode,omitempty"`
+	// PEM of the authority that signed the server's certificate.
+	Ca string `protobuf:"bytes,15,opt,name=ca,proto3" json:"ca,omitempty"`
+	// A duration such as 10m; default 1h.
+	StatementTimeout string `protobuf:"bytes,16,opt,name=statement_timeout,json=statementTimeout,proto3" json:"statement_timeout,omitempty"`
+	// Where mirrors with the engine diff keep their snapshots; default millrace.
+	StateSchema string `protobuf:"bytes,17,opt,name=state_schema,json=stateSchema,proto3" json:"state_schema,omitempty"`
+	// URLs in the place of AWS's: private links, or servers for tests. Of the Redshift API, of STS and of S3.
+	Endpoint      string `protobuf:"bytes,18,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	StsEndpoint   string `protobuf:"bytes,19,opt,name=sts_endpoint,json=stsEndpoint,proto3" json:"sts_endpoint,omitempty"`
+	S3Endpoint    string `protobuf:"bytes,20,opt,name=s3_endpoint,json=s3Endpoint,proto3" json:"s3_endpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Redshift) Reset() {
+	*x = Redshift{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Redshift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Redshift) ProtoMessage() {}
+
+func (x *Redshift) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Redshift.ProtoReflect.Descriptor instead.
+func (*Redshift) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Redshift) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Redshift) GetPort() int32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Redshift) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *Redshift) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Redshift) GetPassword() *Secret {
+	if x != nil {
+		return x.Password
+	}
+	return nil
+}
+
+func (x *Redshift) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *Redshift) GetWorkgroup() string {
+	if x != nil {
+		return x.Workgroup
+	}
+	return ""
+}
+
+func (x *Redshift) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *Redshift) GetRoleArn() string {
+	if x != nil {
+		return x.RoleArn
+	}
+	return ""
+}
+
+func (x *Redshift) GetExternalId() string {
+	if x != nil {
+		return x.ExternalId
+	}
+	return ""
+}
+
+func (x *Redshift) GetUnloadBucket() string {
+	if x != nil {
+		return x.UnloadBucket
+	}
+	return ""
+}
+
+func (x *Redshift) GetUnloadPrefix() string {
+	if x != nil {
+		return x.UnloadPrefix
+	}
+	return ""
+}
+
+func (x *Redshift) GetUnloadRole() string {
+	if x != nil {
+		return x.UnloadRole
+	}
+	return ""
+}
+
+func (x *Redshift) GetSslmode() string {
+	if x != nil {
+		return x.Sslmode
+	}
+	return ""
+}
+
+func (x *Redshift) GetCa() string {
+	if x != nil {
+		return x.Ca
+	}
+	return ""
+}
+
+func (x *Redshift) GetStatementTimeout() string {
+	if x != nil {
+		return x.StatementTimeout
+	}
+	return ""
+}
+
+func (x *Redshift) GetStateSchema() string {
+	if x != nil {
+		return x.StateSchema
+	}
+	return ""
+}
+
+func (x *Redshift) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *Redshift) GetStsEndpoint() string {
+	if x != nil {
+		return x.StsEndpoint
+	}
+	return ""
+}
+
+func (x *Redshift) GetS3Endpoint() string {
+	if x != nil {
+		return x.S3Endpoint
+	}
+	return ""
+}
+
 // Databricks reads through a SQL warehouse of a workspace, or a cluster.
 type Databricks struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1241,7 +1470,7 @@ type Databricks struct {
 
 func (x *Databricks) Reset() {
 	*x = Databricks{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[5]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1482,7 @@ func (x *Databricks) String() string {
 func (*Databricks) ProtoMessage() {}
 
 func (x *Databricks) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[5]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1495,7 @@ func (x *Databricks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Databricks.ProtoReflect.Descriptor instead.
 func (*Databricks) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{5}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Databricks) GetHost() string {
@@ -1360,7 +1589,7 @@ type DeltaSharing struct {
 
 func (x *DeltaSharing) Reset() {
 	*x = DeltaSharing{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1601,7 @@ func (x *DeltaSharing) String() string {
 func (*DeltaSharing) ProtoMessage() {}
 
 func (x *DeltaSharing) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[6]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1614,7 @@ func (x *DeltaSharing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeltaSharing.ProtoReflect.Descriptor instead.
 func (*DeltaSharing) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeltaSharing) GetShare() string {
@@ -1457,7 +1686,7 @@ type Snowflake struct {
 
 func (x *Snowflake) Reset() {
 	*x = Snowflake{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1698,7 @@ func (x *Snowflake) String() string {
 func (*Snowflake) ProtoMessage() {}
 
 func (x *Snowflake) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[7]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1711,7 @@ func (x *Snowflake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snowflake.ProtoReflect.Descriptor instead.
 func (*Snowflake) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Snowflake) GetAccount() string {
@@ -1691,7 +1920,7 @@ type BigQuery struct {
 
 func (x *BigQuery) Reset() {
 	*x = BigQuery{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1932,7 @@ func (x *BigQuery) String() string {
 func (*BigQuery) ProtoMessage() {}
 
 func (x *BigQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[8]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1945,7 @@ func (x *BigQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BigQuery.ProtoReflect.Descriptor instead.
 func (*BigQuery) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BigQuery) GetProjectId() string {
@@ -1815,7 +2044,7 @@ type Feed struct {
 
 func (x *Feed) Reset() {
 	*x = Feed{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +2056,7 @@ func (x *Feed) String() string {
 func (*Feed) ProtoMessage() {}
 
 func (x *Feed) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[9]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +2069,7 @@ func (x *Feed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feed.ProtoReflect.Descriptor instead.
 func (*Feed) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Feed) GetMeta() *Meta {
@@ -1879,7 +2108,7 @@ type Iterator struct {
 
 func (x *Iterator) Reset() {
 	*x = Iterator{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2120,7 @@ func (x *Iterator) String() string {
 func (*Iterator) ProtoMessage() {}
 
 func (x *Iterator) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[10]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2133,7 @@ func (x *Iterator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Iterator.ProtoReflect.Descriptor instead.
 func (*Iterator) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{10}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Iterator) GetColumn() string {
@@ -1962,7 +2191,7 @@ type DataModel struct {
 
 func (x *DataModel) Reset() {
 	*x = DataModel{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2203,7 @@ func (x *DataModel) String() string {
 func (*DataModel) ProtoMessage() {}
 
 func (x *DataModel) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[11]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2216,7 @@ func (x *DataModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DataModel.ProtoReflect.Descriptor instead.
 func (*DataModel) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DataModel) GetMeta() *Meta {
@@ -2117,7 +2346,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2358,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[12]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2371,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Rule) GetColumn() string {
@@ -2245,7 +2474,7 @@ type EventsMapping struct {
 
 func (x *EventsMapping) Reset() {
 	*x = EventsMapping{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2486,7 @@ func (x *EventsMapping) String() string {
 func (*EventsMapping) ProtoMessage() {}
 
 func (x *EventsMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[13]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2499,7 @@ func (x *EventsMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsMapping.ProtoReflect.Descriptor instead.
 func (*EventsMapping) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EventsMapping) GetTime() string {
@@ -2328,7 +2557,7 @@ type Mapping struct {
 
 func (x *Mapping) Reset() {
 	*x = Mapping{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2569,7 @@ func (x *Mapping) String() string {
 func (*Mapping) ProtoMessage() {}
 
 func (x *Mapping) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[14]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2582,7 @@ func (x *Mapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mapping.ProtoReflect.Descriptor instead.
 func (*Mapping) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{14}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Mapping) GetMeta() *Meta {
@@ -2401,7 +2630,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2413,7 +2642,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[15]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2426,7 +2655,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Schedule) GetWhen() isSchedule_When {
@@ -2527,7 +2756,7 @@ type Every struct {
 
 func (x *Every) Reset() {
 	*x = Every{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +2768,7 @@ func (x *Every) String() string {
 func (*Every) ProtoMessage() {}
 
 func (x *Every) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[16]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +2781,7 @@ func (x *Every) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Every.ProtoReflect.Descriptor instead.
 func (*Every) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Every) GetEvery() string {
@@ -2580,7 +2809,7 @@ type Cron struct {
 
 func (x *Cron) Reset() {
 	*x = Cron{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2592,7 +2821,7 @@ func (x *Cron) String() string {
 func (*Cron) ProtoMessage() {}
 
 func (x *Cron) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[17]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2605,7 +2834,7 @@ func (x *Cron) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cron.ProtoReflect.Descriptor instead.
 func (*Cron) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Cron) GetExpression() string {
@@ -2632,7 +2861,7 @@ type After struct {
 
 func (x *After) Reset() {
 	*x = After{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2644,7 +2873,7 @@ func (x *After) String() string {
 func (*After) ProtoMessage() {}
 
 func (x *After) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[18]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2657,7 +2886,7 @@ func (x *After) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use After.ProtoReflect.Descriptor instead.
 func (*After) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{18}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *After) GetSyncs() []string {
@@ -2675,7 +2904,7 @@ type OnDemand struct {
 
 func (x *OnDemand) Reset() {
 	*x = OnDemand{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2687,7 +2916,7 @@ func (x *OnDemand) String() string {
 func (*OnDemand) ProtoMessage() {}
 
 func (x *OnDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[19]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2700,7 +2929,7 @@ func (x *OnDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnDemand.ProtoReflect.Descriptor instead.
 func (*OnDemand) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{19}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
 }
 
 // Sync is connection + model + mapping + feed + mode + schedule.
@@ -2743,7 +2972,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +2984,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[20]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +2997,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{20}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Sync) GetMeta() *Meta {
@@ -2936,7 +3165,7 @@ type Guard struct {
 
 func (x *Guard) Reset() {
 	*x = Guard{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2948,7 +3177,7 @@ func (x *Guard) String() string {
 func (*Guard) ProtoMessage() {}
 
 func (x *Guard) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[21]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2961,7 +3190,7 @@ func (x *Guard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Guard.ProtoReflect.Descriptor instead.
 func (*Guard) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{21}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Guard) GetDeletes() *GuardLimit {
@@ -3010,7 +3239,7 @@ type GuardLimit struct {
 
 func (x *GuardLimit) Reset() {
 	*x = GuardLimit{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3022,7 +3251,7 @@ func (x *GuardLimit) String() string {
 func (*GuardLimit) ProtoMessage() {}
 
 func (x *GuardLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[22]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3035,7 +3264,7 @@ func (x *GuardLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardLimit.ProtoReflect.Descriptor instead.
 func (*GuardLimit) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{22}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GuardLimit) GetMaxPercent() float64 {
@@ -3062,7 +3291,7 @@ type GuardRows struct {
 
 func (x *GuardRows) Reset() {
 	*x = GuardRows{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3074,7 +3303,7 @@ func (x *GuardRows) String() string {
 func (*GuardRows) ProtoMessage() {}
 
 func (x *GuardRows) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[23]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3087,7 +3316,7 @@ func (x *GuardRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardRows.ProtoReflect.Descriptor instead.
 func (*GuardRows) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{23}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GuardRows) GetMinPercentOfAverage() float64 {
@@ -3113,7 +3342,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3125,7 +3354,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[24]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3138,7 +3367,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{24}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Drift) GetAdded() DriftPolicy {
@@ -3174,7 +3403,7 @@ type RejectLimit struct {
 
 func (x *RejectLimit) Reset() {
 	*x = RejectLimit{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[25]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3186,7 +3415,7 @@ func (x *RejectLimit) String() string {
 func (*RejectLimit) ProtoMessage() {}
 
 func (x *RejectLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[25]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3199,7 +3428,7 @@ func (x *RejectLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectLimit.ProtoReflect.Descriptor instead.
 func (*RejectLimit) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{25}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RejectLimit) GetPercent() float64 {
@@ -3232,7 +3461,7 @@ type SyncSnapshot struct {
 
 func (x *SyncSnapshot) Reset() {
 	*x = SyncSnapshot{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[26]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3244,7 +3473,7 @@ func (x *SyncSnapshot) String() string {
 func (*SyncSnapshot) ProtoMessage() {}
 
 func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[26]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3257,7 +3486,7 @@ func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncSnapshot.ProtoReflect.Descriptor instead.
 func (*SyncSnapshot) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{26}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SyncSnapshot) GetVersion() int64 {
@@ -3330,12 +3559,13 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05plain\x18\x01 \x01(\tH\x00R\x05plain\x12\x14\n" +
 	"\x04kept\x18\x02 \x01(\bH\x00R\x04kept\x12\x18\n" +
 	"\x06sealed\x18\x03 \x01(\fH\x00R\x06sealedB\a\n" +
-	"\x05value\"\xbe\x03\n" +
+	"\x05value\"\xfa\x03\n" +
 	"\n" +
 	"Connection\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x124\n" +
 	"\x06duckdb\x18\x02 \x01(\v2\x1a.millrace.config.v1.DuckDBH\x00R\x06duckdb\x12:\n" +
 	"\bpostgres\x18\x03 \x01(\v2\x1c.millrace.config.v1.PostgresH\x00R\bpostgres\x12:\n" +
+	"\bredshift\x18\x05 \x01(\v2\x1c.millrace.config.v1.RedshiftH\x00R\bredshift\x12:\n" +
 	"\bbigquery\x18\a \x01(\v2\x1c.millrace.config.v1.BigQueryH\x00R\bbigquery\x12@\n" +
 	"\n" +
 	"databricks\x18\b \x01(\v2\x1e.millrace.config.v1.DatabricksH\x00R\n" +
@@ -3359,7 +3589,32 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"client_key\x18\t \x01(\v2\x1a.millrace.config.v1.SecretR\tclientKey\x12+\n" +
 	"\x11statement_timeout\x18\n" +
 	" \x01(\tR\x10statementTimeout\x12!\n" +
-	"\fstate_schema\x18\v \x01(\tR\vstateSchema\"\xff\x02\n" +
+	"\fstate_schema\x18\v \x01(\tR\vstateSchema\"\xeb\x04\n" +
+	"\bRedshift\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\x05R\x04port\x12\x1a\n" +
+	"\bdatabase\x18\x03 \x01(\tR\bdatabase\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x126\n" +
+	"\bpassword\x18\x05 \x01(\v2\x1a.millrace.config.v1.SecretR\bpassword\x12\x18\n" +
+	"\acluster\x18\x06 \x01(\tR\acluster\x12\x1c\n" +
+	"\tworkgroup\x18\a \x01(\tR\tworkgroup\x12\x16\n" +
+	"\x06region\x18\b \x01(\tR\x06region\x12\x19\n" +
+	"\brole_arn\x18\t \x01(\tR\aroleArn\x12\x1f\n" +
+	"\vexternal_id\x18\n" +
+	" \x01(\tR\n" +
+	"externalId\x12#\n" +
+	"\runload_bucket\x18\v \x01(\tR\funloadBucket\x12#\n" +
+	"\runload_prefix\x18\f \x01(\tR\funloadPrefix\x12\x1f\n" +
+	"\vunload_role\x18\r \x01(\tR\n" +
+	"unloadRole\x12\x18\n" +
+	"\asslmode\x18\x0e \x01(\tR\asslmode\x12\x0e\n" +
+	"\x02ca\x18\x0f \x01(\tR\x02ca\x12+\n" +
+	"\x11statement_timeout\x18\x10 \x01(\tR\x10statementTimeout\x12!\n" +
+	"\fstate_schema\x18\x11 \x01(\tR\vstateSchema\x12\x1a\n" +
+	"\bendpoint\x18\x12 \x01(\tR\bendpoint\x12!\n" +
+	"\fsts_endpoint\x18\x13 \x01(\tR\vstsEndpoint\x12\x1f\n" +
+	"\vs3_endpoint\x18\x14 \x01(\tR\n" +
+	"s3Endpoint\"\xff\x02\n" +
 	"\n" +
 	"Databricks\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
@@ -3638,7 +3893,7 @@ func file_millrace_config_v1_resources_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(Environment)(0),              // 0: millrace.config.v1.Environment
 	(InputProtection)(0),          // 1: millrace.config.v1.InputProtection
@@ -3657,107 +3912,110 @@ var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(*Connection)(nil),            // 14: millrace.config.v1.Connection
 	(*DuckDB)(nil),                // 15: millrace.config.v1.DuckDB
 	(*Postgres)(nil),              // 16: millrace.config.v1.Postgres
-	(*Databricks)(nil),            // 17: millrace.config.v1.Databricks
-	(*DeltaSharing)(nil),          // 18: millrace.config.v1.DeltaSharing
-	(*Snowflake)(nil),             // 19: millrace.config.v1.Snowflake
-	(*BigQuery)(nil),              // 20: millrace.config.v1.BigQuery
-	(*Feed)(nil),                  // 21: millrace.config.v1.Feed
-	(*Iterator)(nil),              // 22: millrace.config.v1.Iterator
-	(*DataModel)(nil),             // 23: millrace.config.v1.DataModel
-	(*Rule)(nil),                  // 24: millrace.config.v1.Rule
-	(*EventsMapping)(nil),         // 25: millrace.config.v1.EventsMapping
-	(*Mapping)(nil),               // 26: millrace.config.v1.Mapping
-	(*Schedule)(nil),              // 27: millrace.config.v1.Schedule
-	(*Every)(nil),                 // 28: millrace.config.v1.Every
-	(*Cron)(nil),                  // 29: millrace.config.v1.Cron
-	(*After)(nil),                 // 30: millrace.config.v1.After
-	(*OnDemand)(nil),              // 31: millrace.config.v1.OnDemand
-	(*Sync)(nil),                  // 32: millrace.config.v1.Sync
-	(*Guard)(nil),                 // 33: millrace.config.v1.Guard
-	(*GuardLimit)(nil),            // 34: millrace.config.v1.GuardLimit
-	(*GuardRows)(nil),             // 35: millrace.config.v1.GuardRows
-	(*Drift)(nil),                 // 36: millrace.config.v1.Drift
-	(*RejectLimit)(nil),           // 37: millrace.config.v1.RejectLimit
-	(*SyncSnapshot)(nil),          // 38: millrace.config.v1.SyncSnapshot
-	nil,                           // 39: millrace.config.v1.Meta.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 41: google.protobuf.Value
+	(*Redshift)(nil),              // 17: millrace.config.v1.Redshift
+	(*Databricks)(nil),            // 18: millrace.config.v1.Databricks
+	(*DeltaSharing)(nil),          // 19: millrace.config.v1.DeltaSharing
+	(*Snowflake)(nil),             // 20: millrace.config.v1.Snowflake
+	(*BigQuery)(nil),              // 21: millrace.config.v1.BigQuery
+	(*Feed)(nil),                  // 22: millrace.config.v1.Feed
+	(*Iterator)(nil),              // 23: millrace.config.v1.Iterator
+	(*DataModel)(nil),             // 24: millrace.config.v1.DataModel
+	(*Rule)(nil),                  // 25: millrace.config.v1.Rule
+	(*EventsMapping)(nil),         // 26: millrace.config.v1.EventsMapping
+	(*Mapping)(nil),               // 27: millrace.config.v1.Mapping
+	(*Schedule)(nil),              // 28: millrace.config.v1.Schedule
+	(*Every)(nil),                 // 29: millrace.config.v1.Every
+	(*Cron)(nil),                  // 30: millrace.config.v1.Cron
+	(*After)(nil),                 // 31: millrace.config.v1.After
+	(*OnDemand)(nil),              // 32: millrace.config.v1.OnDemand
+	(*Sync)(nil),                  // 33: millrace.config.v1.Sync
+	(*Guard)(nil),                 // 34: millrace.config.v1.Guard
+	(*GuardLimit)(nil),            // 35: millrace.config.v1.GuardLimit
+	(*GuardRows)(nil),             // 36: millrace.config.v1.GuardRows
+	(*Drift)(nil),                 // 37: millrace.config.v1.Drift
+	(*RejectLimit)(nil),           // 38: millrace.config.v1.RejectLimit
+	(*SyncSnapshot)(nil),          // 39: millrace.config.v1.SyncSnapshot
+	nil,                           // 40: millrace.config.v1.Meta.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 42: google.protobuf.Value
 }
 var file_millrace_config_v1_resources_proto_depIdxs = []int32{
-	39, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
-	40, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
-	40, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
+	40, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
+	41, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
+	41, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
 	12, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
 	15, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
 	16, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
-	20, // 6: millrace.config.v1.Connection.bigquery:type_name -> millrace.config.v1.BigQuery
-	17, // 7: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
-	19, // 8: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
-	18, // 9: millrace.config.v1.Connection.delta_sharing:type_name -> millrace.config.v1.DeltaSharing
-	13, // 10: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
-	13, // 11: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
-	13, // 12: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
-	13, // 13: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
-	13, // 14: millrace.config.v1.DeltaSharing.profile:type_name -> millrace.config.v1.Secret
-	13, // 15: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
-	13, // 16: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
-	13, // 17: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
-	13, // 18: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
-	13, // 19: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
-	13, // 20: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
-	13, // 21: millrace.config.v1.Snowflake.private_key_passphrase:type_name -> millrace.config.v1.Secret
-	13, // 22: millrace.config.v1.Snowflake.private_key_2_passphrase:type_name -> millrace.config.v1.Secret
-	13, // 23: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
-	12, // 24: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
-	0,  // 25: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
-	1,  // 26: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
-	3,  // 27: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
-	4,  // 28: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
-	12, // 29: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
-	2,  // 30: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
-	22, // 31: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
-	41, // 32: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
-	24, // 33: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
-	41, // 34: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
-	12, // 35: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
-	24, // 36: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
-	25, // 37: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
-	28, // 38: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
-	29, // 39: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
-	40, // 40: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
-	30, // 41: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
-	31, // 42: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
-	40, // 43: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
-	12, // 44: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
-	5,  // 45: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
-	27, // 46: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
-	40, // 47: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
-	40, // 48: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
-	8,  // 49: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
-	9,  // 50: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
-	33, // 51: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
-	36, // 52: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
-	37, // 53: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
-	6,  // 54: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
-	7,  // 55: millrace.config.v1.Sync.mirror_engine:type_name -> millrace.config.v1.MirrorEngine
-	34, // 56: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
-	34, // 57: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
-	34, // 58: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
-	35, // 59: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
-	10, // 60: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
-	11, // 61: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
-	11, // 62: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
-	11, // 63: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
-	32, // 64: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
-	14, // 65: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
-	23, // 66: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
-	26, // 67: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
-	21, // 68: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
-	69, // [69:69] is the sub-list for method output_type
-	69, // [69:69] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	17, // 6: millrace.config.v1.Connection.redshift:type_name -> millrace.config.v1.Redshift
+	21, // 7: millrace.config.v1.Connection.bigquery:type_name -> millrace.config.v1.BigQuery
+	18, // 8: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
+	20, // 9: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
+	19, // 10: millrace.config.v1.Connection.delta_sharing:type_name -> millrace.config.v1.DeltaSharing
+	13, // 11: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
+	13, // 12: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
+	13, // 13: millrace.config.v1.Redshift.password:type_name -> millrace.config.v1.Secret
+	13, // 14: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
+	13, // 15: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
+	13, // 16: millrace.config.v1.DeltaSharing.profile:type_name -> millrace.config.v1.Secret
+	13, // 17: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
+	13, // 18: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
+	13, // 19: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
+	13, // 20: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
+	13, // 21: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
+	13, // 22: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
+	13, // 23: millrace.config.v1.Snowflake.private_key_passphrase:type_name -> millrace.config.v1.Secret
+	13, // 24: millrace.config.v1.Snowflake.private_key_2_passphrase:type_name -> millrace.config.v1.Secret
+	13, // 25: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
+	12, // 26: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
+	0,  // 27: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
+	1,  // 28: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
+	3,  // 29: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
+	4,  // 30: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
+	12, // 31: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
+	2,  // 32: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
+	23, // 33: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
+	42, // 34: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
+	25, // 35: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
+	42, // 36: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
+	12, // 37: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
+	25, // 38: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
+	26, // 39: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
+	29, // 40: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
+	30, // 41: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
+	41, // 42: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
+	31, // 43: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
+	32, // 44: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
+	41, // 45: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
+	12, // 46: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
+	5,  // 47: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
+	28, // 48: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
+	41, // 49: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
+	41, // 50: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
+	8,  // 51: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
+	9,  // 52: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
+	34, // 53: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
+	37, // 54: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
+	38, // 55: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
+	6,  // 56: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
+	7,  // 57: millrace.config.v1.Sync.mirror_engine:type_name -> millrace.config.v1.MirrorEngine
+	35, // 58: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
+	35, // 59: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
+	35, // 60: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
+	36, // 61: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
+	10, // 62: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
+	11, // 63: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
+	11, // 64: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
+	11, // 65: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
+	33, // 66: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
+	14, // 67: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
+	24, // 68: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
+	27, // 69: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
+	22, // 70: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
+	71, // [71:71] is the sub-list for method output_type
+	71, // [71:71] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_resources_proto_init() }
@@ -3773,30 +4031,31 @@ func file_millrace_config_v1_resources_proto_init() {
 	file_millrace_config_v1_resources_proto_msgTypes[2].OneofWrappers = []any{
 		(*Connection_Duckdb)(nil),
 		(*Connection_Postgres)(nil),
+		(*Connection_Redshift)(nil),
 		(*Connection_Bigquery)(nil),
 		(*Connection_Databricks)(nil),
 		(*Connection_Snowflake)(nil),
 		(*Connection_DeltaSharing)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[11].OneofWrappers = []any{
+	file_millrace_config_v1_resources_proto_msgTypes[12].OneofWrappers = []any{
 		(*DataModel_Sql)(nil),
 		(*DataModel_Table)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[15].OneofWrappers = []any{
+	file_millrace_config_v1_resources_proto_msgTypes[16].OneofWrappers = []any{
 		(*Schedule_Every)(nil),
 		(*Schedule_Cron)(nil),
 		(*Schedule_Once)(nil),
 		(*Schedule_After)(nil),
 		(*Schedule_OnDemand)(nil),
 	}
-	file_millrace_config_v1_resources_proto_msgTypes[20].OneofWrappers = []any{}
+	file_millrace_config_v1_resources_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_config_v1_resources_proto_rawDesc), len(file_millrace_config_v1_resources_proto_rawDesc)),
 			NumEnums:      12,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
