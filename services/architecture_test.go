@@ -111,7 +111,7 @@ func TestThePureCoreHasNoContextNoClockAndNoLog(t *testing.T) {
 }
 
 func TestHeavyDependenciesStandWhereTheyAreUsed(t *testing.T) {
-	heavy := []string{"github.com/duckdb/", "github.com/snowflakedb/", "cloud.google.com/go/bigquery", "github.com/databricks/"}
+	heavy := []string{"github.com/duckdb/", "github.com/snowflakedb/", "cloud.google.com/go/bigquery", "github.com/databricks/", "github.com/aws/aws-sdk-go-v2/service/redshift"}
 	for _, name := range []string{"config", "scheduler", "mapper", "ingestion", "trace"} {
 		for _, p := range list(t, nil, "./services/"+name+"/cmd/"+name) {
 			for _, d := range p.Deps {

@@ -8,6 +8,7 @@ import (
 	"millrace.dev/pkg/source/databricks"
 	"millrace.dev/pkg/source/duckdb"
 	"millrace.dev/pkg/source/postgres"
+	"millrace.dev/pkg/source/redshift"
 	"millrace.dev/pkg/source/sharing"
 	"millrace.dev/pkg/source/snowflake"
 )
@@ -26,6 +27,7 @@ func drivers(s Settings, temp string) []source.Driver {
 	return []source.Driver{
 		duckdb.New(duckdb.Settings{MemoryLimit: s.DuckDBMemory, Threads: s.DuckDBThreads, TempDir: temp, StateDir: stateDir(s, temp), PartRows: s.PartRows}),
 		postgres.New(postgres.Settings{PartRows: s.PartRows}),
+		redshift.New(redshift.Settings{PartRows: s.PartRows}),
 		snowflake.New(snowflake.Settings{PartRows: s.PartRows}),
 		databricks.New(databricks.Settings{PartRows: s.PartRows}),
 		bigquery.New(bigquery.Settings{PartRows: s.PartRows}),

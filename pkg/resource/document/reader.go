@@ -29,7 +29,6 @@ type field struct {
 	name    string
 	aliases []string
 	read    func(n *yaml.Node, path string)
-	absent  string // of a key that this build has no field for: what to do
 }
 
 // fail reports a violation at a node.
@@ -97,10 +96,6 @@ func (r *reader) object(n *yaml.Node, path string, fields ...field) bool {
 			r.fail(key, join(path, clip(name)), suggest(fields, name), "unknown field")
 			continue
 		}
-		if f.absent != "" {
-			r.fail(key, join(path, name), f.absent, "is not in this build")
-			continue
-		}
 		if other, ok := seen[f.name]; ok {
 			r.fail(key, join(path, f.name), "keep one", "stands already on line %d", other.Line)
 			continue
@@ -129,9 +124,6 @@ func suggest(fields []field, name string) string {
 	best, least := "", min(3, len(name)/2+1)
 	var names []string
 	for _, f := range fields {
-		if f.absent != "" {
-			continue
-		}
 		names = append(names, f.name)
 		if d := distance(name, f.name); d < least {
 			best, least = f.name, d
