@@ -216,14 +216,15 @@ func (p *plot) injected() int {
 	return n
 }
 
-// planned does what is to happen between plan and reading.
+// planned does what is to happen between plan and reading. Whoever writes the warehouse does not stop with the worker that
+// plans.
 func (p *plot) planned(ctx context.Context) {
 	p.mu.Lock()
 	during := p.during
 	p.during = nil
 	p.mu.Unlock()
 	if len(during) > 0 {
-		p.failed(p.source.exec(ctx, during))
+		p.failed(p.source.exec(context.WithoutCancel(ctx), during))
 		p.made(ownerWrites)
 	}
 	if p.take(onPlan, sourceTouched) {
