@@ -232,7 +232,7 @@ func (r *reader) oneOrMore(name string, to *[]string) field {
 	}}
 }
 
-func integer(r *reader, name string, to *int) field {
+func integer(r *reader, name string, to *int) field { //nolint:unparam // one field of each kind
 	return field{name: name, read: func(n *yaml.Node, path string) {
 		v, ok := any(nil), n.Kind == yaml.ScalarNode
 		if ok {

@@ -134,8 +134,9 @@ func (x *session) exec(ctx context.Context, sql string) error {
 }
 
 // number answers the one number of a statement, of which the model's own text begins a line down.
-func (x *session) number(ctx context.Context, sql string, args ...any) (n int64, err error) {
-	return n, classify(ctx, x.conn.QueryRow(ctx, sql, args...).Scan(&n), sql, 1)
+func (x *session) number(ctx context.Context, sql string) (n int64, err error) {
+	err = classify(ctx, x.conn.QueryRow(ctx, sql).Scan(&n), sql, 1)
+	return n, err
 }
 
 // close ends the connection, and the statement that runs on it, and waits for that.

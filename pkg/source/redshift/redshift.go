@@ -136,7 +136,7 @@ func (s *Source) hold(place string) string {
 
 // Close removes the files of the last plan. It may be called again.
 func (s *Source) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), removeWait)
+	ctx, cancel := context.WithTimeout(context.Background(), removeWait) //nolint:forbidigo // Close has no context
 	defer cancel()
 	err := s.remove(ctx, s.hold(""))
 	s.transport.CloseIdleConnections()

@@ -210,7 +210,7 @@ func (p *Peer) getObject(w http.ResponseWriter, key string) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(data)))
 		if f.Cut {
 			_, _ = w.Write(data[:len(data)/2])
-			panic(http.ErrAbortHandler)
+			panic(http.ErrAbortHandler) //nolint:forbidigo // how a handler cuts its connection
 		}
 		_, _ = w.Write(data)
 	}

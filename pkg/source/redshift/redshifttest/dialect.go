@@ -45,7 +45,7 @@ CREATE VIEW redshift.svv_all_columns AS SELECT table_catalog::text AS database_n
 // install gives a database what it lacks.
 func (p *Peer) install(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // nobody calls a server
 	defer cancel()
 	c, err := pgx.Connect(ctx, p.url)
 	require.NoError(t, err)

@@ -30,7 +30,7 @@ const (
 	Account   = "111122223333"
 	Unloader  = "arn:aws:iam::" + Account + ":role/redshift-unload"
 	// AccessKey and SecretKey are the extractor's, of the account Account.
-	AccessKey = "AKIAPEEROFREDSHIFT00"
+	AccessKey = "AKIAPEEROFREDSHIFT00" //nolint:gosec // nobody's
 	SecretKey = "secret-of-the-peer"
 )
 
@@ -147,7 +147,7 @@ func (p *Peer) Unloading() resource.Connection {
 // Exec runs statements of Redshift's dialect as the warehouse's owner.
 func (p *Peer) Exec(t testing.TB, sql string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // nobody calls a server
 	defer cancel()
 	c, err := pgx.Connect(ctx, p.url)
 	require.NoError(t, err)

@@ -61,7 +61,7 @@ func (p *Peer) session(raw net.Conn) {
 	if !ok || !x.authenticate(start) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // nobody calls a server
 	defer cancel()
 	twin, err := pgconn.Connect(ctx, p.url)
 	if err != nil {
@@ -122,7 +122,7 @@ func (p *Peer) cancel(m *pgproto3.CancelRequest) {
 		return
 	}
 	network, address := pgconn.NetworkAddress(config.Host, config.Port)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // nobody calls a server
 	defer cancel()
 	c, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
@@ -250,7 +250,7 @@ func (x *session) answer() bool {
 		case *pgproto3.DataRow:
 			x.row(m)
 		}
-		x.client.Send(m.(pgproto3.BackendMessage)) //nolint:forcetypeassert // it is one
+		x.client.Send(m)
 		_, ready := m.(*pgproto3.ReadyForQuery)
 		if ready || n%flushAt == 0 {
 			if x.client.Flush() != nil {
