@@ -5,14 +5,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/stretchr/testify/require"
 
 	"millrace.dev/pkg/wire"
@@ -58,14 +60,20 @@ func claiming(t testing.TB) []byte {
 
 // readSchema reads a checked schema, and answers what that took.
 func readSchema(stream io.Reader) (s *arrow.Schema, taken uint64, err error) {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
+	before := allocated()
 	stream, err = wire.Schema(stream, limit)
 	if err == nil {
 		s, err = schemaOf(stream)
 	}
-	runtime.ReadMemStats(&after)
-	return s, after.TotalAlloc - before.TotalAlloc, err
+	return s, allocated() - before, err
+}
+
+// allocated answers how many bytes the process has ever taken. Unlike runtime.ReadMemStats it does not stop the process,
+// so that it can be asked for each of many numbers.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // schemaOf reads a schema with Arrow's reader, which panics on some that are none.
@@ -142,6 +150,65 @@ func TestWhatHindersReadingASchemaIsTold(t *testing.T) {
 		_, err := wire.Schema(io.MultiReader(bytes.NewReader(foreign(t)[:n]), iotest.ErrReader(cut)), limit)
 		require.ErrorIs(t, err, cut)
 	}
+}
+
+func TestWhatAStreamFromElsewhereClaimsIsLimited(t *testing.T) {
+	all := wire.Limits{Metadata: 1 << 20, Body: 1 << 20, Piece: 1 << 20}
+	for name, c := range map[string]struct {
+		changed func(wire.Limits) wire.Limits
+		refused bool
+	}{
+		"nothing more":            {func(l wire.Limits) wire.Limits { return l }, false},
+		"metadata of a message":   {func(l wire.Limits) wire.Limits { l.Metadata = 100; return l }, true},
+		"body of a message":       {func(l wire.Limits) wire.Limits { l.Body = 100; return l }, true},
+		"values when they unpack": {func(l wire.Limits) wire.Limits { l.Piece = 8 << 10; return l }, true},
+	} {
+		before := allocated()
+		rows, err := readRows(packed(t), c.changed(all))
+		require.Less(t, allocated()-before, uint64(8<<20), name)
+		if c.refused {
+			require.Error(t, err, name)
+			require.Zero(t, rows, name)
+		} else {
+			require.NoError(t, err, name)
+			require.EqualValues(t, packedRows, rows, name)
+		}
+	}
+}
+
+const packedRows = 10_000
+
+// packed answers a stream of one batch that is compressed well.
+func packed(t testing.TB) []byte {
+	t.Helper()
+	b := array.NewInt64Builder(memory.DefaultAllocator)
+	for i := range packedRows {
+		b.Append(int64(i / 100))
+	}
+	schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil)
+	var out bytes.Buffer
+	w := ipc.NewWriter(&out, ipc.WithSchema(schema), ipc.WithLZ4())
+	require.NoError(t, w.Write(array.NewRecordBatch(schema, []arrow.Array{b.NewArray()}, packedRows)))
+	require.NoError(t, w.Close())
+	return out.Bytes()
+}
+
+// readRows reads a stream to its end, or to where it cannot be read.
+func readRows(data []byte, l wire.Limits) (rows int64, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("no stream")
+		}
+	}()
+	r, err := wire.Reader(bytes.NewReader(data), memory.DefaultAllocator, l)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Release()
+	for r.Next() {
+		rows += r.RecordBatch().NumRows()
+	}
+	return rows, r.Err()
 }
 
 // FuzzSchema looks for schemas from elsewhere that are read with more memory than a few times their size.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -31,6 +30,9 @@ func ofMapping(m *configv1.Mapping) *resource.Mapping {
 	return &out
 }
 
+// maxPiece bounds the memory that one column's values may claim, which may have been compressed.
+const maxPiece = 64 << 20
+
 // readStream reads an Arrow IPC stream of at most `most` rows: its schema, and its rows as one batch.
 func readStream(data []byte, field string, most int64) (s *arrow.Schema, rec arrow.RecordBatch, err error) {
 	defer func() {
@@ -42,12 +44,7 @@ func readStream(data []byte, field string, most int64) (s *arrow.Schema, rec arr
 		return nil, nil, badStream(field, io.ErrUnexpectedEOF)
 	}
 	limit := int64(len(data))
-	stream, err := wire.Schema(bytes.NewReader(data), limit)
-	if err != nil {
-		return nil, nil, badStream(field, err)
-	}
-	r, err := ipc.NewReader(stream, ipc.WithAllocator(memory.NewGoAllocator()),
-		ipc.WithMetadataSizeLimit(limit), ipc.WithBodySizeLimit(limit))
+	r, err := wire.Reader(bytes.NewReader(data), memory.NewGoAllocator(), wire.Limits{Metadata: limit, Body: limit, Piece: maxPiece})
 	if err != nil {
 		return nil, nil, badStream(field, err)
 	}

@@ -1,11 +1,11 @@
 package databricks
 
 import (
+	"errors"
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/ipc"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/wire"
@@ -18,15 +18,13 @@ const (
 	maxMetadata = 16 << 20
 )
 
+var errRows = errors.New("a batch claims more rows than an answer may have")
+
 // decode reads an Arrow stream of at most `rows` rows, where that is not negative: a result file may have more than its
 // link says, which are not of the result, but not fewer.
 func decode(s Settings, stream io.Reader, rows int64, each func(arrow.RecordBatch) bool) error {
 	return guarded(func() error {
-		stream, err := wire.Schema(stream, maxMetadata)
-		if err != nil {
-			return broken(err)
-		}
-		r, err := ipc.NewReader(stream, ipc.WithAllocator(s.Allocator), ipc.WithMetadataSizeLimit(maxMetadata), ipc.WithBodySizeLimit(s.MaxReply))
+		r, err := wire.Reader(stream, s.Allocator, wire.Limits{Metadata: maxMetadata, Body: s.MaxReply, Piece: s.MaxReply})
 		if err != nil {
 			return broken(err)
 		}
@@ -38,6 +36,9 @@ func decode(s Settings, stream io.Reader, rows int64, each func(arrow.RecordBatc
 			if rows >= 0 {
 				n = min(n, left)
 				left -= n
+			}
+			if b.NumRows() > 8*s.MaxReply { // columns of NULL take no bytes, others a bit a row at least
+				return broken(errRows)
 			}
 			if err := valid(b); err != nil {
 				return err

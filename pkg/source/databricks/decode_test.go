@@ -64,6 +64,49 @@ func TestAFileThatClaimsAThousandMillionColumnsTakesLittleMemory(t *testing.T) {
 	require.EqualValues(t, 1, rows)
 }
 
+// The last message of the file says that 2^40 bytes follow it.
+func TestAMessageThatClaimsMoreThanAFileMayHaveTakesLittleMemory(t *testing.T) {
+	s := Settings{Allocator: memory.DefaultAllocator, MaxReply: 1 << 20}
+	data := aFile(t, fileFields)
+	at := 8 + int(binary.LittleEndian.Uint32(data[4:])) // behind the schema
+	size := int(binary.LittleEndian.Uint32(data[at+4:]))
+	metadata := data[at+8 : at+8+size]
+	body := uint64(len(data) - at - 8 - size - 8) // less the end of the stream
+	found := 0
+	for i := 0; i+8 <= size; i += 4 {
+		if binary.LittleEndian.Uint64(metadata[i:]) == body {
+			binary.LittleEndian.PutUint64(metadata[i:], 1<<40)
+			found++
+		}
+	}
+	require.Equal(t, 1, found)
+	err := decode(s, bytes.NewReader(data), 1, func(arrow.RecordBatch) bool { return true })
+	require.Equal(t, fault.Unavailable, fault.ClassOf(err))
+	require.ErrorContains(t, err, "malformed")
+}
+
+// A batch of a column of NULL has no bytes, whatever number of rows it claims.
+func TestABatchThatClaimsMoreRowsThanAFileMayHaveIsRefused(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.Null, Nullable: true}}, nil)
+	const most = 1 << 20
+	for rows, fits := range map[int]bool{most: true, 1 << 56: false} {
+		var out bytes.Buffer
+		w := ipc.NewWriter(&out, ipc.WithSchema(schema))
+		require.NoError(t, w.Write(array.NewRecordBatch(schema, []arrow.Array{array.NewNull(rows)}, int64(rows))))
+		require.NoError(t, w.Close())
+		got := int64(0)
+		err := decode(Settings{Allocator: memory.DefaultAllocator, MaxReply: most / 8}, &out, -1, func(b arrow.RecordBatch) bool { got += b.NumRows(); return true })
+		if fits {
+			require.NoError(t, err)
+			require.EqualValues(t, rows, got)
+			continue
+		}
+		require.Equal(t, fault.Unavailable, fault.ClassOf(err))
+		require.ErrorContains(t, err, "malformed")
+		require.Zero(t, got)
+	}
+}
+
 // FuzzFile reads what may stand in a result file: nothing crashes or takes memory beyond measure, and what is handed on
 // can be read.
 func FuzzFile(f *testing.F) {
@@ -80,6 +123,8 @@ func FuzzFile(f *testing.F) {
 			}
 			return true
 		})
-		_ = err // any, of whatever class
+		if err != nil {
+			require.NotEqual(t, fault.Internal, fault.ClassOf(err))
+		}
 	})
 }

@@ -8,8 +8,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/ipc"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 	client "github.com/snowflakedb/gosnowflake/v2"
 
 	"millrace.dev/pkg/fault"
@@ -23,26 +21,6 @@ const (
 	// maxMetadata bounds what a chunk says about itself.
 	maxMetadata = 16 << 20
 )
-
-// capped is an allocator that gives no piece larger than so many bytes, whatever a chunk claims to need.
-type capped struct {
-	memory.Allocator
-	most int64
-}
-
-func (b *capped) Allocate(n int) []byte {
-	if int64(n) > b.most {
-		panic(errTooLarge) //nolint:forbidigo // recovered where the chunk is read; allocators answer no errors
-	}
-	return b.Allocator.Allocate(n)
-}
-
-func (b *capped) Reallocate(n int, old []byte) []byte {
-	if int64(n) > b.most {
-		panic(errTooLarge) //nolint:forbidigo // as above
-	}
-	return b.Allocator.Reallocate(n, old)
-}
 
 // batches reads a result and calls each with its batches, until it answers false.
 func (x *session) batches(ctx context.Context, loader client.ArrowStreamLoader, columns []column, schema *arrow.Schema, each func(arrow.RecordBatch) bool) error {
@@ -130,13 +108,8 @@ func (d *decoder) wire(data []byte) (out []arrow.RecordBatch, err error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
-	stream, err := wire.Schema(bytes.NewReader(data), maxMetadata)
-	if err != nil {
-		return nil, errMalformed
-	}
 	set := d.x.s.settings
-	r, err := ipc.NewReader(stream, ipc.WithAllocator(&capped{Allocator: set.Allocator, most: set.MaxChunk}),
-		ipc.WithBodySizeLimit(set.MaxChunk), ipc.WithMetadataSizeLimit(maxMetadata))
+	r, err := wire.Reader(bytes.NewReader(data), set.Allocator, wire.Limits{Metadata: maxMetadata, Body: set.MaxChunk, Piece: set.MaxChunk})
 	if err != nil {
 		return nil, err //nolint:wrapcheck // classified by the caller
 	}
