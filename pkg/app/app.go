@@ -5,6 +5,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 
 // Module is a service as a binary lists it.
 type Module struct {
-	// Name is the service's: config, scheduler, extractor, mapper, ingestion, trace.
+	// Name is the service's: config, scheduler, extractor, mapper, ingestion, trace, gateway.
 	Name string
 	// Settings points to a struct of the module's own flags (kong tags), or is nil. Filled before New is called. A field
 	// Workers is the flag --<name>-workers (in a process of this one module also --workers), MILLRACE_<NAME>_WORKERS, and
@@ -45,6 +46,18 @@ type Service interface {
 // ready.
 type Readier interface{ Ready() error }
 
+// Webber is a service that answers HTTP as well, on the process's own address: every path that the process does not answer
+// itself (/healthz, /readyz, /metrics, /debug/pprof/) is the handler's, which bounds the time that a request may take to be
+// read and answered. At most one service of a process is one. Requests come from Start on; those that come when Run has
+// returned are cut off soon.
+type Webber interface{ Handler() http.Handler }
+
+// Guard is a Webber that browsers call. It answers a handler that passes on to own, the process's own paths, the requests that
+// it would hear itself, and refuses the others.
+type Guard interface {
+	Guard(own http.Handler) http.Handler
+}
+
 // Env is what a process gives to a module. Everything in it is the module's own or safe for concurrent use.
 type Env struct {
 	Name    string
@@ -53,6 +66,8 @@ type Env struct {
 	Metrics prometheus.Registerer
 	Bus     *bus.Bus // nil unless UsesBus
 	Alone   bool     // the process hosts no other module
+	Hosted  []string // the names of all modules that the process hosts
+	HTTP    string   // the address that the process will serve HTTP on, as its settings have it; empty where it serves none
 	Shared  Shared
 	// Dial answers a connection to a service of the mesh by name, in memory where this process hosts it. It does not
 	// block; calls wait for the service, at most rpc.CallTimeout unless they have a deadline. Owned by the process.
@@ -66,14 +81,16 @@ type Shared struct {
 	Store string // platform store: pebble:DIR or postgres://…
 	Quota string // memory or redis://…
 	Keys  string // key set of credentials: file:PATH or a KMS URI
+	// OwnKeys says that nobody named Keys: it is a file in Data, which the process makes where there is none.
+	OwnKeys bool
 	// AllInOne process: files of the machine's user may be read. A separate extractor reads none unless its settings say so.
 	FilesAnywhere bool
 }
 
 // Settings is what an operator sets of a process, besides its modules' own.
 type Settings struct {
-	GRPC string `name:"grpc" placeholder:"ADDR" help:"Address of the gRPC services; a service alone has its own of 127.0.0.1:7001 to 7006, more than one 127.0.0.1:7080."`
-	HTTP string `name:"http" placeholder:"ADDR" help:"Address of /healthz, /readyz and /metrics; a service alone has its own of 127.0.0.1:7101 to 7106, more than one 127.0.0.1:7081. 'none' serves none."`
+	GRPC string `name:"grpc" placeholder:"ADDR" help:"Address of the gRPC services; a service alone has its own of 127.0.0.1:7001 to 7007, more than one 127.0.0.1:7080."`
+	HTTP string `name:"http" placeholder:"ADDR" help:"Address of /healthz, /readyz, /metrics and, where the gateway runs, of the REST API; a service alone has its own of 127.0.0.1:7101 to 7107, more than one 127.0.0.1:7081. 'none' serves none."`
 
 	Data  string `default:"./millrace-data" placeholder:"DIR" help:"Folder of everything embedded (${default})."`
 	NATS  string `name:"nats" default:"embedded" placeholder:"URL" help:"Broker: embedded, or nats://… (${default})."`
@@ -100,7 +117,7 @@ type Settings struct {
 	MapperAddr    string `default:"127.0.0.1:7004" placeholder:"ADDR" help:"Where the mapper is, unless it runs here."`
 	IngestionAddr string `default:"127.0.0.1:7005" placeholder:"ADDR" help:"Where the ingestion service is, unless it runs here."`
 	// TraceAddr has no default but on a command line: who starts a process in a program says where its spans go.
-	TraceAddr string `default:"127.0.0.1:7006" placeholder:"ADDR" help:"Where the trace service is, which spans are sent to, unless it runs here; 'none' sends it none."`
+	TraceAddr string `default:"127.0.0.1:7006" placeholder:"ADDR" help:"Where the trace service is, which spans are sent to, unless it runs here; 'none': there is none, here neither, and no trace is kept."`
 }
 
 // none is the address of a server that is not wanted.
@@ -118,6 +135,7 @@ func mesh(s Settings) []place {
 		{"mapper", s.MapperAddr, "127.0.0.1:7104"},
 		{"ingestion", s.IngestionAddr, "127.0.0.1:7105"},
 		{traceService, s.traceAddr(), "127.0.0.1:7106"},
+		{"gateway", "127.0.0.1:7007", "127.0.0.1:7107"}, // which nobody calls
 	}
 }
 
@@ -130,6 +148,14 @@ func (s Settings) traceAddr() string {
 		return ""
 	}
 	return s.TraceAddr
+}
+
+// httpAddr answers where HTTP is served, empty where it is not.
+func (s Settings) httpAddr() string {
+	if s.HTTP == none {
+		return ""
+	}
+	return s.HTTP
 }
 
 // complete fills what follows from other settings and from the modules hosted.

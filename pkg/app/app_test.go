@@ -154,6 +154,20 @@ func get(t *testing.T, url string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
+func TestAModuleKnowsWhatIsHostedBesideItAndWhetherKeysAreNamed(t *testing.T) {
+	for keys, own := range map[string]bool{"": true, "file:/elsewhere/keys.json": false} {
+		log := &events{}
+		a, b := &service{name: "mapper", log: log}, &service{name: "scheduler", log: log}
+		start(t, app.Options{Modules: []app.Module{module(a), module(b)}, Settings: app.Settings{Keys: keys}})
+		for _, s := range []*service{a, b} {
+			require.Equal(t, []string{"mapper", "scheduler"}, s.env.Hosted)
+			require.False(t, s.env.Alone)
+			require.Equal(t, own, s.env.Shared.OwnKeys)
+			require.NotEmpty(t, s.env.Shared.Keys)
+		}
+	}
+}
+
 func TestTheSameCallInMemoryAndOverTCP(t *testing.T) {
 	log := &events{}
 	refuse := fault.New(fault.Precondition, fault.ReasonRunOpen, "a run is open").With("run", "r1")

@@ -38,6 +38,7 @@ type Options struct {
 // Process is modules at work. Safe for concurrent use.
 type Process struct {
 	settings Settings
+	ownKeys  bool // nobody named Keys
 	log      *slog.Logger
 	tel      *telemetry.Telemetry
 	bus      *bus.Bus // nil where no module uses it
@@ -70,7 +71,8 @@ var errStop = errors.New("stop")
 // ends, Stop is called or a service's Run fails. Where building fails, what was built is closed, last first.
 func Start(ctx context.Context, o Options) (*Process, error) {
 	s := o.Settings.complete(o.Modules)
-	p := &Process{settings: s, log: o.Log}
+	o.Modules = wanted(o.Modules, s)
+	p := &Process{settings: s, ownKeys: o.Settings.Keys == "", log: o.Log}
 	if p.log == nil {
 		to := o.LogTo
 		if to == nil {
@@ -95,6 +97,14 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	return p, nil
 }
 
+// wanted answers the modules less the trace service where there is to be none, unless it is all that the process is for.
+func wanted(modules []Module, s Settings) []Module {
+	if s.TraceAddr != none || len(modules) == 1 {
+		return modules
+	}
+	return slices.DeleteFunc(slices.Clone(modules), func(m Module) bool { return m.Name == traceService })
+}
+
 // build makes everything, and notes how to free it.
 func (p *Process) build(ctx context.Context, o Options) error {
 	tel, err := telemetry.New(ctx, telemetry.Settings{OTLP: p.settings.OTLP, Version: version(), Log: p.log})
@@ -111,6 +121,8 @@ func (p *Process) build(ctx context.Context, o Options) error {
 	if err := p.sendSpans(ctx); err != nil {
 		return err
 	}
+	shared := p.settings.shared(o.FilesAnywhere)
+	shared.OwnKeys = p.ownKeys
 	for _, m := range o.Modules {
 		if m.Settings != nil && !o.loaded {
 			if err := settings.Defaults(m.Settings); err != nil {
@@ -119,8 +131,8 @@ func (p *Process) build(ctx context.Context, o Options) error {
 		}
 		env := &Env{
 			Name: m.Name, Log: p.log.With("service", m.Name), Tracer: tel.Tracer(m.Name), Metrics: tel.Registry(),
-			Shared: p.settings.shared(o.FilesAnywhere), Dial: p.net.dialer(m.Name),
-			Alone: len(o.Modules) == 1,
+			Shared: shared, Dial: p.net.dialer(m.Name),
+			Alone: len(o.Modules) == 1, Hosted: slices.Clone(p.net.hosted), HTTP: p.settings.httpAddr(),
 		}
 		if m.UsesBus {
 			env.Bus = p.bus

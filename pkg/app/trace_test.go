@@ -80,3 +80,20 @@ func TestCallsWithinOneProcessAreTracedByService(t *testing.T) {
 		"scheduler: plan", "scheduler: millrace.mapper.v1.MapperService/ValidateMapping", "mapper: millrace.mapper.v1.MapperService/ValidateMapping",
 	}, b.spans, strings.Join(b.spans, "\n"))
 }
+
+// A process of several services goes without the trace service where there is to be none; one that is for nothing else hosts it.
+func TestNoTraceServiceIsHostedWhereThereIsToBeNone(t *testing.T) {
+	log := &events{}
+	m := &service{name: "mapper", log: log}
+	none := app.Settings{TraceAddr: "none"}
+	p := start(t, app.Options{Modules: []app.Module{module(m), module(&service{name: "trace", log: log})}, Settings: none})
+	require.Contains(t, log.all(), "new:mapper")
+	require.NotContains(t, log.all(), "trace")
+	_, err := m.env.Dial("trace")
+	require.Error(t, err)
+	require.NoError(t, p.Stop(t.Context()))
+
+	p = start(t, app.Options{Modules: []app.Module{module(&service{name: "trace", log: log})}, Settings: none})
+	require.Contains(t, log.all(), "new:trace")
+	require.NoError(t, p.Stop(t.Context()))
+}

@@ -15,7 +15,7 @@ import (
 	"millrace.dev/pkg/fault"
 )
 
-// web is the HTTP side of a process: /healthz, /readyz, /metrics and, by setting, /debug/pprof/.
+// web is the HTTP side of a process: /healthz, /readyz, /metrics, by setting /debug/pprof/, and the paths of its Webber.
 type web struct {
 	listener net.Listener // nil where none is wanted
 	server   *http.Server
@@ -24,10 +24,11 @@ type web struct {
 
 func serveWeb(p *Process) (*web, error) {
 	w := &web{}
-	if p.settings.HTTP == none {
+	addr := p.settings.httpAddr()
+	if addr == "" {
 		return w, nil
 	}
-	l, err := listen(p.soft, p.settings.HTTP, "http")
+	l, err := listen(p.soft, addr, "http")
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,27 @@ func routes(p *Process) http.Handler {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
+	for _, s := range p.services {
+		if h, ok := s.service.(Webber); ok {
+			return beside(mux, h)
+		}
+	}
 	return mux
+}
+
+// beside answers what own answers, to those that web hears if it says so, and by web all else. Web gets paths as they came.
+func beside(own *http.ServeMux, web Webber) http.Handler {
+	guarded, other := http.Handler(own), web.Handler()
+	if g, ok := web.(Guard); ok {
+		guarded = g.Guard(own)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := own.Handler(r); pattern != "" {
+			guarded.ServeHTTP(w, r)
+			return
+		}
+		other.ServeHTTP(w, r)
+	})
 }
 
 func answer(w http.ResponseWriter, code int, text string) {

@@ -42,23 +42,25 @@ func (b *Bus) Room(ctx context.Context, s Stream) error {
 	var since time.Time
 	for {
 		is, ok := b.content(ctx, s)
-		now := time.Now()
-		if is != was {
-			was, since = is, now
-		}
 		if ctx.Err() != nil {
 			return unavailable("wait for room in "+string(s), context.Cause(ctx))
 		}
-		still := now.Sub(since) >= b.standstill
-		if still && b.asked(ctx, s) {
-			k.undelivered.Store(is.first)
+		if !ok || is.bytes < b.backlog || is.first == k.undelivered.Load() {
+			break
 		}
-		if !ok || is.bytes < b.backlog || still || is.first == k.undelivered.Load() {
-			k.unseen.Store(1)
-			return nil
+		if is != was {
+			was, since = is, time.Now()
+		}
+		if time.Since(since) >= b.standstill {
+			if b.asked(ctx, s) {
+				k.undelivered.Store(is.first)
+			}
+			break
 		}
 		wait(ctx, pause.NextBackOff())
 	}
+	k.unseen.Store(1)
+	return nil
 }
 
 // content is what tells whether a stream moves.

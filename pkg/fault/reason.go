@@ -48,6 +48,7 @@ const (
 	ReasonWarehouseThrottled   = Reason(faultv1.Reason_REASON_WAREHOUSE_THROTTLED)
 	ReasonQueryInterrupted     = Reason(faultv1.Reason_REASON_QUERY_INTERRUPTED)
 	ReasonResyncRequired       = Reason(faultv1.Reason_REASON_RESYNC_REQUIRED)
+	ReasonBudgetExceeded       = Reason(faultv1.Reason_REASON_BUDGET_EXCEEDED)
 )
 
 // String answers the reason as it travels in ErrorInfo: RUN_OPEN.

@@ -65,6 +65,7 @@ type decider struct {
 	times                      *array.Timestamp
 	snapshot                   int64
 	belowLow                   *array.Boolean
+	settled                    Settled // of a complete read
 	keyValues                  *array.String
 	typeNames                  [][]byte // of identity columns, as appendText writes them
 
@@ -140,6 +141,9 @@ func newDecider(b record.Batch, k Keys, st State, r Rules) *decider {
 		d.typeNames = append(d.typeNames, appendText(nil, c.Type))
 	}
 	d.batchPart = appendBatch(nil, d.from)
+	if d.full {
+		d.settled = k.Settled(st.Entries)
+	}
 	return d
 }
 
@@ -201,7 +205,7 @@ func (d *decider) row(i int) {
 			d.refuse(i, key, v)
 			return
 		}
-		d.keep(i, key, old, at, v, same && newer && hasTime && v.Time > old.Version.Time)
+		d.keep(i, key, old, at, v, same && newer && (hasTime && v.Time > old.Version.Time || d.recalls(i, old)))
 		return
 	}
 
@@ -225,6 +229,13 @@ func (d *decider) row(i int) {
 		w := &d.eff.Entries[at].Entry
 		w.Flags = w.Flags.merging(n)
 	}
+}
+
+// recalls says whether the entry of a row that has not changed must say all the same that this run has read it: other rows
+// of a complete read have its key, or had it in an earlier one, and the newest of one run stands, not the last. A row that
+// comes with the key for the first time, in a later batch, stands until the next run: nothing tells of the unchanged one.
+func (d *decider) recalls(i int, old Entry) bool {
+	return d.full && !d.own(old) && (old.Repeats || !d.settled.At(i))
 }
 
 // entry answers the row-index entry that the row meets, and its position in eff.Entries, or -1.
@@ -297,10 +308,12 @@ func (d *decider) recounts(e Entry) bool {
 
 // judge counts a row that is written, and says in its new entry what was counted.
 func (d *decider) judge(i int, e *Entry, old Entry, known, late bool) {
+	e.Repeats = known && old.Repeats
 	switch {
 	case known && d.own(old) && !d.recounts(old):
 		d.count(Unchanged, 0)
 		d.collapse(i)
+		e.Repeats = e.Repeats || d.full && e.RecordHash != old.RecordHash
 		e.Part, e.Epoch, e.Effect, e.Flags = old.Part, old.Epoch, old.Effect, old.Flags
 		return
 	case known && d.own(old):
@@ -320,7 +333,8 @@ func (d *decider) judge(i int, e *Entry, old Entry, known, late bool) {
 }
 
 // keep counts a row that changes no data. Its entry is taken over where its effect is counted again, and moved to a
-// later version with `move`.
+// later version with `move`. Where it is another row of the same complete read that has come with the key, it says so from
+// then on.
 func (d *decider) keep(i int, key id.Row, old Entry, at int, v Version, move bool) {
 	switch own := d.own(old); {
 	case own && d.recounts(old):
@@ -334,6 +348,10 @@ func (d *decider) keep(i int, key id.Row, old Entry, at int, v Version, move boo
 		return
 	case own:
 		d.collapse(i)
+		if d.full && !old.Repeats && row.FromBytes(d.recordHashes[16*i:]) != old.RecordHash {
+			old.Repeats = true
+			d.put(key, old, at)
+		}
 	case move:
 		old.Part, old.Epoch, old.Effect, old.Flags = d.part, d.epoch, Unchanged, 0
 	}

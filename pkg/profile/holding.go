@@ -59,8 +59,9 @@ func Asks(k Keys, st State, r Rules) Asked {
 	if r.Strategy.Strategy() == identity.BestMatch {
 		return a
 	}
+	settled := k.Settled(st.Entries)
 	for i := range k.Len() {
-		if k.Settled(i, &st.Entries[i]) || plain(&k, r.Strategy, i, func(c int) id.Profile { return st.Profiles[c][i] }) {
+		if settled.At(i) || plain(&k, r.Strategy, i, func(c int) id.Profile { return st.Profiles[c][i] }) {
 			continue
 		}
 		col := -1

@@ -10,19 +10,16 @@ import (
 	"millrace.dev/pkg/row"
 )
 
-// Settled says whether Decide asks for nothing of position i but its entry e: the row is what it was. An entry that a
-// run of another mode wrote never settles a row of a mirror, so that the row is written in the form of mirrors once.
-func (k *Keys) Settled(i int, e *Entry) bool {
-	return e.Found && !e.Tombstone && row.FromBytes(k.RecordHashes.Value(i)) == e.RecordHash &&
-		(!k.Origin.Mirror || e.Flags&FlagMirror != 0)
-}
-
-// Document answers the profile whose document Decide asks for because position i met entry e; 0: none.
-func (k *Keys) Document(i int, e *Entry) id.Profile {
-	if !k.Origin.Mirror || !e.Found || e.Tombstone || k.Settled(i, e) {
-		return 0
+// Documents calls f with the positions for which Decide asks for a document, and whose it is.
+func (k *Keys) Documents(entries []Entry, s Settled, f func(i int, p id.Profile)) {
+	if !k.Origin.Mirror {
+		return
 	}
-	return e.Profile
+	for i := range entries {
+		if e := &entries[i]; e.Found && !e.Tombstone && e.Profile != 0 && !s.At(i) {
+			f(i, e.Profile)
+		}
+	}
 }
 
 // keysOfAbsent answers what must be looked up to decide on keys that a complete read lacked.

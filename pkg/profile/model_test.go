@@ -72,9 +72,6 @@ func (m *model) look(k profile.Keys) profile.State {
 	}
 	for i := range n {
 		st.Entries[i] = m.entries[entryKey(k.Origin.Sync, k.Rows.Value(i))]
-		if p := k.Document(i, &st.Entries[i]); p != 0 {
-			st.Docs[p] = m.docs[p]
-		}
 		bound := false
 		for c, col := range k.Identities {
 			if col.Values.IsNull(i) {
@@ -92,6 +89,15 @@ func (m *model) look(k profile.Keys) profile.State {
 		}
 		if !bound {
 			st.Fresh[i] = m.freshFor(k, i)
+		}
+	}
+	settled := k.Settled(st.Entries)
+	k.Documents(st.Entries, settled, func(_ int, p id.Profile) { st.Docs[p] = m.docs[p] })
+	for i := range settled { // a store looks nothing else up for them
+		for c := range st.Profiles {
+			if settled[i] {
+				st.Profiles[c][i], st.Fresh[i] = 0, 0
+			}
 		}
 	}
 	return st

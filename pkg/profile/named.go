@@ -13,12 +13,11 @@ func losing(k *Keys, st *State) []id.Profile {
 		return nil
 	}
 	var out []id.Profile
-	for i := range k.Len() {
-		e := &st.Entries[i]
-		if p := k.Document(i, e); p != 0 && slices.ContainsFunc(k.borne(st.Docs[p], i, e), func(x Identity) bool { return !k.names(st, i, p, x) }) {
+	k.Documents(st.Entries, k.Settled(st.Entries), func(i int, p id.Profile) {
+		if slices.ContainsFunc(k.borne(st.Docs[p], i, &st.Entries[i]), func(x Identity) bool { return !k.names(st, i, p, x) }) {
 			out = append(out, p)
 		}
-	}
+	})
 	slices.Sort(out)
 	return slices.Compact(out)
 }

@@ -114,6 +114,7 @@ type Entry struct {
 	Epoch      uint32
 	Effect     Effect
 	Flags      EntryFlags // what else was counted for the row
+	Repeats    bool       // a complete read has had the row's key more than once, with rows that differ
 	Profile    id.Profile // where the row went; 0: an unattributed event
 	EventTime  int64      // of an event's key, milliseconds since the Unix epoch
 }

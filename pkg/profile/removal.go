@@ -14,9 +14,11 @@ type Import struct {
 	First, Last int64 // ordinals of runs, both included
 }
 
-// Wrote says whether a run of the import wrote an entry of the row index last.
+// Wrote says whether a run of the import wrote an entry of the row index last. One run alone has not brought what it
+// found unchanged: of that it moves no more than the version.
 func (m Import) Wrote(e Entry) bool {
-	return e.Found && !e.Tombstone && m.First <= e.Version.RunNo && e.Version.RunNo <= m.Last
+	return e.Found && !e.Tombstone && m.First <= e.Version.RunNo && e.Version.RunNo <= m.Last &&
+		(m.First < m.Last || e.Effect != Unchanged)
 }
 
 // Removed is what removing rows of an import takes away.

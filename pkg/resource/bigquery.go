@@ -151,7 +151,7 @@ func (f *faults) endpoint(field, text string) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		f.add(field, "write it as in https://bigquery.example.com", "is no URL of a service")
+		f.add(field, "write it as in https://service.example.com", "is no URL of a service")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		f.add(field, "use https", "would carry credentials unencrypted to another machine")
 	case u.Scheme != "http" && u.Scheme != "https":

@@ -29,8 +29,20 @@ func TestMirrorsByDiffNeedAWarehouseThatCompares(t *testing.T) {
 	require.False(t, faulty())
 	s.Connection = resource.Connection{Postgres: &resource.Postgres{Host: "h"}}
 	require.False(t, faulty())
+	s.Connection = resource.Connection{Redshift: &resource.Redshift{Host: "h"}}
+	require.False(t, faulty())
 	s.Sync.MirrorEngine = resource.Native
+	require.True(t, faulty(), "Redshift has no feed of changes of a table")
+	s.Connection = resource.Connection{Postgres: &resource.Postgres{Host: "h"}}
 	require.True(t, faulty(), "PostgreSQL has no feed of changes of a table")
+	s.Connection = resource.Connection{BigQuery: &resource.BigQuery{ProjectID: "p"}}
+	require.False(t, faulty(), "BigQuery has one")
+	for _, c := range []resource.Connection{{DeltaSharing: &resource.DeltaSharing{Share: "s"}}, {Databricks: &resource.Databricks{Host: "h"}}} {
+		s.Connection, s.Sync.MirrorEngine = c, resource.Native
+		require.False(t, faulty(), "a table of Delta has one")
+		s.Sync.MirrorEngine = resource.Diff
+		require.True(t, faulty(), "neither a share nor Databricks keeps a snapshot")
+	}
 	s.Connection, s.Sync.MirrorEngine = resource.Connection{}, resource.RowIndex
 	require.False(t, faulty(), "the row index goes with any")
 	s.Sync.Mode, s.Sync.MirrorEngine = resource.Full, resource.Diff

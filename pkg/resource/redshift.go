@@ -42,6 +42,8 @@ const (
 	maxRoles = 10
 	// maxExternalID is how long an external id may be.
 	maxExternalID = 1224
+	// maxRedshiftName is how many bytes Redshift keeps of a name.
+	maxRedshiftName = 127
 )
 
 //nolint:gochecknoglobals // compiled once, never changed
@@ -84,20 +86,28 @@ func (r *Redshift) validate(f *faults) {
 	f.oneOf("redshift.sslmode", r.SSLMode, true, "disable", "require", "verify-ca", verifyFull)
 	f.certificates("redshift.ca", r.CA)
 	f.duration("redshift.statement_timeout", r.StatementTimeout)
-	f.text("redshift.state_schema", r.StateSchema, false)
-	if len(r.StateSchema) > maxRedshiftName {
-		f.add("redshift.state_schema", "choose a shorter name", "is longer than the %d bytes that Redshift takes of a name", maxRedshiftName)
-	}
 	f.endpoint("redshift.endpoint", r.Endpoint)
 	f.endpoint("redshift.sts_endpoint", r.STSEndpoint)
 	f.endpoint("redshift.s3_endpoint", r.S3Endpoint)
 	r.validateCredentials(f)
 	r.validateUnload(f)
 	r.validateAWS(f)
+	r.validateStateSchema(f)
 }
 
-// maxRedshiftName is how many bytes Redshift takes of a name.
-const maxRedshiftName = 127
+// validateStateSchema wants a name that the warehouse keeps as it is written.
+func (r *Redshift) validateStateSchema(f *faults) {
+	const field = "redshift.state_schema"
+	f.text(field, r.StateSchema, false)
+	switch {
+	case len(r.StateSchema) > maxRedshiftName:
+		f.add(field, "choose a shorter name", "is longer than the %d bytes that Redshift keeps of a name", maxRedshiftName)
+	case strings.ToLower(r.StateSchema) != r.StateSchema:
+		f.add(field, "write it in lower case", "has capitals, which Redshift does not keep")
+	case strings.HasPrefix(r.StateSchema, "pg_"):
+		f.add(field, "choose another name", "begins as the warehouse's own schemas do")
+	}
+}
 
 // validateCredentials wants exactly one way in.
 func (r *Redshift) validateCredentials(f *faults) {

@@ -1,4 +1,4 @@
-// Package resource holds what people configure, as values: connections, feeds, data models, mappings and syncs.
+// Package resource holds what people configure, as values: connections, feeds, data models, mappings, syncs and alerts.
 // Validate reports every fault at once and needs no I/O. Package document reads and writes them as YAML.
 package resource
 
@@ -20,9 +20,15 @@ const (
 	KindDataModel  Kind = "DataModel"
 	KindMapping    Kind = "Mapping"
 	KindSync       Kind = "Sync"
+	KindAlert      Kind = "Alert"
 )
 
-// Resource is one of *Connection, *Feed, *DataModel, *Mapping and *Sync.
+// Kinds answers every kind, in the order in which one refers to another.
+func Kinds() []Kind {
+	return []Kind{KindConnection, KindFeed, KindDataModel, KindMapping, KindSync, KindAlert}
+}
+
+// Resource is one of *Connection, *Feed, *DataModel, *Mapping, *Sync and *Alert.
 type Resource interface {
 	// Head answers the resource's own Meta.
 	Head() *Meta
@@ -40,6 +46,19 @@ var (
 	_ Resource = (*DataModel)(nil)
 	_ Resource = (*Mapping)(nil)
 	_ Resource = (*Sync)(nil)
+	_ Resource = (*Alert)(nil)
+)
+
+// Confidential is a resource that may have credentials: *Connection and *Alert.
+type Confidential interface {
+	Resource
+	// Secrets answers the credentials that it can have, set or not, in a fixed order. The pointers are into the resource.
+	Secrets() []SecretField
+}
+
+var (
+	_ Confidential = (*Connection)(nil)
+	_ Confidential = (*Alert)(nil)
 )
 
 // Meta is what every resource carries.
@@ -308,8 +327,8 @@ const (
 //
 //nolint:gochecknoglobals // never changed
 var offering = map[MirrorEngine][]string{
-	Diff:   {"bigquery", "duckdb", "postgres", "snowflake"},
-	Native: {"snowflake"},
+	Diff:   {"bigquery", "duckdb", "postgres", "redshift", "snowflake"},
+	Native: {"bigquery", "databricks", "delta_sharing", "snowflake"},
 }
 
 // OfferedBy says whether warehouses of a provider offer e; the row index goes with any.
@@ -404,6 +423,12 @@ type RejectLimit struct {
 	Of      int64
 }
 
+// Budget bounds what the queries of one run may cost. A run that is estimated to cost more fails in its plan, before the
+// query runs. Only of warehouses that estimate. The zero value is none.
+type Budget struct {
+	BytesScanned int64 // 0: no bound
+}
+
 // Sync is connection + model + mapping + feed + mode + schedule.
 type Sync struct {
 	Meta
@@ -421,8 +446,11 @@ type Sync struct {
 	Guard        Guard
 	Drift        Drift
 	RejectLimit  RejectLimit
+	Budget       Budget
 	OnDelete     OnDelete     // of mode mirror; empty: Withdraw
 	MirrorEngine MirrorEngine // of mode mirror; empty: RowIndex
+	// Freshness is the age of its data beyond which an active sync is late; 0: none.
+	Freshness time.Duration
 
 	Status   SyncStatus
 	Reason   string // why it is not healthy

@@ -171,7 +171,7 @@ func (f *faults) certificates(field, text string) {
 	}
 }
 
-// SecretField is one credential of a connection.
+// SecretField is one credential of a resource.
 type SecretField struct {
 	Name  string // as documents write it: postgres.password
 	Value *Secret

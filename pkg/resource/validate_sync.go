@@ -2,12 +2,18 @@ package resource
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/schedule"
 )
+
+// estimating names the providers whose warehouses say before a query runs what it would scan.
+//
+//nolint:gochecknoglobals // never changed
+var estimating = []string{"bigquery"}
 
 // maxAfter bounds how many syncs one may wait for.
 const maxAfter = 64
@@ -48,6 +54,7 @@ func (s *Sync) Validate() []fault.Violation {
 	}
 	c.duration("lookback", s.Lookback)
 	c.duration("delay", s.Delay)
+	c.duration("freshness", s.Freshness)
 	c.oneOf("state", string(s.State), true, string(Draft), string(Active), string(Paused))
 	if _, err := schedule.ParseLimit(s.TriggerLimit); err != nil {
 		c.because("trigger_limit", s.TriggerLimit, err)
@@ -62,6 +69,7 @@ func (s *Sync) Validate() []fault.Violation {
 		c.percent("reject_limit.percent", s.RejectLimit.Percent)
 		c.atLeastZero("reject_limit.of", s.RejectLimit.Of)
 	}
+	c.atLeastZero("budget.bytes_scanned", s.Budget.BytesScanned)
 	return c.out
 }
 
@@ -115,8 +123,12 @@ func (f *faults) schedule(self string, s Schedule) {
 		f.add("schedule.time_zone", "remove it", "goes with cron only")
 	}
 	f.zone("schedule.time_zone", s.TimeZone)
-	if _, err := time.LoadLocation(s.TimeZone); s.Cron != "" && err == nil {
-		f.due("schedule.cron", s.Cron)(schedule.Cron(s.Cron, s.TimeZone))
+	zone := s.TimeZone
+	if _, err := time.LoadLocation(zone); err != nil {
+		zone = "" // is said above
+	}
+	if s.Cron != "" {
+		f.due("schedule.cron", s.Cron)(schedule.Cron(s.Cron, zone))
 	}
 	f.after(self, s.After)
 }
@@ -200,13 +212,19 @@ func (s *Snapshot) Validate() []fault.Violation {
 	return append(m.out, c.out...)
 }
 
-// Notes answers what its owner should know of a valid sync: settings that its mode does not use.
+// Notes answers what its owner should know of a valid sync: settings that its mode or its warehouse does not use.
 func (s *Snapshot) Notes() []string {
 	var notes []string
 	unused := func(field string, given bool) {
 		if given {
 			notes = append(notes, field+" is not used in mode "+string(s.Sync.Mode))
 		}
+	}
+	if p := s.Connection.Provider(); s.Sync.Budget != (Budget{}) && !slices.Contains(estimating, p) {
+		notes = append(notes, "budget is not used: connections of "+p+" do not estimate what a query scans, only those of "+strings.Join(estimating, ", "))
+	}
+	if every, err := ParseDuration(s.Sync.Schedule.Every); err == nil && s.Sync.Freshness > 0 && s.Sync.Freshness <= every {
+		notes = append(notes, "freshness is not longer than schedule.every, so that the sync is late before each run")
 	}
 	unused("mirror_engine", s.Sync.MirrorEngine != "" && s.Sync.Mode != Mirror)
 	unused("on_delete", s.Sync.OnDelete != "" && s.Sync.Mode != Mirror)

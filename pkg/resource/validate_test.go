@@ -112,3 +112,13 @@ func TestACloneSharesNothing(t *testing.T) {
 	require.Equal(t, "a", c.Postgres.Host)
 	require.Equal(t, "/a", c.DuckDB.Path)
 }
+
+func TestACronExpressionIsReadWhateverItsZone(t *testing.T) {
+	s := resource.Sync{Meta: resource.Meta{ID: "x"}, DataModel: "m", Mode: resource.Full, Schedule: resource.Schedule{Cron: "at noon", TimeZone: "Mars/Olympus"}}
+	s.Normalize()
+	var fields []string
+	for _, v := range s.Validate() {
+		fields = append(fields, v.Field)
+	}
+	require.Equal(t, []string{"schedule.time_zone", "schedule.cron"}, fields, "both are told at once")
+}

@@ -168,8 +168,8 @@ func keyring(where string, kek tink.AEAD) *Keyring {
 }
 
 // AAD answers the additional data that binds a credential to its place.
-func AAD(workspace, connection, field string) string {
-	return workspace + "/" + connection + "/" + field
+func AAD(workspace, owner, field string) string {
+	return workspace + "/" + owner + "/" + field
 }
 
 // Seal answers plain encrypted and bound to aad. Equal input gives different output each time.

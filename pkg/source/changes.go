@@ -33,8 +33,15 @@ type ChangeReader interface {
 
 // StateKeeper is the power of a driver whose states take room in the warehouse, or beside it.
 type StateKeeper interface {
-	// Drop frees what is kept of a state that nobody asks for any more. One that is gone already is no error.
+	// Drop frees what is kept of a state that nobody asks for any more. One that is gone already is no error; one that
+	// somebody still reads may stay, for the next Changes of its owner.
 	Drop(ctx context.Context, c resource.Connection, s State) error
+	// Clear frees all that is kept of an owner's attempts up to last, itself included, whether or not anybody knows the states
+	// by name; nothing of other owners, and nothing else, is touched. What is gone already is no error. Where something stays,
+	// as somebody reads it or it is another user's, that is one. Made again it goes on.
+	Clear(ctx context.Context, c resource.Connection, owner string, last Attempt) error
+	// Whereabouts names, for who drops it by hand, what is kept of an owner and where. Nothing is connected to.
+	Whereabouts(c resource.Connection, owner string) string
 }
 
 // State names the rows of a query at one time: a driver's own text, such as the name of a snapshot or a commit version.

@@ -58,6 +58,10 @@ type Query struct {
 	Delay    time.Duration
 	// Full makes Plan plan everything, whatever the iterator: no window and no watermark; it may still cut parts by it.
 	Full bool
+	// MaxBytesScanned bounds what the queries of a plan, or of Changes, are estimated to go through together: what would
+	// go beyond fails with BUDGET_EXCEEDED before it runs. 0: no bound. Sources that are no Meter do not look at it, and
+	// no source does where it reads.
+	MaxBytesScanned int64
 }
 
 // Range is what one part reads: [Low, High) of the iterator, or [Low, High] where HighClosed. The zero value is

@@ -22,8 +22,11 @@ type Kept struct {
 var (
 	ownerName = regexp.MustCompile(`^[0-9a-zA-Z]{1,24}$`)
 	keptText  = regexp.MustCompile(`^([0-9a-zA-Z]{1,24})_(\d{1,18})_(\d{1,10}) of (\d{1,18}) (unique )?rows$`)
-	keptTable = regexp.MustCompile(`^m_([0-9a-zA-Z]{1,24})_(\d{1,18})_(\d{1,10})(_changes)?$`)
+	keptTable = regexp.MustCompile(TablePattern)
 )
+
+// TablePattern is a regular expression of the names of Kept's tables, as RE2 and POSIX read it.
+const TablePattern = `^m_([0-9a-zA-Z]{1,24})_([0-9]{1,18})_([0-9]{1,10})(_changes)?$`
 
 // IsOwner says whether a text can own states: up to 24 letters and digits.
 func IsOwner(s string) bool { return ownerName.MatchString(s) }
@@ -66,6 +69,15 @@ func TableAttempt(table string) (string, Attempt, bool) {
 	k, ok := keptOf(m[1], m[2], m[3])
 	return k.Owner, k.Attempt, ok
 }
+
+// IsUpTo says whether a table is one of Kept's, of an owner's attempts up to last, itself included.
+func IsUpTo(table, owner string, last Attempt) bool {
+	whose, at, ok := TableAttempt(table)
+	return ok && whose == owner && !last.Before(at)
+}
+
+// TablesOf names all of an owner's tables, for people.
+func TablesOf(owner string) string { return "the tables m_" + owner + "_*" }
 
 func keptOf(owner, run, epoch string) (Kept, bool) {
 	n, err := strconv.ParseInt(run, 10, 64)

@@ -31,7 +31,7 @@ func classify(doing string, err error) error {
 	if errors.As(err, &pg) {
 		return classifyPostgres(doing, pg)
 	}
-	return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database cannot "+doing+"; see that it is reachable", err)
+	return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the database cannot "+doing+"; see that it is reachable", err)
 }
 
 func classifySQLite(doing string, e *sqlite.Error) error {
@@ -41,15 +41,15 @@ func classifySQLite(doing string, e *sqlite.Error) error {
 	}
 	switch e.Code() & primaryCode {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database is locked by another process", e)
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the database is locked by another process", e)
 	case sqlite3.SQLITE_FULL:
-		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database's disk is full; free some space", e)
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the database's disk is full; free some space", e)
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
-		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database's file cannot be used; see its folder's rights and disk", e)
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the database's file cannot be used; see its folder's rights and disk", e)
 	case sqlite3.SQLITE_INTERRUPT:
 		return wrap(fault.Cancelled, fault.ReasonCancelled, "cancelled", e)
 	}
-	return wrap(fault.Internal, fault.ReasonInternal, "the control database refused to "+doing, e)
+	return wrap(fault.Internal, fault.ReasonInternal, "the database refused to "+doing, e)
 }
 
 func classifyPostgres(doing string, e *pgconn.PgError) error {
@@ -57,23 +57,23 @@ func classifyPostgres(doing string, e *pgconn.PgError) error {
 		return wrap(fault.Conflict, fault.ReasonAlreadyExists, "exists already", e)
 	}
 	if len(e.Code) < 2 {
-		return wrap(fault.Internal, fault.ReasonInternal, "the control database refused to "+doing, e)
+		return wrap(fault.Internal, fault.ReasonInternal, "the database refused to "+doing, e)
 	}
 	switch e.Code {
 	case "53100":
-		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database's disk is full; free some space", e)
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the database's disk is full; free some space", e)
 	case "25006":
-		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database takes no writes; it is read-only, or a standby", e)
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the database takes no writes; it is read-only, or a standby", e)
 	case "3D000", "42501":
-		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database or its user's privileges are missing; correct --sql or the grants", e)
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the database or its user's privileges are missing; correct the grants or --sql, or --trace-database for traces", e)
 	}
 	switch e.Code[:2] {
 	case "08", "40", "53", "55", "57", "58":
-		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database cannot "+doing+" now", e)
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the database cannot "+doing+" now", e)
 	case "28": // what is in hand is not at fault: it waits until the operator has mended it
-		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the control database refused the credentials; correct --sql", e)
+		return wrap(fault.Unavailable, fault.ReasonStoreUnavailable, "the database refused the credentials; correct --sql, or --trace-database for traces", e)
 	}
-	return wrap(fault.Internal, fault.ReasonInternal, "the control database refused to "+doing, e)
+	return wrap(fault.Internal, fault.ReasonInternal, "the database refused to "+doing, e)
 }
 
 func wrap(c fault.Class, r fault.Reason, msg string, err error) error {

@@ -32,7 +32,7 @@ const (
 	maxConns     = 8
 )
 
-// DB is a control database. Safe for concurrent use.
+// DB is a database of one or more services. Safe for concurrent use.
 type DB struct {
 	db       *sql.DB
 	postgres bool
@@ -59,13 +59,13 @@ func Open(ctx context.Context, url string, options ...Option) (*DB, error) {
 		d, err = openPostgres(url)
 	default:
 		return nil, fault.New(fault.Invalid, fault.ReasonInvalidArgument,
-			"the control database's address has neither the form sqlite:PATH nor postgres://…; correct --sql")
+			"the database's address has neither the form sqlite:PATH nor postgres://…; correct --sql, or --trace-database for traces")
 	}
 	if err != nil {
-		return nil, classify("open the control database", err)
+		return nil, classify("open the database", err)
 	}
 	if err := d.db.PingContext(ctx); err != nil {
-		return nil, errors.Join(classify("reach the control database", err), d.db.Close())
+		return nil, errors.Join(classify("reach the database", err), d.db.Close())
 	}
 	return d, nil
 }
@@ -102,7 +102,7 @@ func openSQLite(path string, relaxed bool) (*DB, error) {
 // Close ends all connections.
 func (d *DB) Close() error {
 	if err := d.db.Close(); err != nil {
-		return classify("close the control database", err)
+		return classify("close the database", err)
 	}
 	return nil
 }

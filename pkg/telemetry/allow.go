@@ -16,7 +16,7 @@ var allowedKeys = []string{ //nolint:gochecknoglobals // a constant list
 	"millrace.workspace", "millrace.sync", "millrace.sync_id", "millrace.feed", "millrace.run", "millrace.run_no", "millrace.version",
 	"millrace.part", "millrace.epoch", "millrace.seq", "millrace.batch",
 	"millrace.rows", "millrace.bytes", "millrace.parts", "millrace.batches", "millrace.rejected", "millrace.fragments",
-	"millrace.created", "millrace.updated", "millrace.attempt",
+	"millrace.created", "millrace.updated", "millrace.refused", "millrace.attempt",
 	"millrace.error_class", "millrace.reason", "error.type",
 	"messaging.system", "messaging.operation.type", "messaging.operation.name", "messaging.destination.name",
 	"messaging.message.id", "messaging.message.body.size", "messaging.batch.message_count",

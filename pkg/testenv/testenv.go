@@ -1,5 +1,5 @@
 // Package testenv gives tests real servers: by URL from the environment, else from Docker, else from binaries of this
-// machine, else from Debian packages where the tests run as root. It is for tests only.
+// machine, else from Debian packages where the tests run as root; and a browser in the same way. It is for tests only.
 //
 // A server is started at most once per test process and ends with it, however it ends.
 package testenv
@@ -21,6 +21,7 @@ const (
 	EnvPostgres   = "MILLRACE_TEST_POSTGRES_URL"
 	EnvRedis      = "MILLRACE_TEST_REDIS_URL"
 	EnvNATSServer = "MILLRACE_TEST_NATS_SERVER" // the binary
+	EnvChromium   = "MILLRACE_TEST_CHROMIUM"    // the binary
 )
 
 // startLimit bounds the start of a server, a download of its image included.

@@ -1,6 +1,8 @@
 package testenv_test
 
 import (
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -100,4 +102,14 @@ func TestAClusterGoesOnWithoutOneOfItsServers(t *testing.T) {
 		return err == nil
 	}, time.Minute, 100*time.Millisecond)
 	servers[1].Start()
+}
+
+func TestChromiumShowsAPageWithoutAScreen(t *testing.T) {
+	args := []string{"--headless", "--disable-gpu", "--user-data-dir=" + t.TempDir(), "--dump-dom", "data:text/html,<p>Hello"}
+	if os.Geteuid() == 0 {
+		args = append(args, "--no-sandbox") // which root can not have
+	}
+	out, err := exec.CommandContext(t.Context(), testenv.Chromium(t), args...).Output()
+	require.NoError(t, err)
+	require.Contains(t, string(out), "<p>Hello</p>")
 }

@@ -23,7 +23,7 @@ func Reader(stream io.Reader, a memory.Allocator, l Limits) (*ipc.Reader, error)
 	if err != nil {
 		return nil, err
 	}
-	with := ipc.WithAllocator(&capped{Allocator: a, most: l.Piece})
+	with := ipc.WithAllocator(Capped(a, l.Piece))
 	// ipc.NewReader does not go by the limits of messages.
 	messages := ipc.NewMessageReader(stream, with, ipc.WithMetadataSizeLimit(l.Metadata), ipc.WithBodySizeLimit(l.Body))
 	r, err := ipc.NewReaderFromMessageReader(messages, with)
@@ -33,7 +33,12 @@ func Reader(stream io.Reader, a memory.Allocator, l Limits) (*ipc.Reader, error)
 	return r, nil
 }
 
-// capped is an allocator that gives no piece larger than so many bytes.
+// Capped answers an allocator that gives memory of a, in pieces of at most so many bytes: it panics over larger ones, so
+// that a reader of what came from elsewhere takes no more than that for what a header claims. Whoever reads recovers.
+func Capped(a memory.Allocator, most int64) memory.Allocator {
+	return &capped{Allocator: a, most: most}
+}
+
 type capped struct {
 	memory.Allocator
 	most int64

@@ -30,6 +30,7 @@ type planned struct {
 	key    key
 	fields []string
 	notes  []string
+	etag   string // of what is stored; empty: nothing
 }
 
 // application is one apply.
@@ -40,10 +41,12 @@ type application struct {
 	dry       bool
 	prune     bool
 	set       string // apply set; empty: none
+	// expected are the etags that must still be stored, by kind/id; an empty one says that nothing is.
+	expected map[string]string
 
 	items   []document.Item
-	secrets map[key]map[string]string // what becomes of the credentials of each connection
-	sealed  map[key]*resource.Connection
+	secrets map[key]map[string]string // what becomes of the credentials of each resource
+	sealed  map[key]resource.Confidential
 	lines   []planned
 }
 
@@ -119,15 +122,15 @@ func faultyOf(vs []fault.Violation) map[key]bool {
 
 // sealAll seals the credentials of the documents, before any transaction.
 func (a *application) sealAll(ctx context.Context, s *Service) error {
-	a.secrets, a.sealed = map[key]map[string]string{}, map[key]*resource.Connection{}
+	a.secrets, a.sealed = map[key]map[string]string{}, map[key]resource.Confidential{}
 	for _, it := range a.items {
-		c, ok := it.Resource.(*resource.Connection)
-		if !ok {
+		c := secretsOf(it.Resource)
+		if c == nil {
 			continue
 		}
 		sealed, became, err := s.seal(ctx, a.workspace, c)
 		if err != nil {
-			return fmt.Errorf("seal the credentials of connection %s: %w", c.ID, err)
+			return fmt.Errorf("seal the credentials of %s: %w", keyOf(c), err)
 		}
 		a.sealed[keyOf(c)], a.secrets[keyOf(c)] = sealed, became
 	}
@@ -137,6 +140,9 @@ func (a *application) sealAll(ctx context.Context, s *Service) error {
 // plan puts the documents over what is stored, and removes what prune may.
 func (a *application) plan(ctx context.Context, v *view) ([]fault.Violation, error) {
 	a.lines = nil
+	if err := a.checkExpected(ctx, v); err != nil {
+		return nil, err
+	}
 	var out []fault.Violation
 	named := map[key]bool{}
 	for _, it := range a.items {
@@ -150,7 +156,7 @@ func (a *application) plan(ctx context.Context, v *view) ([]fault.Violation, err
 		out = append(out, vs...)
 		line := planned{action: create, key: k}
 		if old != nil {
-			line.action, line.fields = update, differences(old, r)
+			line.action, line.fields, line.etag = update, differences(old, r), old.Head().Etag
 			if len(line.fields) == 0 {
 				line.action = unchanged
 			}
@@ -166,6 +172,25 @@ func (a *application) plan(ctx context.Context, v *view) ([]fault.Violation, err
 	return out, a.planRemoval(ctx, v, named)
 }
 
+// checkExpected refuses to plan against something else than what the documents were written against.
+func (a *application) checkExpected(ctx context.Context, v *view) error {
+	for _, name := range slices.Sorted(maps.Keys(a.expected)) {
+		kind, id, _ := strings.Cut(name, "/")
+		old, err := v.before(ctx, key{resource.Kind(kind), id})
+		if err != nil {
+			return err
+		}
+		now := ""
+		if old != nil {
+			now = old.Head().Etag
+		}
+		if now != a.expected[name] {
+			return fault.New(fault.Conflict, fault.ReasonStaleEtag, "%s has changed since the documents were written; read it again and repeat the change", name)
+		}
+	}
+	return nil
+}
+
 // merge answers a document's resource with what it leaves to what is stored: credentials, a sync's state, and the label
 // of the apply set that brought it in, which only an apply that prunes replaces by its own.
 func (a *application) merge(it document.Item, old resource.Resource) (resource.Resource, []fault.Violation) {
@@ -173,10 +198,9 @@ func (a *application) merge(it document.Item, old resource.Resource) (resource.R
 	r := clone(it.Resource)
 	var out []fault.Violation
 	if c, ok := a.sealed[k]; ok {
-		was, _ := old.(*resource.Connection)
-		fresh := c.Clone()
-		out = keepSecrets(&fresh, was, nil)
-		r = &fresh
+		r = clone(c)
+		out = keepSecrets(secretsOf(r), secretsOf(old), nil)
+		out = append(out, refuseMoved(secretsOf(it.Resource), secretsOf(r), secretsOf(old))...)
 	}
 	m := r.Head()
 	m.Workspace, m.Labels = a.workspace, maps.Clone(m.Labels)
@@ -231,11 +255,15 @@ func (a *application) planRemoval(ctx context.Context, v *view, named map[key]bo
 	if err != nil {
 		return fmt.Errorf("find what the apply set brought in: %w", err)
 	}
-	for _, kind := range []resource.Kind{resource.KindSync, resource.KindMapping, resource.KindDataModel, resource.KindFeed, resource.KindConnection} {
+	for _, kind := range slices.Backward(resource.Kinds()) {
 		for _, k := range carriers {
 			if k.kind == kind && !named[k] {
+				old, err := v.before(ctx, k)
+				if err != nil {
+					return err
+				}
 				v.remove(k)
-				a.lines = append(a.lines, planned{action: destroy, key: k})
+				a.lines = append(a.lines, planned{action: destroy, key: k, etag: old.Head().Etag})
 			}
 		}
 	}

@@ -114,7 +114,7 @@ func TestWhatDocumentsLeaveOutIsKept(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, configv1.SyncState_SYNC_STATE_PAUSED, s.GetSync().GetState())
 		require.Equal(t, canary, h.password(t))
-		h.mustApply(t, "kind: Connection\nid: app_db\npostgres: {host: new, database: app, user: millrace}\n")
+		h.mustApply(t, "kind: Connection\nid: app_db\npostgres: {host: 127.0.0.1, database: new, user: millrace}\n")
 		require.Equal(t, canary, h.password(t), "left out is kept")
 	})
 }
@@ -290,5 +290,34 @@ func TestAChangeThatOthersOvertakeIsPlannedAnew(t *testing.T) {
 		r := h.mustApply(t, strings.Replace(example(t), "id: orders\ndata_model: orders\n", "id: orders\ndisplay_name: Orders\ndata_model: orders\n", 1)[strings.Index(example(t), "---\nkind: Sync\nid: orders"):])
 		require.True(t, r.GetApplied())
 		require.GreaterOrEqual(t, h.warehouse.describes-before, 3, "checked, overtaken, and checked again")
+	})
+}
+
+// What somebody was shown is what is applied: a plan says what it was made against, and one that is asked for against
+// something else is refused.
+func TestAPlanIsAppliedAgainstWhatItWasMadeAgainst(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *house) {
+		const feed, changed = "kind: Feed\nid: crm\n", "kind: Feed\nid: crm\nenvironment: dev\n"
+		against := func(etag string) func(*configv1.ApplyRequest) {
+			return func(r *configv1.ApplyRequest) { r.ExpectedEtags = map[string]string{"Feed/crm": etag} }
+		}
+		planned := h.mustApply(t, feed, dry)
+		require.Empty(t, planned.GetChanges()[0].GetEtag(), "nothing is stored")
+		h.mustApply(t, feed, against(""))
+
+		planned = h.mustApply(t, changed, dry)
+		etag := planned.GetChanges()[0].GetEtag()
+		f, err := h.GetFeed(t.Context(), &configv1.GetFeedRequest{Id: "crm"})
+		require.NoError(t, err)
+		require.Equal(t, f.GetFeed().GetMeta().GetEtag(), etag)
+
+		for _, stale := range []string{"", "another"} {
+			_, err = h.apply(t, changed, against(stale))
+			refused(t, err, fault.Conflict, fault.ReasonStaleEtag)
+		}
+		h.mustApply(t, changed, against(etag), dry)
+		h.mustApply(t, changed, against(etag))
+		_, err = h.apply(t, changed, against(etag))
+		refused(t, err, fault.Conflict, fault.ReasonStaleEtag)
 	})
 }

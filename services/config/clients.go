@@ -75,6 +75,7 @@ type previewed struct {
 	mapped  []*mapperv1.MappedRow
 	records []*ingestionv1.PreviewedRecord // one per mapped row that is no reject
 	figures *ingestionv1.IdentityFigures
+	scans   *int64 // bytes, of a read of all rows; nil: the warehouse does not estimate
 }
 
 // preview takes the first rows of a sync through mapper and ingestion; nothing is written.
@@ -88,7 +89,7 @@ func (p *peers) preview(ctx context.Context, w id.Workspace, s resource.Snapshot
 	if err != nil {
 		return previewed{}, err //nolint:wrapcheck // classified by the service
 	}
-	out := previewed{rows: rows.GetRows(), mapped: mapped.GetRows()}
+	out := previewed{rows: rows.GetRows(), mapped: mapped.GetRows(), scans: rows.EstimatedBytesScanned}
 	if len(mapped.GetRecords()) == 0 {
 		return out, nil
 	}

@@ -1,5 +1,5 @@
-// Package config is the service that keeps what people want: connections, feeds, data models, mappings and syncs, and the
-// immutable snapshots of syncs by which runs go.
+// Package config is the service that keeps what people want: connections, feeds, data models, mappings, syncs and alerts,
+// and the immutable snapshots of syncs by which runs go.
 //
 // Every change is planned on the resources as a transaction sees them, checked as a whole, and written as one. Where a
 // sync becomes active, the plan is checked against its warehouse before it is written, outside any transaction.

@@ -83,7 +83,7 @@ func (w *warehouse) Describe(_ context.Context, r *extractorv1.DescribeRequest) 
 
 func (w *warehouse) Preview(_ context.Context, r *extractorv1.PreviewRequest) (*extractorv1.PreviewResponse, error) {
 	w.arrived(r.GetConnection())
-	out := &extractorv1.PreviewResponse{Columns: []*configv1.Column{{Name: "id"}}, Arrow: []byte("rows")}
+	out := &extractorv1.PreviewResponse{Columns: []*configv1.Column{{Name: "id"}}, Arrow: []byte("rows"), EstimatedBytesScanned: new(int64)}
 	for i := range min(r.GetLimit(), 3) {
 		out.Rows = append(out.Rows, object("id", float64(i)))
 	}

@@ -27,6 +27,8 @@ func message(r resource.Resource) proto.Message {
 		return resourcepb.ToMapping(*r)
 	case *resource.Sync:
 		return resourcepb.ToSync(*r)
+	case *resource.Alert:
+		return resourcepb.ToAlert(*r)
 	default:
 		return nil
 	}
@@ -34,19 +36,14 @@ func message(r resource.Resource) proto.Message {
 
 // encode answers r as it is stored.
 func encode(r resource.Resource) (string, error) {
-	for _, f := range secretsOf(r) {
-		if f.Value.Plain != "" || f.Value.Kept {
-			return "", fault.New(fault.Internal, fault.ReasonInternal, "%s of connection %s is not sealed", f.Name, r.Head().ID)
+	if c := secretsOf(r); c != nil {
+		for _, f := range c.Secrets() {
+			if f.Value.Plain != "" || f.Value.Kept {
+				return "", fault.New(fault.Internal, fault.ReasonInternal, "%s of %s is not sealed", f.Name, keyOf(r))
+			}
 		}
 	}
 	return marshal(message(r))
-}
-
-func secretsOf(r resource.Resource) []resource.SecretField {
-	if c, ok := r.(*resource.Connection); ok {
-		return c.Secrets()
-	}
-	return nil
 }
 
 func marshal(m proto.Message) (string, error) {
@@ -88,6 +85,10 @@ func decode(kind resource.Kind, body string) (resource.Resource, error) {
 		m, err := unmarshal(body, &configv1.Sync{})
 		r := resourcepb.OfSync(m)
 		return &r, err
+	case resource.KindAlert:
+		m, err := unmarshal(body, &configv1.Alert{})
+		r := resourcepb.OfAlert(m)
+		return &r, err
 	default:
 		return nil, fault.New(fault.Internal, fault.ReasonInternal, "unknown kind %q", kind)
 	}
@@ -117,6 +118,9 @@ func clone(r resource.Resource) resource.Resource {
 		return &c
 	case *resource.Sync:
 		c := resourcepb.OfSync(proto.CloneOf(resourcepb.ToSync(*r)))
+		return &c
+	case *resource.Alert:
+		c := resourcepb.OfAlert(proto.CloneOf(resourcepb.ToAlert(*r)))
 		return &c
 	default:
 		return nil

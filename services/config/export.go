@@ -16,7 +16,7 @@ func (s *Service) export(ctx context.Context, w id.Workspace) ([]document.File, 
 	var out []document.File
 	err := s.db.Tx(ctx, func(tx *sqldb.Tx) error {
 		out = nil
-		for _, kind := range []resource.Kind{resource.KindConnection, resource.KindFeed, resource.KindDataModel, resource.KindMapping, resource.KindSync} {
+		for _, kind := range resource.Kinds() {
 			ks, err := keys(ctx, tx, "SELECT kind, id FROM config_resources WHERE workspace = ? AND kind = ? ORDER BY id", string(w), string(kind))
 			if err != nil {
 				return err

@@ -37,6 +37,8 @@ func TestNoMethodAnswersASecret(t *testing.T) {
 		require.NoError(t, err)
 		h.mustApply(t, "kind: DataModel\nid: app_db\nconnection: app_db\nrecord_kind: users\ntable: t\n---\nkind: Sync\nid: app_db\ndata_model: app_db\nmode: full\n")
 		h.mustApply(t, "kind: Mapping\nid: app_db\nrules: [{ignore: a}]\n---\nkind: Feed\nid: app_db\n")
+		_, err = h.CreateAlert(t.Context(), &configv1.CreateAlertRequest{Alert: alert(plain(longCanary))})
+		require.NoError(t, err)
 
 		d, err := protoregistry.GlobalFiles.FindDescriptorByName("millrace.config.v1.ConfigService")
 		require.NoError(t, err)
@@ -94,6 +96,17 @@ func canaryRequests(h *house, m protoreflect.MethodDescriptor) []proto.Message {
 			c.GetPostgres().ClientKey = nil
 			out = append(out, &configv1.UpdateConnectionRequest{Connection: c, UpdateMask: mask("*")})
 		}
+	case "CreateAlert":
+		a := alert(plain(longCanary))
+		a.Meta.Id = "another"
+		out = append(out, &configv1.CreateAlertRequest{Alert: a})
+	case "UpdateAlert":
+		got, err := h.GetAlert(context.Background(), &configv1.GetAlertRequest{Id: "app_db"})
+		if err == nil {
+			a := got.GetAlert()
+			a.GetWebhook().Secret = plain(longCanary + "2")
+			out = append(out, &configv1.UpdateAlertRequest{Alert: a, UpdateMask: mask("*")})
+		}
 	case "GetSyncSnapshot":
 		out = append(out, &configv1.GetSyncSnapshotRequest{Sync: "app_db"})
 	}
@@ -144,7 +157,7 @@ func requireNoCanary(t *testing.T, h *house, m protoreflect.MethodDescriptor, re
 	text := prototext.Format(response)
 	require.NotContains(t, text, canary, m.Name())
 	require.NotContains(t, text, "plain:", m.Name())
-	if m.Name() != "GetSyncSnapshot" {
+	if m.Name() != "GetSyncSnapshot" && m.Name() != "ListSealedAlerts" {
 		require.NotContains(t, text, "sealed:", m.Name())
 	}
 }
@@ -158,11 +171,11 @@ func TestSecretsAreKeptChangedAndTakenAway(t *testing.T) {
 		require.True(t, c.GetPostgres().GetPassword().GetKept())
 		require.Equal(t, canary, h.password(t))
 
-		c.GetPostgres().Host, c.GetPostgres().Password = "elsewhere", nil
+		c.GetPostgres().Database, c.GetPostgres().Password = "elsewhere", nil
 		updated, err := h.UpdateConnection(ctx, &configv1.UpdateConnectionRequest{Connection: c, UpdateMask: mask("*")})
 		require.NoError(t, err)
 		c = updated.GetConnection()
-		require.Equal(t, "elsewhere", c.GetPostgres().GetHost())
+		require.Equal(t, "elsewhere", c.GetPostgres().GetDatabase())
 		require.Equal(t, canary, h.password(t), "left out is kept")
 
 		updated, err = h.UpdateConnection(ctx, &configv1.UpdateConnectionRequest{Connection: c, UpdateMask: mask("postgres.password")})
@@ -180,6 +193,31 @@ func TestSecretsAreKeptChangedAndTakenAway(t *testing.T) {
 		updated, err = h.UpdateConnection(ctx, &configv1.UpdateConnectionRequest{Connection: c, UpdateMask: mask("postgres.password")})
 		require.NoError(t, err)
 		require.Nil(t, updated.GetConnection().GetPostgres().GetPassword(), "named and left out is taken away")
+		require.Empty(t, h.password(t))
+	})
+}
+
+func TestAnUpdateTakesNoKeptSecretElsewhere(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *house) {
+		ctx := t.Context()
+		created, err := h.CreateConnection(ctx, &configv1.CreateConnectionRequest{Connection: postgres(plain(canary))})
+		require.NoError(t, err)
+		c := created.GetConnection() // its password is kept
+		c.GetPostgres().Host = "elsewhere"
+		for _, fields := range []string{"postgres.host", "postgres.password,postgres.host", "*"} {
+			_, err = h.UpdateConnection(ctx, &configv1.UpdateConnectionRequest{Connection: c, UpdateMask: mask(strings.Split(fields, ",")...)})
+			e := refusal(t, err, fault.Invalid, fault.ReasonInvalidArgument)
+			require.Equal(t, []string{"Connection app_db postgres.host: is another than before, and a secret that is kept does not go elsewhere; give postgres.password again"}, texts(e))
+		}
+		require.Equal(t, canary, h.password(t))
+		c.GetPostgres().Password = plain(canary)
+		updated, err := h.UpdateConnection(ctx, &configv1.UpdateConnectionRequest{Connection: c, UpdateMask: mask("*")})
+		require.NoError(t, err, "the same one, given anew")
+		require.Equal(t, canary, h.password(t))
+		c = updated.GetConnection()
+		c.GetPostgres().Host, c.GetPostgres().Password = "127.0.0.1", nil
+		_, err = h.UpdateConnection(ctx, &configv1.UpdateConnectionRequest{Connection: c, UpdateMask: mask("postgres.host", "postgres.password")})
+		require.NoError(t, err, "it is taken away")
 		require.Empty(t, h.password(t))
 	})
 }

@@ -123,7 +123,7 @@ func (k kindOf[M]) create(ctx context.Context, s *Service, req interface{ GetWor
 		}
 		made = clone(r)
 		var kept []fault.Violation
-		if c, ok := made.(*resource.Connection); ok {
+		if c := secretsOf(made); c != nil {
 			kept = keepSecrets(c, nil, nil)
 		}
 		return kept, v.put(ctx, made)
@@ -136,8 +136,8 @@ func (k kindOf[M]) create(ctx context.Context, s *Service, req interface{ GetWor
 
 // sealed answers r with its credentials sealed.
 func (s *Service) sealed(ctx context.Context, w id.Workspace, r resource.Resource) (resource.Resource, error) {
-	c, ok := r.(*resource.Connection)
-	if !ok {
+	c := secretsOf(r)
+	if c == nil {
 		return r, nil
 	}
 	out, _, err := s.seal(ctx, w, c)
@@ -147,8 +147,11 @@ func (s *Service) sealed(ctx context.Context, w id.Workspace, r resource.Resourc
 // refuseSealed reports sealed credentials in a request: only what is stored already may come back.
 func refuseSealed(r, old resource.Resource) []fault.Violation {
 	var out []fault.Violation
-	was, _ := old.(*resource.Connection)
-	for _, f := range secretsOf(r) {
+	c, was := secretsOf(r), secretsOf(old)
+	if c == nil {
+		return nil
+	}
+	for _, f := range c.Secrets() {
 		if len(f.Value.Sealed) > 0 && string(f.Value.Sealed) != string(storedSecret(was, f.Name)) {
 			out = append(out, violation(keyOf(r), f.Name, "give it in plain text, or kept", "is sealed, which only snapshots are"))
 		}
@@ -228,9 +231,9 @@ func (k kindOf[M]) update(ctx context.Context, s *Service, req interface{ GetWor
 	}
 	next, vs := k.read(w, merged)
 	vs = append(vs, refuseSealed(next, old)...)
-	if c, ok := next.(*resource.Connection); ok && len(vs) == 0 {
-		was, _ := old.(*resource.Connection)
-		vs = append(vs, keepSecrets(c, was, mask.GetPaths())...)
+	if c := secretsOf(next); c != nil && len(vs) == 0 {
+		vs = append(vs, keepSecrets(c, secretsOf(old), mask.GetPaths())...)
+		vs = append(vs, refuseMoved(c, c, secretsOf(old))...)
 	}
 	if len(vs) > 0 {
 		return none, fault.Of(fault.ReasonInvalidArgument, vs) //nolint:wrapcheck // born classified

@@ -13,7 +13,7 @@ func (s *server) Apply(ctx context.Context, r *configv1.ApplyRequest) (*configv1
 	if err != nil {
 		return nil, err
 	}
-	a := application{workspace: w, actor: actorOf(ctx), dry: r.GetDryRun(), prune: r.GetPrune(), set: r.GetApplySet()}
+	a := application{workspace: w, actor: actorOf(ctx), dry: r.GetDryRun(), prune: r.GetPrune(), set: r.GetApplySet(), expected: r.GetExpectedEtags()}
 	for _, d := range r.GetDocuments() {
 		a.files = append(a.files, document.File{Name: d.GetFile(), Content: d.GetContent(), Secrets: d.GetSecrets(), BaseDir: d.GetBaseDir()})
 	}
@@ -24,7 +24,7 @@ func (s *server) Apply(ctx context.Context, r *configv1.ApplyRequest) (*configv1
 	out := &configv1.ApplyResponse{Applied: done.written, Warnings: done.warnings}
 	for _, l := range done.lines {
 		out.Changes = append(out.Changes, &configv1.PlannedChange{
-			Action: toAction(l.action), Kind: string(l.key.kind), Id: l.key.id, Fields: l.fields, Notes: l.notes,
+			Action: toAction(l.action), Kind: string(l.key.kind), Id: l.key.id, Fields: l.fields, Notes: l.notes, Etag: l.etag,
 		})
 	}
 	return out, nil

@@ -121,7 +121,11 @@ func (s *server) PreviewDataModel(ctx context.Context, r *configv1.PreviewDataMo
 	if err != nil {
 		return nil, err //nolint:wrapcheck // classified by the service
 	}
-	return &configv1.PreviewDataModelResponse{Columns: got.GetColumns(), Rows: got.GetRows()}, nil
+	out := &configv1.PreviewDataModelResponse{Columns: got.GetColumns(), Rows: got.GetRows(), EstimatedBytesScanned: got.EstimatedBytesScanned}
+	if r.GetWithArrow() {
+		out.Arrow = got.GetArrow()
+	}
+	return out, nil
 }
 
 // PreviewSync answers sample rows, the records they map to and the profiles they would make. Nothing is written.
@@ -147,7 +151,7 @@ func (s *server) PreviewSync(ctx context.Context, r *configv1.PreviewSyncRequest
 
 // toPreview puts rows, their records or rejects, and the records' effects side by side.
 func toPreview(p previewed) (*configv1.PreviewSyncResponse, error) {
-	out := &configv1.PreviewSyncResponse{}
+	out := &configv1.PreviewSyncResponse{EstimatedBytesScanned: p.scans}
 	if len(p.mapped) != len(p.rows) {
 		return nil, fault.New(fault.Internal, fault.ReasonInternal, "the mapper answered %d rows for %d", len(p.mapped), len(p.rows))
 	}

@@ -131,7 +131,7 @@ func toScheduled(row scheduled) *configv1.ScheduledSync {
 	out := &configv1.ScheduledSync{
 		Workspace: string(s.Workspace), Id: s.ID, Uid: s.UID, Version: s.Version, Mode: resourcepb.ToMode(s.Mode),
 		Schedule: resourcepb.ToSchedule(s.Schedule), State: resourcepb.ToState(s.State), Status: resourcepb.ToStatus(s.Status), TriggerLimit: s.TriggerLimit,
-		Connection: row.connection,
+		Connection: row.connection, Freshness: resource.FormatDuration(s.Freshness),
 	}
 	if !row.activeSince.IsZero() {
 		out.ActiveSince = timestamppb.New(row.activeSince)

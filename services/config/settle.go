@@ -98,12 +98,15 @@ func (v *view) checkName(ctx context.Context, k key, name string) ([]fault.Viola
 
 func (v *view) checkReferences(ctx context.Context, k key, r resource.Resource) ([]fault.Violation, error) {
 	var out []fault.Violation
-	after := 0
+	syncs, list := 0, "schedule.after"
+	if k.kind == resource.KindAlert {
+		list = "syncs"
+	}
 	for _, to := range references(r) {
 		field := fieldOf(to.kind)
 		if to.kind == resource.KindSync {
-			field = fmt.Sprintf("schedule.after[%d]", after)
-			after++
+			field = fmt.Sprintf("%s[%d]", list, syncs)
+			syncs++
 		}
 		if to.id == "" || to.kind == resource.KindFeed && to.id == resource.DefaultFeed {
 			continue

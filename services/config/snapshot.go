@@ -30,7 +30,33 @@ func (s *Service) snapshotOf(ctx context.Context, w id.Workspace, name string, v
 	if err != nil {
 		return resource.Snapshot{}, fmt.Errorf("read the snapshot of sync %s: %w", name, err)
 	}
-	return decodeSnapshot(body)
+	snap, err := decodeSnapshot(body)
+	if err != nil || version != 0 {
+		return snap, err
+	}
+	return s.withState(ctx, uid, snap)
+}
+
+// withState answers the newest version of a sync with the state that it is in, which makes no version: a draft that was
+// activated since is none. A sync that was deleted stays as it was.
+func (s *Service) withState(ctx context.Context, uid string, snap resource.Snapshot) (resource.Snapshot, error) {
+	var body string
+	err := s.db.QueryRow(ctx, `SELECT r.body FROM config_syncs s JOIN config_resources r ON r.workspace = s.workspace AND r.kind = 'Sync' AND r.id = s.id
+		WHERE s.uid = ?`, uid).Scan(&body)
+	if isNotFound(err) {
+		return snap, nil
+	}
+	if err != nil {
+		return resource.Snapshot{}, fmt.Errorf("read the state of sync %s: %w", uid, err)
+	}
+	r, err := decode(resource.KindSync, body)
+	if err != nil {
+		return resource.Snapshot{}, err
+	}
+	if now, ok := r.(*resource.Sync); ok {
+		snap.Sync.State = now.State
+	}
+	return snap, nil
 }
 
 // uidOf answers the uid of a sync that is named by its uid or its id.

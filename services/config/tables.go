@@ -127,6 +127,12 @@ func references(r resource.Resource) []key {
 			out = append(out, key{resource.KindSync, after})
 		}
 		return out
+	case *resource.Alert:
+		var out []key
+		for _, sync := range r.Syncs {
+			out = append(out, key{resource.KindSync, sync})
+		}
+		return out
 	default:
 		return nil
 	}

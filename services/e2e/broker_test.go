@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,8 +45,8 @@ func TestF15ABrokerThatHangsDelaysARun(t *testing.T) {
 	t.Parallel()
 	n := testenv.NATSServer(t)
 	p := newPlant(t, site{nats: n.URL})
-	id := p.begin(t, newWarehouse(t, faultRows))
-	p.midway(t, id)
+	p.stocked(t)
+	id := p.midway(t, n.URL)
 	n.Pause()
 	last(t, 10*time.Second)
 	p.running(t, id)
@@ -60,8 +61,8 @@ func TestF16AKilledBrokerDelaysARun(t *testing.T) {
 	t.Run("the only one", func(t *testing.T) {
 		n := testenv.NATSServer(t)
 		p := newPlant(t, site{nats: n.URL})
-		id := p.begin(t, newWarehouse(t, faultRows))
-		p.midway(t, id)
+		p.stocked(t)
+		id := p.midway(t, n.URL)
 		n.Kill()
 		n.Start()
 		p.moves(t, id)
@@ -71,8 +72,8 @@ func TestF16AKilledBrokerDelaysARun(t *testing.T) {
 		servers := testenv.NATSCluster(t, 3, nil)
 		urls := servers[0].URL + "," + servers[1].URL + "," + servers[2].URL
 		p := newPlant(t, site{nats: urls, more: map[string][]string{"": {"--nats-replicas", "3"}}})
-		id := p.begin(t, newWarehouse(t, faultRows))
-		p.midway(t, id)
+		p.stocked(t)
+		id := p.midway(t, urls)
 		_, js := look(t, urls)
 		leader := servers[leaderOf(t, js, "ROWS")]
 		leader.Kill()
@@ -80,13 +81,7 @@ func TestF16AKilledBrokerDelaysARun(t *testing.T) {
 		p.whole(t, id, faultRows)
 		leader.Start()
 
-		id = p.trigger(t, "customers", full)
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		p.until(ctx, t, id, func(r *schedulerv1.Run) bool {
-			require.False(t, over(r), "the run ended before the cluster could be killed")
-			return r.GetIngestedRows() > 0
-		})
+		id = p.midway(t, urls, full)
 		for _, n := range servers {
 			n.Kill()
 		}
@@ -117,17 +112,6 @@ func leaderOf(t *testing.T, js jetstream.JetStream, stream string) int {
 // many batches are half of what a run has.
 const many = faultRows / 400
 
-// filled starts a run while the mapper stands still, and waits until ROWS holds messages and takes no more for a moment.
-// What is done to the broker's store then hits batches that were published and not worked on.
-func filled(t *testing.T, p *plant, n *testenv.NATS, w warehouse, batches uint64) string {
-	t.Helper()
-	_, js := look(t, n.URL)
-	p.byName["mapper"].stop(t)
-	id := p.begin(t, w)
-	soon(t, "ROWS holds batches", func() bool { return inStream(t, js, "ROWS") >= batches })
-	return id
-}
-
 // TestF17AWipedOrOldStoreDelaysARun takes the broker's store away while it holds published batches, and gives it back as
 // it was before.
 func TestF17AWipedOrOldStoreDelaysARun(t *testing.T) {
@@ -135,7 +119,8 @@ func TestF17AWipedOrOldStoreDelaysARun(t *testing.T) {
 	t.Run("wiped", func(t *testing.T) {
 		n := testenv.NATSServer(t)
 		p := newPlant(t, site{nats: n.URL})
-		id := filled(t, p, n, newWarehouse(t, faultRows), many)
+		p.stocked(t)
+		id := p.filled(t, n.URL, many)
 		n.Kill()
 		require.NoError(t, os.RemoveAll(n.Store()))
 		n.Start()
@@ -224,7 +209,8 @@ func TestF19AFullStreamPausesARun(t *testing.T) {
 	t.Parallel()
 	n := testenv.NATSServer(t)
 	p := newPlant(t, site{nats: n.URL, more: map[string][]string{"": {"--nats-max-bytes", "262144"}}})
-	id := filled(t, p, n, newWarehouse(t, faultRows), 10)
+	p.stocked(t)
+	id := p.filled(t, n.URL, 10)
 	p.byName["extractor"].says(t, "maximum bytes exceeded", 0)
 	last(t, 5*time.Second) // longer than a lease
 	p.running(t, id)
@@ -285,7 +271,6 @@ func TestF20RefusedPublishesAreTriedAgainUnderTheirIDs(t *testing.T) {
 
 // TestF22ADamagedStoreDelaysARun flips bits in the broker's files, and cuts them, while it is down and holds published batches.
 func TestF22ADamagedStoreDelaysARun(t *testing.T) {
-	t.Parallel()
 	damages := map[string]func(t *testing.T, file string){"bits flipped": flip, "files cut": cut, "messages misplaced": misplace}
 	kinds := map[string]func(name string) bool{
 		"messages":  func(name string) bool { return strings.HasSuffix(name, ".blk") },
@@ -303,6 +288,7 @@ func TestF22ADamagedStoreDelaysARun(t *testing.T) {
 			}
 			t.Run(damage+" in "+kind, func(t *testing.T) {
 				_, js := look(t, n.URL)
+				p.tellsOfROWS(t, js)
 				p.byName["mapper"].stop(t)
 				var id string
 				if first {
@@ -336,6 +322,32 @@ func TestF22ADamagedStoreDelaysARun(t *testing.T) {
 			})
 		}
 	}
+}
+
+// tellsOfROWS logs, where the test fails, what the broker says of ROWS and its consumers, and what the mapper is doing.
+func (p *plant) tellsOfROWS(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		s, err := js.Stream(ctx, "ROWS")
+		if err != nil {
+			t.Logf("ROWS: %v", err)
+			return
+		}
+		t.Logf("ROWS: %+v", s.CachedInfo().State)
+		for c := range s.ListConsumers(ctx).Info() {
+			t.Logf("a consumer of ROWS: %+v", *c)
+		}
+		mapper := p.byName["mapper"]
+		mapper.signal(t, syscall.SIGQUIT) // its stacks
+		<-mapper.done
+		text := mapper.text(t)
+		t.Logf("the mapper:\n%s", text[max(0, len(text)-60_000):])
+	})
 }
 
 // filesOf answers the files below dir whose name is so.

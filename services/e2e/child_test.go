@@ -34,7 +34,10 @@ type child struct {
 // newChild prepares a process that serves gRPC on a free port of its own.
 func newChild(t *testing.T, name string, args ...string) *child {
 	t.Helper()
-	c := &child{name: name, from: &released, addr: freeAddress(t), env: []string{"MILLRACE_TRACE_ADDR=none"}}
+	c := &child{name: name, from: &released, addr: freeAddress(t)}
+	if name != "millrace" { // which has a trace service of its own
+		c.env = []string{"MILLRACE_TRACE_ADDR=none"}
+	}
 	c.args = append(args, "--grpc", c.addr, "--log-level", "info")
 	c.log = filepath.Join(t.TempDir(), name+".log")
 	t.Cleanup(func() {

@@ -113,6 +113,7 @@ state: active
 // TestADryRunCountsWhatTheRunCounts tries each kind and mode out before it runs, over a source that changes: rows that are
 // new, changed, gone, that share a key or an identity with a row of another batch, and rows that can not be mapped.
 func TestADryRunCountsWhatTheRunCounts(t *testing.T) {
+	t.Parallel()
 	for name, d := range map[string]databases{"pebble": {}, "postgres": {store: testenv.Postgres(t)}} {
 		t.Run(name, func(t *testing.T) { countsTheSame(t, startOne(t, d).in("dry")) })
 	}

@@ -97,6 +97,12 @@ func (p *plant) add(t *testing.T, s site, service, name string) *child {
 	return c
 }
 
+// stocked applies the sync of the customers of a warehouse of faultRows rows.
+func (p *plant) stocked(t *testing.T) {
+	t.Helper()
+	p.apply(t, "", newWarehouse(t, faultRows).documents("customers", asIs))
+}
+
 // begin applies the customers of w and starts their run.
 func (p *plant) begin(t *testing.T, w warehouse) string {
 	t.Helper()
@@ -104,15 +110,31 @@ func (p *plant) begin(t *testing.T, w warehouse) string {
 	return p.trigger(t, "customers")
 }
 
-// midway waits until the run has brought some rows in, and says that it has not ended.
-func (p *plant) midway(t *testing.T, id string) {
+// filled starts a run of the customers while the mapper stands still, and waits until the broker's stream ROWS holds batches
+// that were published and not worked on. The mapper is left stopped.
+func (p *plant) filled(t *testing.T, broker string, batches uint64, hows ...how) string {
 	t.Helper()
+	nc, js := look(t, broker)
+	defer nc.Close()
+	p.byName["mapper"].stop(t)
+	id := p.trigger(t, "customers", hows...)
+	soon(t, "ROWS holds batches", func() bool { return inStream(t, js, "ROWS") >= batches })
+	return id
+}
+
+// midway starts a run of the customers and answers once it has brought some rows in and has not ended: the mapper begins
+// late, so that nearly all is still to come.
+func (p *plant) midway(t *testing.T, broker string, hows ...how) string {
+	t.Helper()
+	id := p.filled(t, broker, 2, hows...)
+	p.byName["mapper"].resume(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	p.until(ctx, t, id, func(r *schedulerv1.Run) bool {
 		require.False(t, over(r), "the run ended before anything could happen to it")
 		return r.GetIngestedRows() > 0
 	})
+	return id
 }
 
 // running says that the run is still under way: a fault holds it up and does not end it.

@@ -37,6 +37,7 @@ func oneChild(t *testing.T) (*child, mesh) {
 // TestKillOfTheOneProcess kills the one-process form at three points of a run and starts it again. The run goes on
 // under its id, and counts, certificate and store digest are those of an undisturbed run.
 func TestKillOfTheOneProcess(t *testing.T) {
+	t.Parallel()
 	n := 1_000_000
 	if testing.Short() {
 		n = 200_000

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 )
 
@@ -92,15 +89,7 @@ type sample struct{ goroutines, files, memory int }
 
 func sampleOf(t *testing.T, c *child, web string) sample {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+web+"/metrics", http.NoBody)
-	require.NoError(t, err)
-	res, err := http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, res.Body.Close()) }()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(res.Body)
-	require.NoError(t, err)
-	goroutines := families["go_goroutines"]
+	goroutines := scrape(t, web)["go_goroutines"]
 	require.NotNil(t, goroutines)
 	return sample{
 		goroutines: int(goroutines.GetMetric()[0].GetGauge().GetValue()),

@@ -26,7 +26,7 @@ var (
 	// released is every program as users have it.
 	released = build{tags: "duckdb_arrow", programs: []string{
 		"../config/cmd/config", "../scheduler/cmd/scheduler", "../extractor/cmd/extractor", "../mapper/cmd/mapper",
-		"../ingestion/cmd/ingestion", "../trace/cmd/trace", "../millrace/cmd/millrace",
+		"../ingestion/cmd/ingestion", "../trace/cmd/trace", "../gateway/cmd/gateway", "../millrace/cmd/millrace",
 	}}
 	// armed is the one process with the kill points in it.
 	armed = build{tags: "duckdb_arrow,killpoints", programs: []string{"../millrace/cmd/millrace"}}

@@ -27,7 +27,8 @@ type ledger struct {
 	columns    []string // beside the id
 	rows       map[int]map[string]string
 	next       int
-	names      int // of columns that were added
+	names      int                    // of columns that were added
+	kept       func(t *testing.T) int // snapshots' tables in the schema millrace; nil: it is no database server
 }
 
 // newLedger answers a table with n rows in a DuckDB file or in PostgreSQL.
@@ -45,6 +46,12 @@ func newLedger(t *testing.T, provider string, n int) *ledger {
 		password, _ := u.User.Password()
 		x.connection = fmt.Sprintf("postgres: {host: %s, port: %s, database: %s, user: %s, password: '%s', sslmode: disable}",
 			u.Hostname(), u.Port(), u.Path[1:], u.User.Username(), password)
+		x.kept = func(t *testing.T) (n int) {
+			withConn(t, at, func(ctx context.Context, c *pgx.Conn) {
+				require.NoError(t, c.QueryRow(ctx, "SELECT count(*) FROM pg_tables WHERE schemaname = 'millrace'").Scan(&n))
+			})
+			return n
+		}
 		x.exec = func(t *testing.T, statements ...string) {
 			withConn(t, at, func(ctx context.Context, c *pgx.Conn) {
 				for _, s := range statements {
@@ -213,6 +220,7 @@ func (x *ledger) copy() map[int]map[string]string {
 // engine is another one now and then. After each run the platform has the table and nothing else, and each change was
 // counted once.
 func TestMirrorsOfAHundredThousandRowsThroughTheirHistories(t *testing.T) {
+	t.Parallel()
 	steps := 5
 	if n, err := strconv.Atoi(os.Getenv("MILLRACE_EDITS")); err == nil {
 		steps = n
@@ -269,6 +277,7 @@ func (x *ledger) empty(t *testing.T, m mesh) {
 // TestTheEngineOfAMirrorIsSwapped swaps there and back: nothing is written by a swap, and changes meanwhile are found by
 // whichever engine is there.
 func TestTheEngineOfAMirrorIsSwapped(t *testing.T) {
+	t.Parallel()
 	for _, provider := range []string{"duckdb", "postgres"} {
 		t.Run(provider, func(t *testing.T) {
 			m := startOne(t, databases{}).in("swap")
@@ -294,6 +303,7 @@ func TestTheEngineOfAMirrorIsSwapped(t *testing.T) {
 // TestAMirrorByDiffGoesByWhatThePlatformHas lets runs end otherwise than well, and takes away what they brought: the next
 // run makes the platform equal to the table all the same.
 func TestAMirrorByDiffGoesByWhatThePlatformHas(t *testing.T) {
+	t.Parallel()
 	m := startOne(t, databases{}).in("astray")
 	x := newLedger(t, "duckdb", 3000)
 	x.engine = "diff"

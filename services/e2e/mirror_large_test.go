@@ -20,6 +20,7 @@ func (w warehouse) mirrorDocuments(id, more string) string {
 // than the default guard allows, the run is held before anything is deleted, with what it found. A run that is cancelled
 // in the middle and retried counts what an undisturbed one does.
 func TestAMirrorOfAHundredThousandRows(t *testing.T) {
+	t.Parallel()
 	const n = 100_000
 	m := allInOne(t).in("large")
 	w := newWarehouse(t, n)

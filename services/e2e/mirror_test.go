@@ -226,6 +226,7 @@ func requireWanted(t *testing.T, want wanted, r *schedulerv1.Run) {
 // columns that come, go and change places, the table dropped and made again, reads that fail and reads that find nothing.
 // After each run the platform has the table and nothing else, and the run has counted each change once.
 func TestAMirrorIsEqualToItsTableAfterEachRun(t *testing.T) {
+	t.Parallel()
 	for name, d := range map[string]databases{"pebble": {}, "postgres": {store: testenv.Postgres(t)}} {
 		t.Run(name, func(t *testing.T) {
 			m := startOne(t, d).in("mirror")

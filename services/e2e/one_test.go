@@ -19,7 +19,10 @@ import (
 )
 
 // databases are where a mesh keeps what it knows; empty: embedded.
-type databases struct{ sql, store, quota string }
+type databases struct {
+	sql, store, quota string
+	states            string // where mirrors by diff over DuckDB keep their snapshots
+}
 
 // startOne starts every service in this process, with small batches and parts and short waits, so that faults have
 // something to meet.
@@ -34,7 +37,7 @@ func startOne(t *testing.T, d databases) mesh {
 		})
 	}
 	extracting.New = func(ctx context.Context, env *app.Env) (app.Service, error) {
-		return extractor.New(ctx, env, extractor.Settings{Slots: 1, BatchRows: 100, PartRows: 2000})
+		return extractor.New(ctx, env, extractor.Settings{Slots: 1, BatchRows: 100, PartRows: 2000, DuckDBState: d.states})
 	}
 	p, err := app.Start(t.Context(), app.Options{
 		Modules:       []app.Module{config.Module(), scheduling, extracting, mapper.Module(), ingestion.Module(), trace.Module()},

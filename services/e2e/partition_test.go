@@ -52,8 +52,7 @@ func (w *wired) database(t *testing.T) (string, string) {
 func (w *wired) through(t *testing.T, fault func(id string)) {
 	t.Helper()
 	want := calmRun(t, faultRows)
-	id := w.trigger(t, "customers", full)
-	w.midway(t, id)
+	id := w.midway(t, w.nats.URL, full)
 	fault(id)
 	began := time.Now()
 	r := w.end(t, id)
@@ -105,8 +104,8 @@ func TestF23AMinorityOfTheBrokerIsLeft(t *testing.T) {
 	})
 	urls := servers[0].URL + "," + servers[1].URL
 	p := newPlant(t, site{nats: urls, more: map[string][]string{"": {"--nats-replicas", "3"}, "extractor": {"--nats", servers[2].URL}}})
-	id := p.begin(t, newWarehouse(t, faultRows))
-	p.midway(t, id)
+	p.stocked(t)
+	id := p.midway(t, urls)
 	l.down()
 	p.whole(t, id, faultRows)
 	l.up()

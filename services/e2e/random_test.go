@@ -43,7 +43,7 @@ func startVictims(t *testing.T) (five, []victim) {
 // killsFor answers how long TestRandomKills kills, and the seed it goes by.
 func killsFor(t *testing.T) (time.Duration, uint64) {
 	t.Helper()
-	long, seed := 40*time.Second, uint64(time.Now().UnixNano())
+	long, seed := 30*time.Second, uint64(time.Now().UnixNano())
 	if text := os.Getenv("MILLRACE_KILLS_FOR"); text != "" {
 		var err error
 		long, err = time.ParseDuration(text)

@@ -14,6 +14,7 @@ import (
 // TestF46TwoSchedulersShareTheWork runs a second scheduler process over the database of the first. Each tick of a
 // schedule starts one run, each part has one lease, and both processes give the same answers.
 func TestF46TwoSchedulersShareTheWork(t *testing.T) {
+	t.Parallel()
 	const n = 2000
 	f := startFive(t)
 	first := f.children[slices.IndexFunc(f.children, func(c *child) bool { return c.name == "scheduler" })]

@@ -18,6 +18,7 @@ import (
 
 // TestOneProcess plays the scenarios with every service in this process and everything embedded.
 func TestOneProcess(t *testing.T) {
+	t.Parallel()
 	play(t, allInOne(t))
 }
 
@@ -88,6 +89,7 @@ func startFiveOn(t *testing.T, broker *testenv.NATS, sql, store string, extracto
 
 // TestFiveProcesses plays the same scenarios with every service in a process of its own.
 func TestFiveProcesses(t *testing.T) {
+	t.Parallel()
 	f := startFive(t)
 	pids := map[int]bool{}
 	for _, c := range f.children {

@@ -28,6 +28,7 @@ func newSnowflakeLedger(t *testing.T, n int) (*ledger, *snowflaketest.Server) {
 // TestMirrorsOfSnowflakeThroughTheirHistories edits a table at random, has reads fail and find nothing, and has Snowflake
 // lose what it kept: after each run the platform has the table and nothing else, and each change was counted once.
 func TestMirrorsOfSnowflakeThroughTheirHistories(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"diff", "native"} {
 		t.Run(engine, func(t *testing.T) {
 			m := startOne(t, databases{}).in("snow")
@@ -55,6 +56,7 @@ func TestMirrorsOfSnowflakeThroughTheirHistories(t *testing.T) {
 // TestAMirrorOfSnowflakeReadsWhatHasChanged changes few rows of many: these are read, and by either engine, whichever was
 // there before. What Snowflake no longer keeps is told, and read anew.
 func TestAMirrorOfSnowflakeReadsWhatHasChanged(t *testing.T) {
+	t.Parallel()
 	m := startOne(t, databases{}).in("few")
 	x, s := newSnowflakeLedger(t, 1000)
 	var before map[int]map[string]string

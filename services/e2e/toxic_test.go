@@ -118,8 +118,7 @@ func TestF26BrokenConnectionsLoseNothing(t *testing.T) {
 		{"half-open", "timeout", `{"timeout":0}`, 4 * time.Second},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
-			id := p.trigger(t, "customers", full)
-			p.midway(t, id)
+			id := p.midway(t, n.URL, full)
 			broker.poison(t, bad.kind, bad.attributes)
 			if bad.kind == "slow_close" { // it needs a close
 				n.Kill()

@@ -94,9 +94,10 @@ func (m mesh) trace(t *testing.T, id string, spans int) *tracev1.GetTraceRespons
 // backend is an OTLP receiver that takes nothing but what the protocol allows, and keeps it.
 type backend struct {
 	collector.UnimplementedTraceServiceServer
-	mu     sync.Mutex
-	spans  map[string]received // by trace and span id
-	faults []string
+	mu       sync.Mutex
+	requests []*collector.ExportTraceServiceRequest
+	spans    map[string]received // by trace and span id
+	faults   []string
 }
 
 // received is a span with the service that it is of.
@@ -108,6 +109,7 @@ type received struct {
 func (b *backend) Export(_ context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.requests = append(b.requests, req)
 	for _, rs := range req.GetResourceSpans() {
 		service := ""
 		for _, a := range rs.GetResource().GetAttributes() {

@@ -16,12 +16,13 @@ import (
 func TestF14AZombieExtractorChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWarehouse(t, faultRows)
-	s := site{nats: testenv.NATSServer(t).URL}
+	s := site{nats: testenv.NATSServer(t).URL, more: map[string][]string{"extractor": {"--nats-backlog", "1"}}}
 	p := newPlant(t, s)
-	id := p.begin(t, w)
-	p.midway(t, id)
+	p.apply(t, "", w.documents("customers", asIs))
+	id := p.filled(t, s.nats, 1) // it waits for the mapper, with nearly all still to be read
 	zombie, sched := p.byName["extractor"], p.byName["scheduler"]
 	zombie.stop(t)
+	p.byName["mapper"].resume(t)
 	other := p.add(t, s, "extractor", "other")
 	other.start(t)
 	sched.says(t, "lease lost", 0)

@@ -19,6 +19,7 @@ import (
 	"millrace.dev/pkg/record/recordpb"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/resource/resourcepb"
+	"millrace.dev/pkg/source"
 )
 
 // peers are the services that the extractor calls. Safe for concurrent use.
@@ -106,11 +107,14 @@ func (p *peers) heartbeat(ctx context.Context, l *lease, rows, bytes int64) (sto
 
 // snapshot answers the sync as it was at the lease's version.
 func (p *peers) snapshot(ctx context.Context, l *lease) (resource.Snapshot, error) {
+	return p.snapshotAt(ctx, l.workspace, l.uid, l.syncVersion)
+}
+
+// snapshotAt answers a sync as it was at a version, 0: as it is, or was when it was deleted.
+func (p *peers) snapshotAt(ctx context.Context, w id.Workspace, sync id.Sync, version int64) (resource.Snapshot, error) {
 	var out resource.Snapshot
 	err := until(ctx, func(ctx context.Context) error {
-		r, err := p.config.GetSyncSnapshot(ctx, &configv1.GetSyncSnapshotRequest{
-			Workspace: string(l.workspace), Sync: l.uid.String(), Version: l.syncVersion,
-		})
+		r, err := p.config.GetSyncSnapshot(ctx, &configv1.GetSyncSnapshotRequest{Workspace: string(w), Sync: sync.String(), Version: version})
 		if err == nil {
 			out = resourcepb.OfSnapshot(r.GetSnapshot())
 		}
@@ -214,7 +218,7 @@ func (p *peers) published(ctx context.Context, x piece, bytes int64, traceID str
 func (p *peers) complete(ctx context.Context, l *lease, e ending) error {
 	req := &schedulerv1.CompletePartRequest{
 		Run: l.run.String(), Part: l.part, Epoch: l.epoch,
-		Batches: e.batches, Rows: e.rows, Released: e.released, Replan: e.replan, Snapshot: e.snapshot,
+		Batches: e.batches, Rows: e.rows, Released: e.released, Replan: e.replan, Snapshot: e.snapshot, Cost: ofCost(e.cost),
 	}
 	if e.err != nil {
 		f := fault.As(e.err)
@@ -225,6 +229,14 @@ func (p *peers) complete(ctx context.Context, l *lease, e ending) error {
 	}
 	return until(ctx, func(ctx context.Context) error {
 		_, err := p.account.CompletePart(ctx, req)
+		return err //nolint:wrapcheck // classified by until
+	})
+}
+
+// spent tells what an attempt cost that has lost its lease.
+func (p *peers) spent(ctx context.Context, l *lease, c source.Cost) error {
+	return until(ctx, func(ctx context.Context) error {
+		_, err := p.account.ReportCost(ctx, &schedulerv1.ReportCostRequest{Run: l.run.String(), Part: l.part, Epoch: l.epoch, Cost: ofCost(c)})
 		return err //nolint:wrapcheck // classified by until
 	})
 }

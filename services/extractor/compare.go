@@ -95,9 +95,12 @@ func changeReader(src source.Source, snap resource.Snapshot) (source.ChangeReade
 // changeQuery answers q as a query of its sync's changes.
 func changeQuery(l *lease, e resource.MirrorEngine, q source.Query) source.ChangeQuery {
 	return source.ChangeQuery{
-		Query: q, Engine: e, Owner: strings.ReplaceAll(l.uid.String(), "-", "")[8:], Attempt: source.Attempt{Run: l.runNo, Epoch: l.epoch},
+		Query: q, Engine: e, Owner: ownerOf(l.uid), Attempt: source.Attempt{Run: l.runNo, Epoch: l.epoch},
 	}
 }
+
+// ownerOf answers whose the states of a sync are.
+func ownerOf(sync id.Sync) string { return strings.ReplaceAll(sync.String(), "-", "")[8:] }
 
 // termsOf answers a fingerprint of what decides what a row becomes, and of the engine whose states go together.
 func termsOf(snap resource.Snapshot) string {

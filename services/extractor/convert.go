@@ -79,7 +79,7 @@ func ofPlan(p plan) *schedulerv1.RunPlan {
 		LowEdge: p.lowEdge, PayloadCap: p.payloadCap, KeyColumns: p.keys, ProgramVersion: p.program,
 		FutureRows: p.FutureRows, CompleteRead: p.complete, Hold: p.hold,
 		ModelFingerprint: p.model, Columns: ofPlanColumns(p.columns), IgnoredColumns: p.ignored,
-		Comparison: ofComparison(p.comparison),
+		Comparison: ofComparison(p.comparison), EstimatedCost: ofCost(p.estimated), Cost: ofCost(p.cost),
 	}
 	if !p.SnapshotTime.IsZero() {
 		out.SnapshotTime = timestamppb.New(p.SnapshotTime)
@@ -96,6 +96,14 @@ func ofPlan(p plan) *schedulerv1.RunPlan {
 		out.Parts = append(out.Parts, &schedulerv1.PartRange{Low: r.Low, High: r.High, HighClosed: r.HighClosed, Nulls: r.Nulls, Unit: r.Unit})
 	}
 	return out
+}
+
+// ofCost answers nil where nothing is known.
+func ofCost(c source.Cost) *schedulerv1.Cost {
+	if c.IsZero() {
+		return nil
+	}
+	return &schedulerv1.Cost{BytesScanned: c.BytesScanned, BytesBilled: c.BytesBilled}
 }
 
 func toComparison(c *schedulerv1.Comparison) *comparison {

@@ -88,6 +88,7 @@ func (s *Service) Run(soft, hard context.Context) error {
 	for range s.settings.Slots {
 		slots.Go(func() { s.slot(soft, hard) })
 	}
+	slots.Go(func() { s.clearing(soft, hard) })
 	slots.Wait()
 	s.held.wait()
 	return nil

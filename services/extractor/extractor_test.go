@@ -31,6 +31,7 @@ import (
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 	"millrace.dev/pkg/app"
 	"millrace.dev/pkg/bus"
+	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/id"
 	"millrace.dev/pkg/record"
 	"millrace.dev/pkg/resource"
@@ -75,6 +76,21 @@ type scheduler struct {
 	reported chan struct{}       // gets one for each new batch
 	kept     map[string][][]byte // rows of the rejects of runs
 	gate     chan struct{}       // unless nil: sends when kept rows are asked for, and waits to receive
+	fenced   atomic.Bool         // plans and ends come too late
+	costs    chan *schedulerv1.ReportCostRequest
+}
+
+func (s *scheduler) ReportCost(_ context.Context, r *schedulerv1.ReportCostRequest) (*schedulerv1.ReportCostResponse, error) {
+	s.costs <- r
+	return &schedulerv1.ReportCostResponse{}, nil
+}
+
+// tooLate is the answer to a lease that is over.
+func (s *scheduler) tooLate() error {
+	if s.fenced.Load() {
+		return fault.New(fault.Conflict, fault.ReasonFenced, "over")
+	}
+	return nil
 }
 
 func (s *scheduler) LeasePart(ctx context.Context, _ *schedulerv1.LeasePartRequest) (*schedulerv1.LeasePartResponse, error) {
@@ -97,7 +113,7 @@ func (s *scheduler) ReportPlan(_ context.Context, r *schedulerv1.ReportPlanReque
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.plan = r.GetPlan()
-	return &schedulerv1.ReportPlanResponse{}, nil
+	return &schedulerv1.ReportPlanResponse{}, s.tooLate()
 }
 
 func (s *scheduler) ReportExtracted(_ context.Context, r *schedulerv1.ReportExtractedRequest) (*schedulerv1.ReportExtractedResponse, error) {
@@ -114,7 +130,7 @@ func (s *scheduler) ReportExtracted(_ context.Context, r *schedulerv1.ReportExtr
 
 func (s *scheduler) CompletePart(_ context.Context, r *schedulerv1.CompletePartRequest) (*schedulerv1.CompletePartResponse, error) {
 	s.done <- r
-	return &schedulerv1.CompletePartResponse{}, nil
+	return &schedulerv1.CompletePartResponse{}, s.tooLate()
 }
 
 func (s *scheduler) GetRun(context.Context, *schedulerv1.GetRunRequest) (*schedulerv1.GetRunResponse, error) {
@@ -135,6 +151,7 @@ func newMesh(t testing.TB, change ...func(*app.Env, *extractor.Settings)) *mesh 
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	m := &mesh{t: t, dir: dir, bus: b, spans: tracetest.NewSpanRecorder(), ended: make(chan struct{})}
 	m.leases, m.done = make(chan *schedulerv1.PartLease), make(chan *schedulerv1.CompletePartRequest, 8)
+	m.costs = make(chan *schedulerv1.ReportCostRequest, 8)
 	m.reports, m.reported = map[string]*schedulerv1.ReportExtractedRequest{}, make(chan struct{}, 1)
 
 	peers := m.serve(func(g *grpc.Server) {

@@ -66,13 +66,14 @@ func (s *Service) extract(soft, ctx context.Context, l *lease, far *progress) en
 	if err == nil {
 		err = p.read(soft, ctx, src, q)
 	}
+	_, cost := spent(src)
 	switch {
 	case err == nil:
-		return ending{batches: p.seq.Load(), rows: p.rowsSent.Load(), snapshot: p.readUnder(src, q)}
+		return ending{batches: p.seq.Load(), rows: p.rowsSent.Load(), snapshot: p.readUnder(src, q), cost: cost}
 	case errors.Is(err, errStopping):
-		return ending{released: true}
+		return ending{released: true, cost: cost}
 	}
-	return ending{err: err, replan: fault.ReasonOf(err) == fault.ReasonSourceChanged}
+	return ending{err: err, cost: cost, replan: fault.ReasonOf(err) == fault.ReasonSourceChanged}
 }
 
 // readUnder answers the snapshot that q was read under.

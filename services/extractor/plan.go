@@ -43,6 +43,7 @@ func (s *Service) plan(ctx context.Context, l *lease) (e ending) {
 	}
 	killpoint.Reach("extractor.plan.before")
 	p, err := s.planOf(ctx, l, snap, src)
+	p.estimated, p.cost = spent(src)
 	if err == nil {
 		killpoint.Reach("extractor.plan.made")
 		err = s.peers.planned(ctx, l, p)
@@ -56,7 +57,15 @@ func (s *Service) plan(ctx context.Context, l *lease) (e ending) {
 		return ending{}
 	}
 	s.release(ctx, src)
-	return ending{err: err, replan: fault.ReasonOf(err) == fault.ReasonSourceChanged}
+	return ending{err: err, cost: p.cost, replan: fault.ReasonOf(err) == fault.ReasonSourceChanged}
+}
+
+// spent answers what the queries of a source were estimated to cost, and what they cost, as far as it says it.
+func spent(src source.Source) (estimated, cost source.Cost) {
+	if m, ok := source.As[source.Meter](src); ok {
+		return m.Estimated(), m.Cost()
+	}
+	return estimated, cost
 }
 
 // parent answers ctx with the run's span as parent.
@@ -118,7 +127,7 @@ func queryOf(l *lease, snap resource.Snapshot) source.Query {
 		Model: snap.DataModel,
 		Label: fmt.Sprintf("millrace:%s/%s/%s", l.workspace, l.sync, l.run),
 		From:  snap.Sync.From, Until: snap.Sync.Until, Lookback: snap.Sync.Lookback, Delay: snap.Sync.Delay,
-		Full: snap.Sync.Mode.ReadsAll(),
+		Full: snap.Sync.Mode.ReadsAll(), MaxBytesScanned: snap.Sync.Budget.BytesScanned,
 	}
 	switch {
 	case l.isBackfill():

@@ -114,7 +114,15 @@ func (s *server) Preview(ctx context.Context, r *extractorv1.PreviewRequest) (*e
 	}
 	var out extractorv1.PreviewResponse
 	err := s.opened(ctx, r.GetConnection(), func(src source.Source) error {
-		return s.preview(ctx, src, previewQuery(resourcepb.OfDataModel(r.GetDataModel()), min(limit, maxPreview)), &out)
+		q := previewQuery(resourcepb.OfDataModel(r.GetDataModel()), min(limit, maxPreview))
+		if e, ok := source.As[source.Estimator](src); ok {
+			all, err := e.Estimate(ctx, q)
+			if err != nil {
+				return err //nolint:wrapcheck // classified by the driver
+			}
+			out.EstimatedBytesScanned = all.BytesScanned
+		}
+		return s.preview(ctx, src, q, &out)
 	})
 	return &out, err
 }

@@ -18,8 +18,9 @@ type Settings struct {
 	DuckDBState   string `name:"duckdb-state" placeholder:"DIR" help:"Folder of the snapshots of mirrors with mirror_engine diff over DuckDB; extractors that read the same files share it. Default: mirrors in the data folder."`
 	DuckDBThreads int    `name:"duckdb-threads" default:"2" help:"DuckDB's threads for one open path."`
 
-	// HoldPoll is how often a run is asked after whose snapshot is held, HoldMax how long it is held at most.
-	HoldPoll time.Duration `default:"5s" help:"How often it is looked whether a run still needs the snapshot that is held for it."`
+	// HoldPoll is how often a run is asked after whose snapshot is held, and for what mirrors have left; HoldMax how long a
+	// snapshot is held at most.
+	HoldPoll time.Duration `default:"5s" help:"How often it is looked whether a run still needs the snapshot that is held for it, and whether a mirror has left some in its warehouse."`
 	HoldMax  time.Duration `default:"24h" help:"How long a run's snapshot is held in its warehouse at most."`
 }
 

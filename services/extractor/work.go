@@ -61,7 +61,9 @@ type plan struct {
 	ignored     []string       // columns of the query that it does not
 	verdicts    []drift.Verdict
 	comparison  *comparison // nil: the parts are read from the source itself
-	hold        bool        // the columns hold the run; the rest is empty
+	estimated   source.Cost // of the plan's queries
+	cost        source.Cost
+	hold        bool // the columns hold the run; the rest is empty
 }
 
 // ending is how an attempt at a part ended.
@@ -72,6 +74,7 @@ type ending struct {
 	released bool
 	replan   bool
 	snapshot string // that the part was read under
+	cost     source.Cost
 }
 
 // leaseLife is how long a part stays ours after a heartbeat where the scheduler does not say.
@@ -149,9 +152,10 @@ func (s *Service) conclude(hard context.Context, l *lease, e ending, cause error
 	case errors.Is(cause, errLost):
 		log.WarnContext(hard, "the lease was lost; another worker reads the part")
 		s.metrics.parts.WithLabelValues("lost").Inc()
+		s.tellCost(hard, l, e.cost)
 		return
 	case errors.Is(cause, errOver):
-		e, outcome = ending{released: true}, "released"
+		e, outcome = ending{released: true, cost: e.cost}, "released"
 	case hard.Err() != nil:
 		return // the grace is over; the lease ends by itself
 	case e.released:
@@ -172,7 +176,23 @@ func (s *Service) conclude(hard context.Context, l *lease, e ending, cause error
 	killpoint.Reach("extractor.complete.before")
 	err := s.peers.complete(ctx, l, e)
 	killpoint.Reach("extractor.complete.after")
-	if err != nil && fault.ReasonOf(err) != fault.ReasonFenced {
+	switch {
+	case err == nil:
+	case fault.ReasonOf(err) == fault.ReasonFenced:
+		s.tellCost(hard, l, e.cost)
+	default:
 		log.WarnContext(hard, "the end of a part could not be told; its lease ends by itself", "error", err)
+	}
+}
+
+// tellCost tells what an attempt cost whose end nobody wants to know any more: its queries were paid for.
+func (s *Service) tellCost(ctx context.Context, l *lease, c source.Cost) {
+	if c.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(l.life, leaseLife))
+	defer cancel()
+	if err := s.peers.spent(ctx, l, c); err != nil {
+		s.log.WarnContext(ctx, "what a lost lease has cost could not be told; the run's cost lacks it", "run", l.run.String(), "part", l.part, "epoch", l.epoch, "error", err)
 	}
 }

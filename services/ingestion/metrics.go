@@ -12,7 +12,9 @@ import (
 type metrics struct {
 	rows      *prometheus.CounterVec
 	batches   *prometheus.CounterVec
+	look      prometheus.Histogram
 	commit    prometheus.Histogram
+	rejects   rejectCounter
 	conflicts prometheus.Counter
 }
 
@@ -24,6 +26,17 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		batches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "millrace_ingestion_batches_total", Help: "Deliveries of batches: applied, repeated, fenced, quarantined.",
 		}, []string{"outcome"}),
+		look: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "millrace_ingestion_look_seconds", Help: "Time to look up what a batch meets in the store.",
+			Buckets: prometheus.ExponentialBuckets(0.002, 2, 14),
+		}),
+		rejects: rejectCounter{
+			total: prometheus.NewCounterVec(prometheus.CounterOpts{
+				Name: "millrace_ingestion_rejects_total",
+				Help: "Rows kept as rejects, by sync, stage and rule; the rules above a thousand together as other.",
+			}, []string{"workspace", "sync", "stage", "rule"}),
+			known: map[rejectLabels]prometheus.Counter{},
+		},
 		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "millrace_ingestion_commit_seconds", Help: "Time of durable commits.",
 			Buckets: prometheus.ExponentialBuckets(0.002, 2, 14),
@@ -32,7 +45,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "millrace_ingestion_conflicts_total", Help: "Batches decided anew because others changed what they go by.",
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.rows, m.batches, m.commit, m.conflicts} {
+	for _, c := range []prometheus.Collector{m.rows, m.batches, m.look, m.commit, m.rejects.total, m.conflicts} {
 		if err := r.Register(c); err != nil {
 			return nil, fault.New(fault.Internal, fault.ReasonInternal, "register a metric: %w", err)
 		}

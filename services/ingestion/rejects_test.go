@@ -128,6 +128,22 @@ func TestRejectsAreListedCountedAndExportedWithTheirRows(t *testing.T) {
 	require.Empty(t, rows)
 }
 
+func TestTheCommitSaysInItsSpanWhatItRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	m := w.message(w.origin(3), rejectedBatch(t))
+	require.NoError(t, w.handle(m))
+	require.NoError(t, w.handle(m), "delivered again, it refuses nothing more")
+	var refused []int64
+	for _, s := range w.spans.Ended() {
+		for _, a := range s.Attributes() {
+			if a.Key == "millrace.refused" {
+				refused = append(refused, a.Value.AsInt64())
+			}
+		}
+	}
+	require.Equal(t, []int64{1}, refused)
+}
+
 func TestOnlyTheRowsOfRejectsAreKept(t *testing.T) {
 	w := newWorld(t, nil)
 	o := w.origin(3)

@@ -102,10 +102,12 @@ func (w *worker) bring(ctx context.Context, o record.Origin, b record.Batch, sco
 	keys := profile.KeysOf(b, o, scope, rules)
 	for range Tries {
 		killpoint.Reach("ingestion.look.before")
+		start := time.Now()
 		state, err := w.store.Look(ctx, keys)
 		if err != nil {
 			return brought{}, fmt.Errorf("look batch %s up: %w", o.Batch, err)
 		}
+		w.metrics.look.Observe(time.Since(start).Seconds())
 		killpoint.Reach("ingestion.look.after")
 		switch {
 		case state.Applied != nil:
@@ -155,7 +157,9 @@ func (w *worker) commit(ctx context.Context, e profile.Effects) (out store.Outco
 		w.metrics.batches.WithLabelValues("repeated").Inc()
 	default:
 		w.metrics.applied(out.Result.Counts)
-		span.SetAttributes(telemetry.Count("created", out.Result.Counts.Created), telemetry.Count("updated", out.Result.Counts.Updated))
+		w.metrics.rejects.count(e.Keys.Origin, e.Rejects)
+		c := out.Result.Counts
+		span.SetAttributes(telemetry.Count("created", c.Created), telemetry.Count("updated", c.Updated), telemetry.Count("refused", c.Refused))
 	}
 	return out, nil
 }

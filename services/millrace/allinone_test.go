@@ -3,12 +3,15 @@
 package millrace_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -196,6 +199,49 @@ func TestTheDemonstrationEndsWell(t *testing.T) {
 		require.Contains(t, out.String(), "created 900")
 		require.Equal(t, 2, strings.Count(out.String(), "certificate  balanced"))
 		require.Contains(t, out.String(), "bin/millrace up --data "+filepath.Join(dir, "data"))
+		require.Contains(t, out.String(), "http://127.0.0.1:7081/ while Millrace serves: make demo KEEP=1")
 		require.Contains(t, errs.String(), "customers #1: succeeded")
 	}
+}
+
+func TestADemonstrationThatIsKeptServesTheConsole(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out, said := io.Pipe()
+	var errs bytes.Buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- millrace.Main(ctx, []string{
+			"demo", "--run", "--keep", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "demo"), "--customers", "300", "--orders", "900",
+		}, millrace.IO{In: strings.NewReader(""), Out: said, Err: &errs, Environ: func(string) (string, bool) { return "", false }, Now: time.Now})
+		_ = said.Close()
+	}()
+	console := ""
+	for lines := bufio.NewScanner(out); console == "" && lines.Scan(); {
+		console = regexp.MustCompile(`^http://127\.0\.0\.1:\d+/`).FindString(lines.Text())
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }() // ends when the process has
+	if console != "" {
+		page := open(t, console)
+		require.Contains(t, page, "customers")
+		require.Contains(t, page, "orders")
+	}
+	cancel()
+	require.Zero(t, <-ended, errs.String())
+	require.NotEmpty(t, console, errs.String())
+}
+
+// open answers a page of the console.
+func open(t *testing.T, address string) string {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+	require.NoError(t, err)
+	res, err := client.Do(req)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, res.Body.Close()) }()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, res.StatusCode, string(text))
+	return string(text)
 }

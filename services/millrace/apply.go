@@ -62,7 +62,7 @@ func (c *applyCmd) Run(ctx context.Context, s *session) error {
 	if err := s.confirm(ctx, "Apply this plan?"); err != nil {
 		return err
 	}
-	req.DryRun = false
+	req.DryRun, req.ExpectedEtags = false, etags(plan)
 	done, err := cc.Apply(ctx, req)
 	if err != nil {
 		return err //nolint:wrapcheck // classified by the service
@@ -146,6 +146,15 @@ func summary(r *configv1.ApplyResponse) string {
 		text = strings.NewReplacer("to create", "created", "to change", "changed", "to delete", "deleted").Replace(text)
 	}
 	return text
+}
+
+// etags answers what a plan was made against, so that nothing else is applied than what was agreed to.
+func etags(r *configv1.ApplyResponse) map[string]string {
+	out := map[string]string{}
+	for _, c := range r.GetChanges() {
+		out[c.GetKind()+"/"+c.GetId()] = c.GetEtag()
+	}
+	return out
 }
 
 func changes(r *configv1.ApplyResponse) bool {

@@ -15,9 +15,9 @@ type demoCmd struct {
 	Seed      int64  `help:"Equal seeds give equal rows." default:"1" placeholder:"S"`
 
 	Play bool   `name:"run" help:"Start everything in this process, sync the sample and show what came of it." hidden:""`
-	Keep bool   `help:"With --run: go on serving afterwards." hidden:"" env:"KEEP"`
-	GRPC string `name:"grpc" help:"With --run: address of the gRPC services." default:"127.0.0.1:0" hidden:""`
-	HTTP string `name:"http" help:"With --run: address of health and metrics." default:"none" hidden:""`
+	Keep bool   `help:"With --run: go on serving afterwards, with the console." hidden:"" env:"KEEP"`
+	GRPC string `name:"grpc" help:"With --run: address of the gRPC services (any; with --keep that of millrace up)." hidden:""`
+	HTTP string `name:"http" help:"With --run: address of the console (none; with --keep that of millrace up)." hidden:""`
 }
 
 // sampled is the document that answers a demo.

@@ -143,7 +143,7 @@ func readBounded(r io.Reader, limit int64) ([]byte, error) {
 	return data, err //nolint:wrapcheck // turned into a violation
 }
 
-// addSecrets reads the secrets that the connections of a document refer to. One that cannot be read stays away, which
+// addSecrets reads the secrets that the connections and alerts of a document refer to. One that cannot be read stays away, which
 // the service answers as a violation at its place, as it does for YAML that does not parse.
 func addSecrets(stdio IO, doc *configv1.Document) {
 	dec := yaml.NewDecoder(strings.NewReader(doc.GetContent()))
@@ -152,7 +152,11 @@ func addSecrets(stdio IO, doc *configv1.Document) {
 		if err := dec.Decode(&root); err != nil {
 			return
 		}
-		if len(root.Content) > 0 && kindOf(root.Content[0]) == "Connection" {
+		if len(root.Content) == 0 {
+			continue
+		}
+		switch kindOf(root.Content[0]) {
+		case "Connection", "Alert":
 			r := secretReader{stdio: stdio, doc: doc}
 			r.walk(root.Content[0])
 		}

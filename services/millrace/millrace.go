@@ -45,6 +45,7 @@ type commands struct {
 	Models      modelsCmd      `cmd:"" help:"Queries with their keys: list, get, delete, preview."`
 	Mappings    mappingsCmd    `cmd:"" help:"Rules from columns to fields: list, get, delete."`
 	Syncs       syncsCmd       `cmd:"" help:"What runs: list, get, activate, pause, resume, delete."`
+	Alerts      alertsCmd      `cmd:"" help:"Who is told of what happens to syncs: list, get, delete, test."`
 	Preview     previewCmd     `cmd:"" help:"Show sample rows of a sync, the records they map to and the profiles they would make. Nothing is written."`
 	Run         runCmd         `cmd:"" help:"Start a run of a sync."`
 	Runs        runsCmd        `cmd:"" help:"Runs: list, get, watch, cancel, retry, batches, parts."`

@@ -2,6 +2,7 @@ package millrace
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 
@@ -88,7 +89,11 @@ func (c *modelsPreviewCmd) Run(ctx context.Context, s *session) error {
 			}
 			t.row(cells...)
 		}
-		return t.flush()
+		if err := t.flush(); err != nil || r.EstimatedBytesScanned == nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, "\n%s\n", scans(r.GetEstimatedBytesScanned()))
+		return err
 	})
 }
 

@@ -1,6 +1,7 @@
 package millrace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,8 +41,8 @@ func (c *demoCmd) play(ctx context.Context, s *session) (err error) {
 	if _, err := c.write(ctx, s); err != nil {
 		return err
 	}
-	if c.Keep && c.GRPC == "127.0.0.1:0" {
-		c.GRPC, c.HTTP = "", "" // the addresses of `millrace up`
+	if !c.Keep { // nobody is to reach it
+		c.GRPC, c.HTTP = cmp.Or(c.GRPC, "127.0.0.1:0"), cmp.Or(c.HTTP, "none")
 	}
 	log, err := os.OpenFile(filepath.Join(c.Dir, playLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -70,6 +71,9 @@ func (c *demoCmd) play(ctx context.Context, s *session) (err error) {
 		return err
 	}
 	if err := c.goOn(s, process); err != nil {
+		return err
+	}
+	if err := c.console(s, process); err != nil {
 		return err
 	}
 	if !c.Keep {
@@ -209,6 +213,19 @@ bin/millrace profiles get customer_id=1
 bin/millrace profiles events customer_id=1 -o json
 bin/millrace store digest
 `, filepath.Join(c.Dir, playData), server)
+	return written(err)
+}
+
+// console says where the console is, or how to get to it.
+func (c *demoCmd) console(s *session, process *app.Process) error {
+	if err := heading(s.Out, "The console"); err != nil {
+		return err
+	}
+	text := "http://" + defaultWeb + "/ while Millrace serves: make demo KEEP=1, or bin/millrace up as above"
+	if at := process.HTTPAddr(); c.Keep && at != "" {
+		text = "http://" + at + "/ until Ctrl-C"
+	}
+	_, err := fmt.Fprintln(s.Out, text)
 	return written(err)
 }
 

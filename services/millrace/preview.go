@@ -55,9 +55,15 @@ func (c *previewCmd) Run(ctx context.Context, s *session) error {
 		if f := figuresText(r.GetFigures()); f != "" {
 			t.row("profiles", f)
 		}
+		if r.EstimatedBytesScanned != nil {
+			t.row("estimate", scans(r.GetEstimatedBytesScanned()))
+		}
 		return t.flush()
 	})
 }
+
+// scans says what a read of all rows of a data model would cost.
+func scans(bytes int64) string { return "a read of all rows would scan " + size(bytes) }
 
 // figuresText says what the rows would do to profiles.
 func figuresText(s *structpb.Struct) string {

@@ -3,12 +3,12 @@ package millrace
 import (
 	"fmt"
 	"io"
-	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
+	"millrace.dev/pkg/run"
 )
 
 // progress shows how a run gets on: one line drawn over and over on a terminal, plain lines elsewhere. It is for one
@@ -17,7 +17,7 @@ type progress struct {
 	w     io.Writer
 	width func() int // nil: plain lines
 	now   func() time.Time
-	meter meter
+	pace  run.Pace
 	drawn int // columns of the line that stands on the terminal
 
 	stage string    // of the last plain line
@@ -34,9 +34,9 @@ func newProgress(stdio IO) *progress {
 // show takes a run as it is now.
 func (p *progress) show(r *schedulerv1.Run) {
 	at := p.now()
-	p.meter.observe(r.GetIngestedRows(), at)
+	p.pace.Observe(r.GetIngestedRows(), at)
 	if p.width != nil {
-		p.draw(bar(r, p.meter.rate, p.width()-1))
+		p.draw(bar(r, p.pace.Rate(), p.width()-1))
 		return
 	}
 	stage := stageOf(r)
@@ -44,7 +44,7 @@ func (p *progress) show(r *schedulerv1.Run) {
 		return
 	}
 	p.stage, p.at = stage, at
-	p.write(plainLine(r, p.meter.rate) + "\n")
+	p.write(plainLine(r, p.pace.Rate()) + "\n")
 }
 
 // note says something about the run on a line of its own.
@@ -74,36 +74,6 @@ func (p *progress) draw(line string) {
 // write ignores errors: progress that nobody can read is no failure of the run.
 func (p *progress) write(text string) { _, _ = io.WriteString(p.w, text) }
 
-// meter measures rows per second, newer rows counting more.
-type meter struct {
-	rate float64
-	rows int64
-	at   time.Time
-}
-
-// smoothing is the age at which an observation counts a third; steps below shortest are put together.
-const (
-	smoothing = 5 * time.Second
-	shortest  = 200 * time.Millisecond
-)
-
-func (m *meter) observe(rows int64, at time.Time) {
-	dt := at.Sub(m.at)
-	switch {
-	case m.at.IsZero():
-	case dt < shortest:
-		return
-	default:
-		rate := max(0, float64(rows-m.rows)) / dt.Seconds()
-		weight := 1 - math.Exp(-dt.Seconds()/smoothing.Seconds())
-		if m.rate == 0 {
-			weight = 1
-		}
-		m.rate += weight * (rate - m.rate)
-	}
-	m.rows, m.at = rows, at
-}
-
 // stageOf says in a word what a run is doing.
 func stageOf(r *schedulerv1.Run) string {
 	if r.GetState() != schedulerv1.RunState_RUN_STATE_RUNNING {
@@ -132,11 +102,11 @@ func share(r *schedulerv1.Run) (done float64, known bool) {
 
 // eta answers the time that is left at a rate, to the second; empty where nobody can know.
 func eta(r *schedulerv1.Run, rate float64) string {
-	left := r.GetEstimatedRows() - r.GetIngestedRows()
-	if over(r.GetState()) || r.GetEstimatedRows() <= 0 || left <= 0 || rate < 1 {
+	left, known := run.TimeLeft(r.GetEstimatedRows()-r.GetIngestedRows(), rate)
+	if !known || over(r.GetState()) || r.GetEstimatedRows() <= 0 {
 		return ""
 	}
-	return "ETA " + time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second).String()
+	return "ETA " + left.String()
 }
 
 // amount answers the rows that are in, and of how many where that is known and the run goes on.

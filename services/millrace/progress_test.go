@@ -13,23 +13,6 @@ import (
 	schedulerv1 "millrace.dev/gen/millrace/scheduler/v1"
 )
 
-func TestTheRateFollowsWhatIsNew(t *testing.T) {
-	var m meter
-	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	m.observe(0, at)
-	require.Zero(t, m.rate, "one observation gives no rate")
-	m.observe(1000, at.Add(time.Second))
-	require.InDelta(t, 1000, m.rate, 0.1)
-	m.observe(1500, at.Add(time.Second+time.Millisecond))
-	require.InDelta(t, 1000, m.rate, 0.1, "a step too short to measure is put to the next")
-	m.observe(5000, at.Add(2*time.Second))
-	require.InDelta(t, 1543, m.rate, 1, "a new second at 4000 rows weighs a fifth")
-	for i := range 60 {
-		m.observe(5000, at.Add(time.Duration(3+i)*time.Second))
-	}
-	require.Less(t, m.rate, 1.0, "a run that stands still has no rate")
-}
-
 func TestALineFitsTheTerminal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := &schedulerv1.Run{

@@ -179,6 +179,7 @@ func drawRun(r *schedulerv1.Run) func(io.Writer) error {
 			t.row("window", edge(win.GetLow())+" to "+edge(win.GetHigh()))
 		}
 		t.row("moved", fmt.Sprintf("%s in %s batches of %s parts", size(r.GetBytesRead()), number(r.GetBatches()), number(r.GetParts())))
+		t.fact("cost", costOf(r))
 		t.row("counts", fmt.Sprintf("read %s = filtered %s + rejected %s + mapped %s",
 			number(c.GetRead()), number(c.GetFiltered()), number(c.GetRejected()), number(c.GetMapped())))
 		t.row("", fmt.Sprintf("mapped %s + absent %s = created %s + updated %s + unchanged %s + deleted %s + protected %s + refused %s",
@@ -214,6 +215,24 @@ func drawRun(r *schedulerv1.Run) func(io.Writer) error {
 		}
 		return t.flush()
 	}
+}
+
+// costOf says what a run's queries cost, and what they were estimated to; nothing where the warehouse says nothing.
+func costOf(r *schedulerv1.Run) string {
+	var parts []string
+	say := func(format string, n *int64) {
+		if n != nil {
+			parts = append(parts, fmt.Sprintf(format, size(*n)))
+		}
+	}
+	if c := r.GetCost(); c != nil {
+		say("scanned %s", c.BytesScanned)
+		say("billed %s", c.BytesBilled)
+	}
+	if c := r.GetEstimatedCost(); c != nil {
+		say("estimated to scan %s", c.BytesScanned)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // columnChange says how a column differs from the run before, and what the run does about it.

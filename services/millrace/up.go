@@ -44,15 +44,19 @@ func (c *upCmd) Run(ctx context.Context, s *session) error {
 	return errors.Join(err, said)
 }
 
-// defaultServer is where the commands look for the services.
-const defaultServer = "127.0.0.1:7080"
+// defaultServer is where the commands look for the services, and defaultWeb where the console is.
+const (
+	defaultServer = "127.0.0.1:7080"
+	defaultWeb    = "127.0.0.1:7081"
+)
 
 func drawListening(grpc, http string) func(io.Writer) error {
 	return func(w io.Writer) error {
 		t := newTable(w)
 		t.fact("gRPC", grpc)
 		if http != "" {
-			t.row("HTTP", http+" (/healthz, /readyz, /metrics)")
+			t.fact("Console", "http://"+http+"/")
+			t.row("HTTP", http+" (/v1/…, /v1/openapi.json, /healthz, /readyz, /metrics)")
 		}
 		if err := t.flush(); err != nil {
 			return err

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/grpc"
 
@@ -67,6 +68,38 @@ func (p *peers) schedules(ctx context.Context) ([]scheduledSync, error) {
 			return out, nil
 		}
 	}
+}
+
+// alerts answers the alerts of all workspaces, or of one where it is named. Secrets are sealed.
+func (p *peers) alerts(ctx context.Context, w id.Workspace) (map[id.Workspace][]resource.Alert, error) {
+	var token string
+	out := map[id.Workspace][]resource.Alert{}
+	for {
+		resp, err := p.config.ListSealedAlerts(ctx, &configv1.ListSealedAlertsRequest{PageSize: schedulePage, PageToken: token, Workspace: string(w)})
+		if err != nil {
+			return nil, fault.FromStatus(err)
+		}
+		for _, m := range resp.GetAlerts() {
+			a := resourcepb.OfAlert(m)
+			out[a.Workspace.Or()] = append(out[a.Workspace.Or()], a)
+		}
+		if token = resp.GetNextPageToken(); token == "" {
+			return out, nil
+		}
+	}
+}
+
+// firstReject answers the most frequent reason of a run's rejects, with its column; empty where there is none.
+func (p *peers) firstReject(ctx context.Context, w id.Workspace, runID string) (string, error) {
+	resp, err := p.ingestion.ListRejects(ctx, &ingestionv1.ListRejectsRequest{Workspace: string(w), Run: runID, PageSize: 1})
+	if err != nil || len(resp.GetByReason()) == 0 {
+		return "", fault.FromStatus(err)
+	}
+	top := resp.GetByReason()[0]
+	if top.GetColumn() == "" {
+		return top.GetReason(), nil
+	}
+	return fmt.Sprintf("%s %s", top.GetColumn(), top.GetReason()), nil
 }
 
 // setStatus tells config how a sync is.

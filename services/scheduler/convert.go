@@ -94,6 +94,7 @@ func toRun(r runRow, t totals) *schedulerv1.Run {
 		FutureRows: r.Facts.Plan.Future, Hold: toHold(r.Facts.Hold), Drift: toChanges(r.Facts.Drift), SkippedTicks: r.Facts.Skipped,
 		ReplayOf: r.Facts.ReplayOf, Notices: r.Facts.Notices, Dry: r.Open && r.Facts.Dry && !r.Facts.DryRun, DryRun: r.Facts.DryRun,
 		RejectReasons: toReasons(r.Facts.Reasons), Samples: toSamples(r.Facts.Samples),
+		EstimatedCost: toCost(r.Facts.Plan.Estimated), Cost: toCost(r.Facts.Cost),
 	}
 	if len(r.Retried) > 0 {
 		out.RetryOf = r.Retried[0].Run
@@ -136,7 +137,15 @@ func ofPlan(p *schedulerv1.RunPlan) (plan, []slice, error) {
 	if !ok {
 		return plan{}, nil, fault.New(fault.Internal, fault.ReasonInternal, "a plan cannot be copied")
 	}
-	bare.Parts = nil
+	estimated, err := ofCost("plan.estimated_cost", p.GetEstimatedCost())
+	if err != nil {
+		return plan{}, nil, err
+	}
+	paid, err := ofCost("plan.cost", p.GetCost())
+	if err != nil {
+		return plan{}, nil, err
+	}
+	bare.Parts, bare.EstimatedCost, bare.Cost = nil, nil, nil
 	text, err := protojson.Marshal(bare)
 	if err != nil {
 		return plan{}, nil, fault.New(fault.Invalid, fault.ReasonInvalidArgument, "the plan cannot be kept: %w", err)
@@ -146,8 +155,9 @@ func ofPlan(p *schedulerv1.RunPlan) (plan, []slice, error) {
 		EstimatedRows: p.GetEstimatedRows(), NullIterator: p.GetNullIterator(),
 		Facts: planFacts{
 			Counted: p.CountedRows, Future: p.GetFutureRows(), Complete: p.GetCompleteRead(), Keys: p.GetKeyColumns(), Accepted: ofAccepted(p), Drift: ofChanges(p.GetDrift()),
-			Comparison: ofComparison(p.GetComparison()),
+			Comparison: ofComparison(p.GetComparison()), Estimated: estimated,
 		},
+		Cost: paid,
 	}
 	slices := make([]slice, 0, len(p.GetParts()))
 	for _, r := range p.GetParts() {
@@ -180,6 +190,25 @@ func ofComparison(c *schedulerv1.Comparison) *comparison {
 		out.Columns = append(out.Columns, planColumn{Name: x.GetName(), Type: x.GetType(), Arrow: x.GetArrowType()})
 	}
 	return out
+}
+
+// ofCost reads a worker's figures.
+func ofCost(field string, c *schedulerv1.Cost) (cost, error) {
+	if c.GetBytesScanned() < 0 || c.GetBytesBilled() < 0 {
+		return cost{}, fault.Of(fault.ReasonInvalidArgument, []fault.Violation{{Field: field, Message: "is negative", Fix: "leave out what is not known"}})
+	}
+	if c == nil {
+		return cost{}, nil
+	}
+	return cost{Scanned: c.BytesScanned, Billed: c.BytesBilled}, nil
+}
+
+// toCost answers nil where nothing is known.
+func toCost(c cost) *schedulerv1.Cost {
+	if c == (cost{}) {
+		return nil
+	}
+	return &schedulerv1.Cost{BytesScanned: c.Scanned, BytesBilled: c.Billed}
 }
 
 // label says what a part reads, for people.
@@ -245,7 +274,12 @@ func toRetried(in []record.RetriedRun) []*schedulerv1.RetriedRun {
 }
 
 func ofScheduled(y *configv1.ScheduledSync) scheduledSync {
+	goal, err := resource.ParseDuration(y.GetFreshness())
+	if err != nil {
+		goal = 0 // empty: none
+	}
 	return scheduledSync{
+		Freshness: goal,
 		Workspace: id.Workspace(y.GetWorkspace()).Or(), ID: y.GetId(), UID: y.GetUid(), Version: y.GetVersion(),
 		Incremental: resourcepb.OfMode(y.GetMode()) == resource.Incremental, Schedule: resourcepb.OfSchedule(y.GetSchedule()),
 		State: resourcepb.OfState(y.GetState()), Status: resourcepb.OfStatus(y.GetStatus()), ActiveSince: ofTime(y.GetActiveSince()), Connection: y.GetConnection(),

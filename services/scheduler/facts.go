@@ -19,6 +19,7 @@ type runFacts struct {
 	Approved []string       `json:"approved,omitempty"` // the reasons of holds that its owner let it go on past
 	Skipped  int64          `json:"skipped,omitempty"`  // ticks that fell due while it was held
 	Notices  []string       `json:"notices,omitempty"`
+	Cost     cost           `json:"cost,omitzero"` // of every attempt that could tell it, lost leases among them
 	Drift    []columnChange `json:"drift,omitempty"`
 }
 
@@ -33,6 +34,7 @@ type planFacts struct {
 	Comparison *comparison    `json:"comparison,omitempty"`
 	Accepted   acceptedSchema `json:"accepted,omitzero"`
 	Drift      []columnChange `json:"drift,omitempty"`
+	Estimated  cost           `json:"estimated,omitzero"` // of its queries, before they ran
 }
 
 // partFacts is what else is kept of a part.
@@ -55,8 +57,13 @@ type syncFacts struct {
 	IndexRows int64          `json:"index_rows,omitempty"`
 	Accepted  acceptedSchema `json:"accepted,omitzero"`   // the columns of its last stored plan
 	Keys      []string       `json:"keys,omitempty"`      // the key columns of its last done run
+	Fresh     time.Time      `json:"fresh,omitzero"`      // the plan of its last done live run: what the warehouse had then is in
 	Base      *comparison    `json:"base,omitempty"`      // what the platform has, as the warehouse keeps it; nil: not known
 	BaseFrom  int64          `json:"base_from,omitempty"` // the last run that makes no base: it was open when that was withdrawn
+	Kept      *keptAt        `json:"kept,omitempty"`      // where its runs keep snapshots in a warehouse; nil: nowhere
+	// Conditions is what is wrong with the sync, as alerts tell it; Changes is how often that has changed.
+	Conditions conditions `json:"conditions,omitempty"`
+	Changes    int64      `json:"changes,omitempty"`
 }
 
 // acceptedSchema is the columns that drift is judged against.

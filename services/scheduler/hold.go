@@ -24,6 +24,8 @@ type terms struct {
 	// Rehearse says that nothing but deletes is guarded, and that by default: they are rehearsed by themselves, in place of a
 	// dry pass of the whole run.
 	Rehearse bool `json:"rehearse,omitempty"`
+	// Place is where its mirror keeps snapshots in the warehouse; empty: nowhere.
+	Place string `json:"place,omitempty"`
 }
 
 // dry says whether a run begins with a dry pass.
@@ -33,7 +35,7 @@ func termsOf(s resource.Snapshot) terms {
 	mirror := s.Sync.Mode == resource.Mirror || s.Sync.Mode == resource.Full && s.DataModel.Kind == resource.Lookup
 	return terms{
 		Guard: guard.Of(s.Sync.Guard, s.Sync.Mode, s.DataModel.Kind), RejectLimit: s.Sync.RejectLimit,
-		Mirror: mirror, Rehearse: mirror && s.Sync.Guard.IsZero(),
+		Mirror: mirror, Rehearse: mirror && s.Sync.Guard.IsZero(), Place: s.StatePlace(),
 	}
 }
 
@@ -82,6 +84,9 @@ func (s *Service) hold(ctx context.Context, tx *sqldb.Tx, now time.Time, r runRo
 	}
 	r.Facts.Hold = &h
 	if err := updateRun(ctx, tx, r); err != nil {
+		return err
+	}
+	if err := tellHeld(ctx, tx, r, now); err != nil {
 		return err
 	}
 	return putStatus(ctx, tx, statusHeld(r, now))
@@ -180,6 +185,9 @@ func (s *Service) approve(ctx context.Context, w id.Workspace, runID id.Run) (ru
 			return err
 		}
 		out = r
+		if err := tellApproved(ctx, tx, r, now); err != nil {
+			return err
+		}
 		return putStatus(ctx, tx, statusRow{SyncUID: r.SyncUID, Workspace: r.Workspace, SyncID: r.SyncID, Time: now, Status: string(resource.Healthy)})
 	})
 	if err != nil {
@@ -188,6 +196,7 @@ func (s *Service) approve(ctx context.Context, w id.Workspace, runID id.Run) (ru
 	s.work.ring()
 	s.keep.ring()
 	s.changed.ring()
+	s.alerting.ring()
 	return out, nil
 }
 

@@ -67,6 +67,7 @@ func (k *keeper) round(ctx context.Context) {
 		}
 	}
 	k.failed(ctx, "count open breakers", k.countBreakers(ctx))
+	k.failed(ctx, "count what mirrors have left", k.countLeftovers(ctx))
 	k.failed(ctx, "tell config of sync statuses", k.tellStatuses(ctx))
 	k.failed(ctx, "forget old batches", k.prune(ctx, earlier(now, at.steady)))
 }
@@ -342,7 +343,7 @@ func (k *keeper) close(ctx context.Context, tx *sqldb.Tx, runID id.Run) (runRow,
 	return r, true, nil
 }
 
-// settleSync writes what a closed run means for its sync: checkpoint and status. A dry run means nothing.
+// settleSync writes what a closed run means for its sync: checkpoint, status, and what alerts tell. A dry run means nothing.
 func (k *keeper) settleSync(ctx context.Context, tx *sqldb.Tx, r runRow) error {
 	if r.Facts.DryRun {
 		return nil
@@ -353,6 +354,9 @@ func (k *keeper) settleSync(ctx context.Context, tx *sqldb.Tx, r runRow) error {
 			return err
 		}
 		y.SuccessTime, y.Facts.Keys = r.EndTime, r.Facts.Plan.Keys
+		if r.Facts.ReplayOf == "" { // which asks no warehouse
+			y.Facts.Fresh = r.PlanTime
+		}
 		if r.Plan.Watermark != "" {
 			y.Checkpoint = r.Plan.Watermark
 		}
@@ -361,6 +365,9 @@ func (k *keeper) settleSync(ctx context.Context, tx *sqldb.Tx, r runRow) error {
 		}
 	}
 	if err := countIndex(ctx, tx, r); err != nil {
+		return err
+	}
+	if err := tellClosed(ctx, tx, r); err != nil {
 		return err
 	}
 	if st, ok := statusAfter(r); ok {
@@ -402,6 +409,7 @@ func (k *keeper) closed(ctx context.Context, r runRow) {
 	k.log.InfoContext(ctx, "run closed", "run", r.ID.String(), "run_no", r.RunNo, "sync", r.SyncID, "state", string(r.State),
 		"rows", r.Totals.Rows, "batches", r.Totals.Batches, "reason", r.Issue.Reason)
 	k.changed.ring()
+	k.alerting.ring()
 }
 
 // prune forgets the batches of runs that were created long ago. Run ids order by their time of creation.
@@ -410,9 +418,17 @@ func (k *keeper) prune(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	k.pruned = now
-	_, err := k.db.Exec(ctx, "DELETE FROM scheduler_batches WHERE run_id < ? AND run_id NOT IN (SELECT id FROM scheduler_runs WHERE is_open = 1)",
-		firstRunAt(now.Add(-k.settings.KeepBatches)))
-	return err
+	old := now.Add(-k.settings.KeepBatches)
+	if _, err := k.db.Exec(ctx, "DELETE FROM scheduler_leftovers WHERE state = ? AND create_time < ?", leftoverGivenUp, sqldb.Micros(old)); err != nil {
+		return err
+	}
+	for _, table := range []string{"scheduler_batches", "scheduler_costs"} {
+		_, err := k.db.Exec(ctx, "DELETE FROM "+table+" WHERE run_id < ? AND run_id NOT IN (SELECT id FROM scheduler_runs WHERE is_open = 1)", firstRunAt(old))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // firstRunAt answers the text that orders before the ids of all runs created at t or later: a UUIDv7 begins with

@@ -1,8 +1,10 @@
 package scheduler_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -59,12 +61,34 @@ func onBoth(t *testing.T, f func(t *testing.T, sql string)) {
 type mesh struct {
 	t      testing.TB
 	sql    string
+	keys   string // of credentials
+	own    bool   // nobody has named keys
+	hosted []string
 	config *configService
 	store  *ingestionService
 	runs   schedulerv1.SchedulerServiceClient
 	work   schedulerv1.AccountServiceClient
 	meters *prometheus.Registry
+	logs   *lines
 	stop   func()
+}
+
+// lines is what a process has logged. Safe for concurrent use.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p) //nolint:wrapcheck // never fails
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // quick makes what a test waits for come soon, and nothing happen by silence.
@@ -74,7 +98,7 @@ func quick() scheduler.Settings {
 
 func start(t testing.TB, sql string, set scheduler.Settings) *mesh {
 	t.Helper()
-	m := &mesh{t: t, sql: sql, config: &configService{}, store: &ingestionService{fences: map[id.Part]uint32{}, applied: map[id.Part][]*schedulerv1.IngestResult{}}}
+	m := &mesh{t: t, sql: sql, keys: "file:" + filepath.Join(t.TempDir(), "keys.json"), config: &configService{}, store: &ingestionService{fences: map[id.Part]uint32{}, applied: map[id.Part][]*schedulerv1.IngestResult{}}}
 	m.config.put(sync1("orders"))
 	m.up(set)
 	return m
@@ -82,7 +106,7 @@ func start(t testing.TB, sql string, set scheduler.Settings) *mesh {
 
 // another answers a second scheduler process on the same database, among the same services.
 func (m *mesh) another(set scheduler.Settings) *mesh {
-	o := &mesh{t: m.t, sql: m.sql, config: m.config, store: m.store}
+	o := &mesh{t: m.t, sql: m.sql, keys: m.keys, config: m.config, store: m.store}
 	o.up(set)
 	return o
 }
@@ -94,12 +118,13 @@ func (m *mesh) up(set scheduler.Settings) {
 	conn, err := grpc.NewClient("passthrough:mesh", append(rpc.DialOptions(noStats{}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))...)
 	require.NoError(t, err)
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+	m.logs = &lines{}
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), m.logs), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	m.meters = prometheus.NewRegistry()
 	s, err := scheduler.New(t.Context(), &app.Env{
 		Name: scheduler.Name, Log: log, Tracer: trace.NewTracerProvider().Tracer("test"), Metrics: m.meters,
-		Shared: app.Shared{SQL: m.sql, Quota: "memory"},
-		Dial:   func(string) (grpc.ClientConnInterface, error) { return conn, nil },
+		Shared: app.Shared{SQL: m.sql, Quota: "memory", Keys: m.keys, OwnKeys: m.own}, Hosted: m.hosted,
+		Dial: func(string) (grpc.ClientConnInterface, error) { return conn, nil },
 	}, set)
 	require.NoError(t, err)
 	soft, stopSoft := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -308,9 +333,13 @@ type configService struct {
 	mu       sync.Mutex
 	syncs    []*configv1.ScheduledSync
 	statuses []*configv1.SetSyncStatusRequest
-	iterator configv1.IteratorType // of every sync's model
-	queries  map[int64]string      // of the syncs, by version; none: the same one
-	terms    configv1.Sync         // guard and reject_limit of every sync
+	obeys    bool // what it is told of a sync is what it says of it
+	watchers []*configv1.Alert
+	mute     bool                            // it does not say who is to be told
+	iterator configv1.IteratorType           // of every sync's model
+	queries  map[int64]string                // of the syncs, by version; none: the same one
+	terms    configv1.Sync                   // guard and reject_limit of every sync
+	engines  map[int64]configv1.MirrorEngine // of mirrors, by version
 }
 
 func sync1(name string) *configv1.ScheduledSync {
@@ -368,7 +397,7 @@ func (c *configService) GetSyncSnapshot(_ context.Context, req *configv1.GetSync
 	return &configv1.GetSyncSnapshotResponse{Snapshot: &configv1.SyncSnapshot{Version: version, Connection: connection, DataModel: model, Sync: &configv1.Sync{
 		Meta: &configv1.Meta{Workspace: y.GetWorkspace(), Id: y.GetId(), Uid: y.GetUid()}, Mode: y.GetMode(), State: y.GetState(),
 		Status: y.GetStatus(), Schedule: y.GetSchedule(), TriggerLimit: y.GetTriggerLimit(), Version: y.GetVersion(),
-		Guard: c.terms.GetGuard(), RejectLimit: c.terms.GetRejectLimit(),
+		Guard: c.terms.GetGuard(), RejectLimit: c.terms.GetRejectLimit(), MirrorEngine: c.engines[version].Enum(),
 	}}}, nil
 }
 
@@ -376,7 +405,66 @@ func (c *configService) SetSyncStatus(_ context.Context, req *configv1.SetSyncSt
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.statuses = append(c.statuses, req)
+	if c.obeys {
+		c.setStatus(req.GetId(), req.GetStatus())
+	}
 	return &configv1.SetSyncStatusResponse{}, nil
+}
+
+// setStatus replaces a sync by one of another status: what was answered of it is not to change.
+func (c *configService) setStatus(name string, status configv1.SyncStatus) {
+	for i, y := range c.syncs {
+		if y.GetId() == name {
+			c.syncs[i] = proto.CloneOf(y)
+			c.syncs[i].Status = status
+		}
+	}
+}
+
+func (c *configService) obey() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.obeys = true
+}
+
+// heal makes a sync healthy, as its owner does.
+func (c *configService) heal(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.setStatus(name, configv1.SyncStatus_SYNC_STATUS_HEALTHY)
+}
+
+func (c *configService) putAlert(a *configv1.Alert) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchers = append(c.watchers, a)
+}
+
+func (c *configService) refuseAlerts(mute bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mute = mute
+}
+
+func (c *configService) dropAlerts() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchers = nil
+}
+
+func (c *configService) ListSealedAlerts(_ context.Context, req *configv1.ListSealedAlertsRequest) (*configv1.ListSealedAlertsResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mute {
+		return nil, fault.New(fault.Unavailable, fault.ReasonServiceUnavailable, "config is down")
+	}
+	out := &configv1.ListSealedAlertsResponse{}
+	for _, a := range c.watchers {
+		if req.GetWorkspace() == "" || req.GetWorkspace() == a.GetMeta().GetWorkspace() {
+			out.Alerts = append(out.Alerts, proto.CloneOf(a))
+		}
+	}
+	return out, nil
 }
 
 // told answers all that config was told of syncs.
@@ -411,6 +499,7 @@ type ingestionService struct {
 	mu      sync.Mutex
 	down    bool
 	fences  map[id.Part]uint32
+	rejects []*ingestionv1.RejectCount // of every run
 	applied map[id.Part][]*schedulerv1.IngestResult
 }
 
@@ -443,6 +532,10 @@ func (s *ingestionService) fenceOf(runID string, part uint32) uint32 {
 	defer s.mu.Unlock()
 	r, _ := id.ParseRun(runID)
 	return s.fences[id.Part{Run: r, Part: part}]
+}
+
+func (s *ingestionService) ListRejects(context.Context, *ingestionv1.ListRejectsRequest) (*ingestionv1.ListRejectsResponse, error) {
+	return &ingestionv1.ListRejectsResponse{ByReason: s.rejects}, nil
 }
 
 func (s *ingestionService) Fence(_ context.Context, req *ingestionv1.FenceRequest) (*ingestionv1.FenceResponse, error) {

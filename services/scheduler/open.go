@@ -194,6 +194,9 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r runRow, tick time.
 	if err != nil {
 		return runRow{}, err
 	}
+	if err := keeps(ctx, tx, now, &y, r); err != nil {
+		return runRow{}, err
+	}
 	y.LastRunNo++
 	if r.Lane == live && !r.Facts.DryRun {
 		y.RunTime = now

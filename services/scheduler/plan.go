@@ -49,6 +49,13 @@ func (s *Service) storePlan(ctx context.Context, runID id.Run, epoch uint32, pl 
 			return err
 		}
 		r.Plan, r.Facts.Plan, r.Facts.Drift, r.PlanTime = pl, pl.Facts, pl.Facts.Drift, now
+		first, err := firstTold(ctx, tx, name, epoch, pl.Cost)
+		if err != nil {
+			return err
+		}
+		if first {
+			r.Facts.Cost = r.Facts.Cost.add(pl.Cost)
+		}
 		r.Facts.Approved = without(r.Facts.Approved, fault.ReasonSchemaDrift)
 		if c := pl.Facts.Comparison; c != nil && c.Lost != "" {
 			r.Facts.Notices = append(r.Facts.Notices, c.Lost+"; everything is read")

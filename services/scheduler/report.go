@@ -40,6 +40,7 @@ type completed struct {
 	Snapshot  string // that the part was read under
 	Failure   failure
 	After     time.Duration // how long the warehouse asks to wait; 0: it does not say
+	Cost      cost
 }
 
 // failure says what of the warehouse made an attempt fail.
@@ -308,6 +309,9 @@ func (s *Service) complete(ctx context.Context, c completed) error {
 		p, err := held(ctx, tx, c.Part, c.Epoch)
 		if err != nil || p.State != run.Leased {
 			return nothing, err // told again
+		}
+		if err := spend(ctx, tx, c.Part, c.Epoch, c.Cost); err != nil {
+			return nothing, err
 		}
 		if err := s.heard(ctx, tx, now, &p.partRow, c); err != nil {
 			return nothing, err

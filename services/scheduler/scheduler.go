@@ -1,6 +1,6 @@
 // Package scheduler is the service that starts runs, gives their parts to workers and keeps the account: it finds syncs
-// that are due, leases parts under epochs, fences what a lost lease left behind, adds up what workers report, and closes
-// a run when its account does.
+// that are due, leases parts under epochs, fences what a lost lease left behind, adds up what workers report, closes a run
+// when its account does, and tells those who asked for alerts.
 //
 // It calls no worker but for Ingestion.Fence; workers call it. Everything it knows stands in the control database, so
 // that several processes may share the work and a restart goes on where the last process ended.
@@ -36,6 +36,10 @@ type Service struct {
 	keep    bell // a part or run may be waiting for the keeper
 	changed bell // some run has changed
 
+	alerting bell // something may have to be told
+	watcher  watcher
+	tellers  tellers
+
 	stopping chan struct{} // closed when no new work is to be given out
 	stop     sync.Once
 }
@@ -70,17 +74,22 @@ func build(ctx context.Context, env *app.Env, set Settings, db *sqldb.DB) (*Serv
 	if err != nil {
 		return nil, err
 	}
+	tell, err := newTellers(env.Shared.Keys, set)
+	if err != nil {
+		return nil, err
+	}
 	limits, err := openLimits(env.Shared.Quota)
 	if err != nil {
 		return nil, err
 	}
 	s := &Service{
 		log: env.Log, settings: set.orDefaults(), db: db, reports: &combiner{db: db}, limits: limits, peers: p,
-		spans: newSpans(env.Tracer), metrics: m, stopping: make(chan struct{}),
+		spans: newSpans(env.Tracer), metrics: m, tellers: tell, stopping: make(chan struct{}),
 	}
 	if env.Bus != nil {
 		s.streams = env.Bus
 	}
+	warnOfKeys(ctx, env)
 	return s, nil
 }
 
@@ -91,6 +100,8 @@ func (s *Service) Run(soft, hard context.Context) error {
 	g.Go(func() error { s.every(soft, nil, func() { s.tick(hard) }); return nil })
 	k := newKeeper(s)
 	g.Go(func() error { s.every(soft, &s.keep, func() { k.round(hard) }); return nil })
+	a := &alerter{Service: s}
+	g.Go(func() error { s.every(soft, &s.alerting, func() { a.round(hard) }); return nil })
 	err := g.Wait()
 	s.drain()
 	return err

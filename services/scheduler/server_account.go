@@ -94,17 +94,50 @@ func (a *account) CompletePart(ctx context.Context, req *schedulerv1.CompletePar
 	if err != nil {
 		return nil, err
 	}
+	spending, err := ofCost("cost", req.GetCost())
+	if err != nil {
+		return nil, err
+	}
 	err = a.complete(ctx, completed{
 		Part: id.Part{Run: runID, Part: req.GetPart()}, Epoch: req.GetEpoch(), Batches: req.GetBatches(), Rows: req.GetRows(),
 		Issue: ofIssue(req.GetError()), Permanent: req.GetPermanent(), Released: req.GetReleased(), Replan: req.GetReplan(), Snapshot: req.GetSnapshot(),
-		Failure: ofFailure(req.GetFailure()), After: req.GetRetryAfter().AsDuration(),
+		Failure: ofFailure(req.GetFailure()), After: req.GetRetryAfter().AsDuration(), Cost: spending,
 	})
 	killpoint.Reach("scheduler.complete.after")
 	return &schedulerv1.CompletePartResponse{}, err
 }
 
+func (a *account) ReportCost(ctx context.Context, req *schedulerv1.ReportCostRequest) (*schedulerv1.ReportCostResponse, error) {
+	runID, err := ofRunID("run", req.GetRun())
+	if err != nil {
+		return nil, err
+	}
+	c, err := ofCost("cost", req.GetCost())
+	if err != nil {
+		return nil, err
+	}
+	return &schedulerv1.ReportCostResponse{}, a.spentLate(ctx, id.Part{Run: runID, Part: req.GetPart()}, req.GetEpoch(), c)
+}
+
 func (a *account) ForgetBase(ctx context.Context, req *schedulerv1.ForgetBaseRequest) (*schedulerv1.ForgetBaseResponse, error) {
 	return &schedulerv1.ForgetBaseResponse{}, a.forgetBase(ctx, req.GetSyncUid())
+}
+
+func (a *account) LeaseLeftover(ctx context.Context, req *schedulerv1.LeaseLeftoverRequest) (*schedulerv1.LeaseLeftoverResponse, error) {
+	if req.GetWorker() == "" {
+		return nil, fault.Of(fault.ReasonInvalidArgument, []fault.Violation{{Field: "worker", Message: "is empty", Fix: "name the worker's process"}})
+	}
+	l, ok, err := a.leaseLeftover(ctx)
+	if err != nil || !ok {
+		return &schedulerv1.LeaseLeftoverResponse{}, err
+	}
+	return &schedulerv1.LeaseLeftoverResponse{Leftover: &schedulerv1.Leftover{
+		Workspace: string(l.Workspace), Sync: l.SyncID, SyncUid: l.SyncUID, SyncVersion: l.Version, LastRunNo: l.LastRunNo, Try: l.Tries,
+	}}, nil
+}
+
+func (a *account) ReportLeftover(ctx context.Context, req *schedulerv1.ReportLeftoverRequest) (*schedulerv1.ReportLeftoverResponse, error) {
+	return &schedulerv1.ReportLeftoverResponse{}, a.reportLeftover(ctx, req.GetSyncUid(), req.GetSyncVersion(), req.GetTry(), ofIssue(req.GetError()), req.GetByHand())
 }
 
 func ofBatch(b *schedulerv1.BatchRef) (id.Batch, error) {

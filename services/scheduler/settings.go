@@ -18,6 +18,18 @@ type Settings struct {
 	BreakerCoolOff time.Duration `default:"30s" help:"How long a warehouse that does not answer is let alone before one part probes it; doubled for each probe that fails."`
 	BreakerMost    time.Duration `default:"5m" help:"How long a warehouse that does not answer is let alone at most between two probes."`
 	KeepBatches    time.Duration `default:"720h" help:"How long the batches of a run are listed after its creation."`
+	LeftoverTries  int           `default:"20" help:"How often it is tried to drop the snapshots that a mirror has left in its warehouse, ever longer apart, up to an hour."`
+
+	AlertsBackoff time.Duration `default:"5s" help:"Wait before an alert that was not taken is sent again; doubled for each further try, up to an hour."`
+	AlertsGiveUp  time.Duration `default:"24h" help:"How long an alert is tried to be sent."`
+	AlertsPrivate bool          `help:"Let webhooks go to this machine and to private networks; link-local addresses are refused anyway."`
+	ConsoleURL    string        `name:"console-url" placeholder:"URL" help:"Where people reach the console, such as https://millrace.example.com; alerts link to it."`
+
+	SMTPAddr         string `name:"smtp-addr" placeholder:"HOST:PORT" help:"Mail server that alerts go out by."`
+	SMTPFrom         string `name:"smtp-from" placeholder:"ADDRESS" help:"Whom mails of alerts come from."`
+	SMTPUser         string `name:"smtp-user" placeholder:"NAME" help:"User of the mail server, if it asks for one."`
+	SMTPPasswordFile string `name:"smtp-password-file" placeholder:"PATH" help:"File with the user's password; read for each mail."`
+	SMTPTLS          string `name:"smtp-tls" default:"starttls" enum:"starttls,tls,none" help:"How the mail server is talked to: starttls, tls from the beginning, or none."`
 }
 
 // orDefaults fills what is not set, as the tags say.
@@ -37,7 +49,12 @@ func (s Settings) orDefaults() Settings {
 	if s.BreakerAfter <= 0 {
 		s.BreakerAfter = 5
 	}
+	if s.LeftoverTries <= 0 {
+		s.LeftoverTries = 20
+	}
 	fill(&s.KeepBatches, 30*24*time.Hour)
+	fill(&s.AlertsBackoff, 5*time.Second)
+	fill(&s.AlertsGiveUp, 24*time.Hour)
 	return s
 }
 

@@ -83,6 +83,8 @@ func nextStep(reason fault.Reason, r runRow) string {
 		return "mend the mapping, " + again
 	case fault.ReasonFileNotFound, fault.ReasonPathForbidden:
 		return "mend the connection's path or put the files there, " + again
+	case fault.ReasonBudgetExceeded:
+		return "raise the sync's budget or let the data model read less, " + again
 	case fault.ReasonDriverMissing:
 		return "run a build that has the warehouse's driver, " + again
 	}

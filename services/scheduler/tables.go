@@ -62,6 +62,7 @@ type plan struct {
 	EstimatedRows int64
 	NullIterator  int64
 	Facts         planFacts // kept with the run's
+	Cost          cost      // that its making adds to the run's
 }
 
 // slice is what a part reads.

@@ -23,8 +23,9 @@ type scheduledSync struct {
 	Schedule    resource.Schedule
 	State       resource.SyncState
 	Status      resource.SyncStatus
-	ActiveSince time.Time // ticks up to then are not missed
-	Connection  string    // its id
+	ActiveSince time.Time     // ticks up to then are not missed
+	Connection  string        // its id
+	Freshness   time.Duration // the age of its data beyond which it is late; 0: no goal
 }
 
 // takesTicks says whether ticks of y start runs.
@@ -50,11 +51,11 @@ func outcome(err error) string {
 }
 
 func (s *Service) tickAll(ctx context.Context) error {
-	syncs, err := s.peers.schedules(ctx)
+	known, err := knownSyncs(ctx, s.db)
 	if err != nil {
 		return err
 	}
-	known, err := knownSyncs(ctx, s.db)
+	syncs, err := s.peers.schedules(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,18 +67,26 @@ func (s *Service) tickAll(ctx context.Context) error {
 	for _, y := range syncs {
 		uids[[2]string{string(y.Workspace), y.ID}] = y.UID
 	}
-	var errs []error
+	errs := []error{s.countOpen(ctx, now), s.findLeft(ctx, known, syncs)}
+	var active []syncGauge
 	for _, y := range syncs {
 		due, ok, err := dueAt(y, known, uids, now)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
+		if !ok {
+			due = time.Time{}
+		}
+		if y.State == resource.Active {
+			active = append(active, gaugeOf(y, known[y.UID], due, now))
+		}
 		if ok {
 			errs = append(errs, s.takeTick(ctx, y, due))
 		}
 	}
-	return errors.Join(errs...)
+	s.metrics.syncs.show(active)
+	return errors.Join(append(errs, s.watchSyncs(ctx, syncs, known, now))...)
 }
 
 // dueAt answers the tick that a sync is to take at `now`.

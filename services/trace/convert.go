@@ -65,6 +65,7 @@ func toTrace(t summary) *tracev1.Trace {
 		}[t.Kind],
 		Run: t.Run, Part: uint32(t.Part), Batch: t.Batch, RunTraceId: t.RunTrace, StartTime: nanos(t.Start), Duration: lasting(t.End - t.Start),
 		SlowestStage: t.Slowest, Services: t.Services, Spans: int32(t.Spans), DroppedSpans: int32(t.Dropped),
+		Complete: t.Complete, Rejects: t.Rejects,
 	}
 	for _, s := range t.Stages {
 		out.Stages = append(out.Stages, &tracev1.Stage{Name: s.Name, Work: lasting(s.Work), Queue: lasting(s.Queue)})

@@ -45,7 +45,7 @@ func spansComeBack(t *testing.T, url string) {
 	root.Links = []*otlp.Span_Link{{TraceId: root.TraceId, SpanId: newSpan()}, {TraceId: []byte{1}}}
 	root.Events = []*otlp.Span_Event{{Name: "row ann@example.com"}}
 	child := failed(of(id, "map", 900*time.Millisecond, 10*time.Millisecond), "value ann@example.com is bad")
-	child.ParentSpanId, child.Kind, child.Attributes = root.SpanId, otlp.Span_SPAN_KIND_CONSUMER, []*commonv1.KeyValue{text("error.type", "mapping_invalid")}
+	child.ParentSpanId, child.Kind, child.Attributes = root.SpanId, otlp.Span_SPAN_KIND_CONSUMER, []*commonv1.KeyValue{text("error.type", "mapping_invalid"), integer("millrace.rejected", 7)}
 	require.Nil(t, w.export("extractor", root))
 	require.Nil(t, w.export("mapper", child))
 	require.Nil(t, w.export("extractor", root), "sent again")
@@ -60,6 +60,8 @@ func spansComeBack(t *testing.T, url string) {
 	require.Equal(t, "customers", tr.GetSync())
 	require.Empty(t, tr.GetFeed())
 	require.EqualValues(t, 2, tr.GetSpans())
+	require.EqualValues(t, 7, tr.GetRejects())
+	require.False(t, tr.GetComplete(), "it is not ingested")
 	require.Equal(t, []string{"extractor", "mapper"}, tr.GetServices())
 	require.Len(t, res.GetSpans(), 2)
 	first, second := res.GetSpans()[0], res.GetSpans()[1]

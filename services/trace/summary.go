@@ -44,6 +44,7 @@ type summary struct {
 	Dropped   int64 // spans beyond the bound
 	Bytes     int64
 	Complete  bool // no further stage is awaited
+	Rejects   int64
 }
 
 // stageTime is how long a trace was at one stage, in nanoseconds.
@@ -81,6 +82,7 @@ func summarise(spans []span) summary {
 	}
 	out.Complete = rooted && (out.Kind != kindBatch || ingested)
 	out.Stages = stageTimes(spans)
+	out.Rejects = rejectsOf(spans)
 	var most int64 = -1
 	for _, t := range out.Stages {
 		if t.Work+t.Queue > most {
@@ -110,6 +112,21 @@ func (t *summary) name(s *span) {
 	case t.Kind == kindOther && (s.Name == telemetry.SpanRun && s.Service == "scheduler" || s.Name == telemetry.SpanPlan && s.Service == "extractor"):
 		t.Kind = kindRun
 	}
+}
+
+// rejectsOf answers the rows that became rejects: those of a mapping, which says the same at each delivery, and those that
+// each commit refused.
+func rejectsOf(spans []span) int64 {
+	var rejected, refused int64
+	for i := range spans {
+		switch s := &spans[i]; s.Name {
+		case telemetry.SpanMap:
+			rejected = max(rejected, s.number("millrace.rejected"))
+		case telemetry.SpanCommit:
+			refused += s.number("millrace.refused")
+		}
+	}
+	return rejected + refused
 }
 
 // stageTimes answers the times of each stage that there is, of spans in the order of their starts. Work is the time in

@@ -52,6 +52,17 @@ func TestWhatFollowsFromTheSpansOfABatch(t *testing.T) {
 	require.Positive(t, got.Bytes)
 }
 
+func TestRejectsOfABatchCountOnce(t *testing.T) {
+	spans := journey()
+	spans[3].Attributes["millrace.rejected"] = int64(12)
+	again := spans[3]
+	again.SpanID = "9"
+	spans[6].Attributes["millrace.refused"] = int64(3)
+	second := spans[6]
+	second.SpanID, second.Attributes = "a", map[string]any{"millrace.refused": int64(4)}
+	require.EqualValues(t, 12+3+4, summarise(append(spans, again, second)).Rejects, "a second delivery rejects the same; commits of two fragments refuse rows of their own")
+}
+
 func TestATraceIsCompleteWhenNoStageIsAwaited(t *testing.T) {
 	spans := journey()
 	require.False(t, summarise(spans[:5]).Complete, "not ingested")

@@ -88,7 +88,7 @@ func decodeAttributes(text string, s *span) error {
 }
 
 const summaryColumns = `trace_id, workspace, kind, state, reason, sync_id, sync_uid, feed, run, part, batch, run_trace, start_ns, end_ns,
-	slowest_stage, stages, services, spans, dropped, bytes, complete`
+	slowest_stage, stages, services, spans, dropped, bytes, complete, rejects`
 
 func scanSummary(row sqldb.Row) (summary, error) {
 	var (
@@ -97,7 +97,7 @@ func scanSummary(row sqldb.Row) (summary, error) {
 		complete         int64
 	)
 	err := row.Scan(&t.TraceID, &t.Workspace, &t.Kind, &t.State, &t.Reason, &t.SyncID, &t.SyncUID, &t.Feed, &t.Run, &t.Part, &t.Batch, &t.RunTrace,
-		&t.Start, &t.End, &t.Slowest, &stages, &services, &t.Spans, &t.Dropped, &t.Bytes, &complete)
+		&t.Start, &t.End, &t.Slowest, &stages, &services, &t.Spans, &t.Dropped, &t.Bytes, &complete, &t.Rejects)
 	if err != nil {
 		return t, err //nolint:wrapcheck // classified by sqldb
 	}
@@ -140,7 +140,7 @@ func saveSummary(ctx context.Context, tx *sqldb.Tx, t summary, now time.Time) er
 	}
 	args := []any{
 		t.TraceID, t.Workspace, t.Kind, t.State, t.Reason, t.SyncID, t.SyncUID, t.Feed, t.Run, t.Part, t.Batch, t.RunTrace, t.Start, t.End,
-		t.Slowest, stages, services, t.Spans, t.Dropped, t.Bytes, flag(t.Complete), t.End - t.Start, sqldb.Micros(now),
+		t.Slowest, stages, services, t.Spans, t.Dropped, t.Bytes, flag(t.Complete), t.Rejects, t.End - t.Start, sqldb.Micros(now),
 	}
 	columns := strings.Split(summaryColumns+", duration_ns, write_time", ",")
 	sets := make([]string, 0, len(columns))

@@ -25,6 +25,7 @@ var migrations embed.FS
 
 const (
 	openTimeout = 5 * time.Second
+	lastTimeout = 5 * time.Second // of one attempt to write at the end
 	reopenEvery = 5 * time.Second
 	sweepEvery  = 5 * time.Second
 )
@@ -92,7 +93,8 @@ func (s *Service) database() (*sqldb.DB, error) {
 	return nil, fault.New(fault.Unavailable, fault.ReasonStoreUnavailable, "the database of traces can not be opened; see --trace-database and the log")
 }
 
-// Run writes what is received and deletes what is old or unwanted, until soft ends.
+// Run writes what is received and deletes what is old or unwanted, until soft ends; then it writes what waits, until hard
+// ends or the database does not take it.
 func (s *Service) Run(soft, hard context.Context) error {
 	reopen, sweep := time.NewTicker(reopenEvery), time.NewTicker(sweepEvery)
 	defer reopen.Stop()
@@ -100,6 +102,7 @@ func (s *Service) Run(soft, hard context.Context) error {
 	for {
 		select {
 		case <-soft.Done():
+			s.writeLast(hard)
 			return nil
 		case <-s.inbox.bell:
 			s.writeAll(soft, hard)
@@ -123,27 +126,15 @@ func (s *Service) Ready() error {
 	return err
 }
 
-// Close writes what is left once, and closes the database.
+// Close writes what came in after Run had ended, and closes the database.
 func (s *Service) Close() error {
 	db := s.db.Load()
 	if db == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), openTimeout) //nolint:forbidigo // every context has ended, and what is left is worth a moment
+	ctx, cancel := context.WithTimeout(context.Background(), lastTimeout) //nolint:forbidigo // every context has ended, and what is left is worth a moment
 	defer cancel()
-	for {
-		group := s.inbox.take(writeSpans)
-		if len(group) == 0 {
-			break
-		}
-		if err := s.write(ctx, db, group); err == nil {
-			s.metrics.count("written", len(group))
-		} else {
-			s.metrics.count("lost", len(group)+s.inbox.len())
-			s.log.Warn("the last spans could not be written", "spans", len(group)+s.inbox.len(), "error", err)
-			break
-		}
-	}
+	s.writeLast(ctx)
 	if err := db.Close(); err != nil {
 		return fault.New(fault.Internal, fault.ReasonInternal, "close the database of traces: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 const (
 	writeSpans   = 1024             // of one transaction
+	lastSpans    = 256              // of one at the end, which must not take long
 	writeTimeout = 10 * time.Second // of one attempt
 	writeGiveUp  = 30 * time.Second // after which a group of spans is lost
 	writeAgain   = time.Second
@@ -38,7 +39,7 @@ func (s *Service) insist(soft, hard context.Context, db *sqldb.DB, group []span)
 	defer giveUp.Stop()
 	for {
 		start := time.Now()
-		err := s.attempt(hard, db, group)
+		err := s.attempt(hard, db, group, writeTimeout)
 		if err == nil {
 			s.metrics.write.Observe(time.Since(start).Seconds())
 			s.metrics.count("written", len(group))
@@ -65,8 +66,30 @@ func (s *Service) insist(soft, hard context.Context, db *sqldb.DB, group []span)
 	}
 }
 
-func (s *Service) attempt(ctx context.Context, db *sqldb.DB, group []span) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+// writeLast writes what waits, until ctx ends. Nobody waits at the end for a database that is away: what it does not take at
+// the first attempt is lost.
+func (s *Service) writeLast(ctx context.Context) {
+	db := s.db.Load()
+	if db == nil {
+		return
+	}
+	for {
+		group := s.inbox.take(lastSpans)
+		if len(group) == 0 {
+			return
+		}
+		if err := s.attempt(ctx, db, group, lastTimeout); err != nil {
+			group = append(group, s.inbox.take(s.inbox.len())...)
+			s.metrics.count("lost", len(group))
+			s.log.Warn("the last spans could not be written", "spans", len(group), "error", err)
+			return
+		}
+		s.metrics.count("written", len(group))
+	}
+}
+
+func (s *Service) attempt(ctx context.Context, db *sqldb.DB, group []span, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return s.write(ctx, db, group)
 }

@@ -126,7 +126,7 @@ const (
 // kindOf reads a document's kind, or a vendor's word for it.
 func kindOf(s string) (resource.Kind, bool) {
 	switch k := resource.Kind(s); k {
-	case resource.KindConnection, resource.KindFeed, resource.KindDataModel, resource.KindMapping, resource.KindSync:
+	case resource.KindConnection, resource.KindFeed, resource.KindDataModel, resource.KindMapping, resource.KindSync, resource.KindAlert:
 		return k, true
 	case "Pipeline", "pipeline":
 		return resource.KindSync, true

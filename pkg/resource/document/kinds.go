@@ -18,14 +18,14 @@ func (r *reader) document(n *yaml.Node) {
 		return
 	}
 	if root.Kind != yaml.MappingNode {
-		r.fail(root, "", "begin with kind: Connection, Feed, DataModel, Mapping or Sync", "a document is %s and must be an object", describe(root))
+		r.fail(root, "", "begin with kind: Connection, Feed, DataModel, Mapping, Sync or Alert", "a document is %s and must be an object", describe(root))
 		return
 	}
 	kindNode, idNode := member(root, "kind"), member(root, "id")
 	if idNode != nil && idNode.Kind == yaml.ScalarNode {
 		r.id = clip(idNode.Value)
 	}
-	const fix = "use Connection, Feed, DataModel, Mapping or Sync"
+	const fix = "use Connection, Feed, DataModel, Mapping, Sync or Alert"
 	if kindNode == nil {
 		r.fail(root, "kind", fix, "is missing")
 		return
@@ -49,6 +49,8 @@ func (r *reader) document(n *yaml.Node) {
 		it.Resource = r.mapping(root)
 	case resource.KindSync:
 		it.Resource, it.HasState = r.sync(root)
+	case resource.KindAlert:
+		it.Resource = r.alert(root)
 	}
 	r.finish(it, before)
 }
@@ -232,12 +234,15 @@ func (r *reader) sync(n *yaml.Node) (*resource.Sync, bool) {
 		word(r, "on_delete", &s.OnDelete, nil), word(r, "mirror_engine", &s.MirrorEngine, nil),
 		field{name: "schedule", read: func(n *yaml.Node, path string) { r.schedule(n, path, &s.Schedule) }},
 		instant(r, "from", &s.From), instant(r, "until", &s.Until),
-		duration(r, "lookback", &s.Lookback), duration(r, "delay", &s.Delay),
+		duration(r, "lookback", &s.Lookback), duration(r, "delay", &s.Delay), duration(r, "freshness", &s.Freshness),
 		word(r, "state", &s.State, nil), text(r, "trigger_limit", &s.TriggerLimit),
 		field{name: "drift", read: func(n *yaml.Node, path string) { r.drift(n, path, &s.Drift) }},
 		field{name: "guard", read: func(n *yaml.Node, path string) { r.guard(n, path, &s.Guard) }},
 		field{name: "reject_limit", read: func(n *yaml.Node, path string) {
 			r.object(n, path, float(r, "percent", &s.RejectLimit.Percent), long(r, "of", &s.RejectLimit.Of))
+		}},
+		field{name: "budget", read: func(n *yaml.Node, path string) {
+			r.object(n, path, size(r, "bytes_scanned", &s.Budget.BytesScanned))
 		}})...)
 	return s, s.State != ""
 }

@@ -296,6 +296,26 @@ func duration(r *reader, name string, to *time.Duration) field {
 	}}
 }
 
+func size(r *reader, name string, to *int64) field {
+	return field{name: name, read: func(n *yaml.Node, path string) {
+		const fix = "write a whole number with a unit, such as 500MB, 10GB or 2TiB"
+		if n.Kind != yaml.ScalarNode {
+			r.fail(n, path, fix, "is %s and must be a size", describe(n))
+			return
+		}
+		v, err := resource.ParseBytes(n.Value)
+		if err != nil {
+			r.fail(n, path, fix, "%q is not a size", clip(n.Value))
+			return
+		}
+		if v == 0 {
+			r.fail(n, path, "write 1B or more, or leave it out for no bound", "is 0, which bounds nothing")
+			return
+		}
+		*to = v
+	}}
+}
+
 func instant(r *reader, name string, to *time.Time) field {
 	return field{name: name, read: func(n *yaml.Node, path string) {
 		s, ok := r.textAt(n, path)

@@ -40,6 +40,9 @@ func Write(r resource.Resource) (File, error) {
 	case *resource.Sync:
 		name = "sync"
 		w.sync(r)
+	case *resource.Alert:
+		name = "alert"
+		w.alert(r)
 	default:
 		return File{}, fault.New(fault.Internal, fault.ReasonInternal, "no document form for a %T", r)
 	}
@@ -346,6 +349,7 @@ func (w *writer) sync(s *resource.Sync) {
 	w.time("until", s.Until)
 	w.text("lookback", resource.FormatDuration(s.Lookback))
 	w.text("delay", resource.FormatDuration(s.Delay))
+	w.text("freshness", resource.FormatDuration(s.Freshness))
 	w.text("state", string(s.State))
 	w.text("trigger_limit", s.TriggerLimit)
 	if s.Drift != (resource.Drift{}) {
@@ -361,6 +365,9 @@ func (w *writer) sync(s *resource.Sync) {
 			w.number("percent", s.RejectLimit.Percent)
 			w.number("of", float64(s.RejectLimit.Of))
 		})
+	}
+	if s.Budget != (resource.Budget{}) {
+		w.object("budget", true, func(w *writer) { w.text("bytes_scanned", resource.FormatBytes(s.Budget.BytesScanned)) })
 	}
 }
 

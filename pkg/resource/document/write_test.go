@@ -1,6 +1,7 @@
 package document_test
 
 import (
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -89,7 +90,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"kind: Feed\nid: f\nenvironment: prod\n", "kind: Mapping\nid: m\nrules:\n  - {column: a, to: x, default: [1, {b: null}]}\n",
 		"kind: Mapping\nid: m\nrules: &r\n  - {object: o, rules: *r}\n", "? [a]\n: b\n", "--- !!map\nkind: !x Sync\n", "kind: Sync\nid: s\nschedule: {after: [a]}\nfrom: 2024-01-01\n",
-		"kind: Connection\nid: c\npostgres: {host: h, database: d, user: u, password: {env: A}, ca: {file: b}}\n", "%YAML 1.1\n---\nkind: Feed\n", "a: &a [*a]\n", "\ufeffkind: Feed\nid: f\n",
+		"kind: Connection\nid: c\npostgres: {host: h, database: d, user: u, password: {env: A}, ca: {file: b}}\n", "kind: Alert\nid: a\non: [late]\nwebhook: {url: https://h/p, secret: {kept: true}}\nemail: {to: a@b.c}\n", "%YAML 1.1\n---\nkind: Feed\n", "a: &a [*a]\n", "\ufeffkind: Feed\nid: f\n",
 	} {
 		f.Add(s)
 	}
@@ -125,7 +126,7 @@ func again(t *testing.T, r resource.Resource) {
 }
 
 func hideSecrets(r resource.Resource) {
-	if c, ok := r.(*resource.Connection); ok {
+	if c, ok := r.(resource.Confidential); ok {
 		for _, s := range c.Secrets() {
 			if !s.Value.IsZero() {
 				*s.Value = resource.Secret{Kept: true}
@@ -259,10 +260,10 @@ func drawRule(t *rapid.T, depth int) resource.Rule {
 func drawRedshift(t *rapid.T) *resource.Redshift {
 	r := &resource.Redshift{
 		Host: "wh.example.com", Port: rapid.IntRange(1, 65535).Draw(t, "port"), Database: drawText(t, "database"), Region: "us-gov-west-1", SSLMode: "verify-ca",
-		RoleARN: "arn:aws-us-gov:iam::111122223333:role/reader", ExternalID: "of-" + drawID(t, "external"), StateSchema: drawID(t, "schema"),
+		RoleARN: "arn:aws-us-gov:iam::111122223333:role/reader", ExternalID: "of-" + drawID(t, "external"),
 		UnloadBucket: "bucket.of-1", UnloadPrefix: drawID(t, "prefix"), UnloadRole: "arn:aws-us-gov:iam::111122223333:role/unload",
 		Endpoint: "https://a.example.com", STSEndpoint: "https://b.example.com", S3Endpoint: "http://127.0.0.1:9",
-		StatementTimeout: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "timeout")),
+		StatementTimeout: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "timeout")), StateSchema: "of_" + drawID(t, "schema"),
 	}
 	switch rapid.IntRange(0, 2).Draw(t, "way in") {
 	case 0:
@@ -276,7 +277,9 @@ func drawRedshift(t *rapid.T) *resource.Redshift {
 }
 
 func drawResource(t *rapid.T) resource.Resource {
-	switch rapid.IntRange(0, 8).Draw(t, "kind") {
+	switch rapid.IntRange(0, 9).Draw(t, "kind") {
+	case 9:
+		return drawAlert(t)
 	case 8:
 		return &resource.Connection{Meta: drawMeta(t), Redshift: drawRedshift(t)}
 	case 0:
@@ -336,7 +339,7 @@ func drawResource(t *rapid.T) resource.Resource {
 		at := time.Unix(rapid.Int64Range(1, 4e9).Draw(t, "at"), 0).UTC()
 		return &resource.Sync{
 			Meta: drawMeta(t), DataModel: drawID(t, "model"), Mapping: drawID(t, "mapping"), Feed: drawID(t, "feed"), Mode: resource.Full, From: at, Until: at.Add(time.Hour),
-			Lookback: time.Duration(rapid.Int64Range(0, 1e15).Draw(t, "lookback")), State: resource.Paused, TriggerLimit: "5/h",
+			Lookback: time.Duration(rapid.Int64Range(0, 1e15).Draw(t, "lookback")), Freshness: time.Duration(rapid.Int64Range(0, 1e15).Draw(t, "freshness")), State: resource.Paused, TriggerLimit: "5/h",
 			MirrorEngine: rapid.SampledFrom([]resource.MirrorEngine{"", resource.RowIndex, resource.Diff, resource.Native}).Draw(t, "engine"),
 			Drift: resource.Drift{
 				Added:   rapid.SampledFrom([]resource.DriftPolicy{"", resource.DriftIgnore, resource.DriftMap, resource.DriftHold}).Draw(t, "added"),
@@ -346,12 +349,32 @@ func drawResource(t *rapid.T) resource.Resource {
 				Updates: &resource.GuardLimit{MaxPercent: rapid.Float64Range(0.001, 100).Draw(t, "percent"), MinRows: rapid.Int64Range(0, 1e15).Draw(t, "rows")},
 				Rows:    &resource.GuardRows{MinPercentOfAverage: 50}, OnBreach: resource.GuardNotify,
 			},
+			Budget:      resource.Budget{BytesScanned: rapid.Int64Range(0, math.MaxInt64).Draw(t, "budget")},
 			RejectLimit: resource.RejectLimit{Percent: rapid.Float64Range(0.001, 100).Draw(t, "rejects"), Of: rapid.Int64Range(0, 1e15).Draw(t, "of")},
 			Schedule: rapid.SampledFrom([]resource.Schedule{
 				{}, {Every: "15m", Start: at}, {Cron: "0 6 * * *", TimeZone: "UTC"}, {Once: at}, {After: []string{"a-1", "b_2"}},
 			}).Draw(t, "schedule"),
 		}
 	}
+}
+
+func drawAlert(t *rapid.T) *resource.Alert {
+	a := &resource.Alert{Meta: drawMeta(t)}
+	for _, e := range resource.AlertEvents() {
+		if rapid.Bool().Draw(t, string(e)) {
+			a.On = append(a.On, e)
+		}
+	}
+	if id := drawID(t, "sync"); rapid.Bool().Draw(t, "syncs") {
+		a.Syncs = []string{id, id + "-2"}
+	}
+	if rapid.Bool().Draw(t, "email") {
+		a.Email = &resource.Email{To: []string{drawID(t, "to") + "@example.com", "ops+1@example.com"}}
+	}
+	if a.Email == nil || rapid.Bool().Draw(t, "webhook") {
+		a.Webhook = &resource.Webhook{URL: "https://hooks.example.com:8443/" + drawID(t, "path") + "?a=b", Secret: resource.Secret{Kept: true}}
+	}
+	return a
 }
 
 func drawBigQuery(t *rapid.T) *resource.BigQuery {

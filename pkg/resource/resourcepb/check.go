@@ -33,6 +33,7 @@ func CheckSync(s *configv1.Sync) []fault.Violation {
 	var vs []fault.Violation
 	vs = checkDuration(vs, "lookback", s.GetLookback())
 	vs = checkDuration(vs, "delay", s.GetDelay())
+	vs = checkDuration(vs, "freshness", s.GetFreshness())
 	vs = checkTime(vs, "from", s.GetFrom())
 	vs = checkTime(vs, "until", s.GetUntil())
 	vs = checkTime(vs, "schedule.start", s.GetSchedule().GetEvery().GetStart())

@@ -69,6 +69,17 @@ func ofDrift(d *configv1.Drift) resource.Drift {
 	return resource.Drift{Added: policy(d.GetAdded()), Dropped: policy(d.GetDropped()), Narrowed: policy(d.GetNarrowed())}
 }
 
+func toBudget(b resource.Budget) *configv1.Budget {
+	if b == (resource.Budget{}) {
+		return nil
+	}
+	return &configv1.Budget{BytesScanned: b.BytesScanned}
+}
+
+func ofBudget(b *configv1.Budget) resource.Budget {
+	return resource.Budget{BytesScanned: b.GetBytesScanned()}
+}
+
 func toRejectLimit(l resource.RejectLimit) *configv1.RejectLimit {
 	if l == (resource.RejectLimit{}) {
 		return nil

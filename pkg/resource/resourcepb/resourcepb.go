@@ -312,8 +312,8 @@ func ToSync(s resource.Sync) *configv1.Sync {
 	return &configv1.Sync{
 		Meta: toMeta(s.Meta), DataModel: s.DataModel, Mapping: s.Mapping, Feed: s.Feed, Mode: ToMode(s.Mode), Schedule: ToSchedule(s.Schedule),
 		From: toTime(s.From), Until: toTime(s.Until), Lookback: resource.FormatDuration(s.Lookback), Delay: resource.FormatDuration(s.Delay),
-		State: ToState(s.State), TriggerLimit: s.TriggerLimit, Guard: toGuard(s.Guard), Drift: toDrift(s.Drift), RejectLimit: toRejectLimit(s.RejectLimit),
-		OnDelete: toOnDelete(s.OnDelete), MirrorEngine: toMirrorEngine(s.MirrorEngine),
+		State: ToState(s.State), TriggerLimit: s.TriggerLimit, Guard: toGuard(s.Guard), Drift: toDrift(s.Drift), RejectLimit: toRejectLimit(s.RejectLimit), Budget: toBudget(s.Budget),
+		OnDelete: toOnDelete(s.OnDelete), MirrorEngine: toMirrorEngine(s.MirrorEngine), Freshness: resource.FormatDuration(s.Freshness),
 		Status: ToStatus(s.Status), StatusReason: s.Reason, StatusNextStep: s.NextStep, Version: s.Version,
 	}
 }
@@ -324,8 +324,8 @@ func OfSync(s *configv1.Sync) resource.Sync {
 		Meta: ofMeta(s.GetMeta()), DataModel: s.GetDataModel(), Mapping: s.GetMapping(), Feed: s.GetFeed(), Mode: OfMode(s.GetMode()),
 		Schedule: OfSchedule(s.GetSchedule()), From: ofTime(s.GetFrom()), Until: ofTime(s.GetUntil()),
 		Lookback: ofDuration(s.GetLookback()), Delay: ofDuration(s.GetDelay()), State: OfState(s.GetState()), TriggerLimit: s.GetTriggerLimit(),
-		Guard: ofGuard(s.GetGuard()), Drift: ofDrift(s.GetDrift()), RejectLimit: ofRejectLimit(s.GetRejectLimit()),
-		OnDelete: ofOnDelete(s), MirrorEngine: ofMirrorEngine(s),
+		Guard: ofGuard(s.GetGuard()), Drift: ofDrift(s.GetDrift()), RejectLimit: ofRejectLimit(s.GetRejectLimit()), Budget: ofBudget(s.GetBudget()),
+		OnDelete: ofOnDelete(s), MirrorEngine: ofMirrorEngine(s), Freshness: ofDuration(s.GetFreshness()),
 		Status: OfStatus(s.GetStatus()), Reason: s.GetStatusReason(), NextStep: s.GetStatusNextStep(), Version: s.GetVersion(),
 	}
 }

@@ -36,6 +36,8 @@ func TestEveryResourceTravelsThereAndBack(t *testing.T) {
 		if s.Mapping != nil {
 			require.Equal(t, *s.Mapping, resourcepb.OfMapping(wire(t, resourcepb.ToMapping(*s.Mapping), &configv1.Mapping{})))
 		}
+		a := alert(t)
+		require.Equal(t, a, resourcepb.OfAlert(wire(t, resourcepb.ToAlert(a), &configv1.Alert{})))
 		require.Empty(t, resourcepb.CheckSync(resourcepb.ToSync(s.Sync)))
 		require.Empty(t, resourcepb.CheckConnection(resourcepb.ToConnection(s.Connection)))
 	})
@@ -47,24 +49,26 @@ func TestNilMessagesAreZeroResources(t *testing.T) {
 	require.Zero(t, resourcepb.OfDataModel(nil))
 	require.Zero(t, resourcepb.OfMapping(nil))
 	require.Zero(t, resourcepb.OfSync(nil))
+	require.Zero(t, resourcepb.OfAlert(nil))
 	require.Zero(t, resourcepb.OfSchedule(nil))
 	require.Zero(t, resourcepb.OfSnapshot(nil))
 }
 
 func TestAnUnknownEnumNumberIsNoWord(t *testing.T) {
 	require.Equal(t, resource.Mode("77"), resourcepb.OfSync(&configv1.Sync{Mode: 77}).Mode)
+	require.Equal(t, []resource.AlertEvent{"77"}, resourcepb.OfAlert(&configv1.Alert{On: []configv1.AlertEvent{77}}).On)
 }
 
 func TestCheckReportsWhatValuesCannotHold(t *testing.T) {
 	s := &configv1.Sync{
-		Lookback: "soon", Delay: "-3s", From: &timestamppb.Timestamp{Nanos: -1},
+		Lookback: "soon", Delay: "-3s", Freshness: "fresh", From: &timestamppb.Timestamp{Nanos: -1},
 		Schedule: &configv1.Schedule{When: &configv1.Schedule_Every{Every: &configv1.Every{}}}, Drift: &configv1.Drift{Added: 9},
 	}
 	var fields []string
 	for _, v := range resourcepb.CheckSync(s) {
 		fields = append(fields, v.Field)
 	}
-	require.Equal(t, []string{"lookback", "delay", "from", "drift.added", "schedule.every"}, fields)
+	require.Equal(t, []string{"lookback", "delay", "freshness", "from", "drift.added", "schedule.every"}, fields)
 	require.Len(t, resourcepb.CheckDataModel(&configv1.DataModel{Iterator: &configv1.Iterator{Nulls: 9}}), 1)
 	c := &configv1.Connection{Provider: &configv1.Connection_Postgres{Postgres: &configv1.Postgres{StatementTimeout: "1"}}}
 	require.Len(t, resourcepb.CheckConnection(c), 1)
@@ -177,6 +181,22 @@ func duration(t *rapid.T, name string) time.Duration {
 	return time.Duration(rapid.Int64Range(0, 1<<62).Draw(t, name))
 }
 
+func alert(t *rapid.T) resource.Alert {
+	a := resource.Alert{Meta: meta(t), Syncs: texts(t, "syncs")}
+	for _, e := range resource.AlertEvents() {
+		if rapid.Bool().Draw(t, string(e)) {
+			a.On = append(a.On, e)
+		}
+	}
+	if rapid.Bool().Draw(t, "webhook") {
+		a.Webhook = &resource.Webhook{URL: text(t, "url"), Secret: secret(t)}
+	}
+	if rapid.Bool().Draw(t, "email") {
+		a.Email = &resource.Email{To: texts(t, "to")}
+	}
+	return a
+}
+
 func snapshot(t *rapid.T) resource.Snapshot {
 	s := resource.Snapshot{
 		Version:    rapid.Int64().Draw(t, "version"),
@@ -194,10 +214,11 @@ func snapshot(t *rapid.T) resource.Snapshot {
 		Sync: resource.Sync{
 			Meta: meta(t), DataModel: text(t, "model"), Mapping: text(t, "mapping"), Feed: text(t, "feed"),
 			Mode: oneOf(t, "mode", "", resource.Incremental, resource.Full), Schedule: schedule(t), From: instant(t, "from"), Until: instant(t, "until"),
-			Lookback: duration(t, "lookback"), Delay: duration(t, "delay"),
+			Lookback: duration(t, "lookback"), Delay: duration(t, "delay"), Freshness: duration(t, "freshness"),
 			State: oneOf(t, "state", "", resource.Draft, resource.Active, resource.Paused), TriggerLimit: text(t, "limit"),
 			Guard: oneOf(t, "guard", resource.Guard{}, resource.Guard{Deletes: &resource.GuardLimit{MaxPercent: 20, MinRows: 100}, OnBreach: resource.GuardHold},
 				resource.Guard{Updates: &resource.GuardLimit{}, Nulls: &resource.GuardLimit{MinRows: 1}, Rows: &resource.GuardRows{MinPercentOfAverage: 50}}),
+			Budget:      resource.Budget{BytesScanned: rapid.Int64().Draw(t, "budget")},
 			RejectLimit: oneOf(t, "reject limit", resource.RejectLimit{}, resource.RejectLimit{Percent: 50, Of: 1000}),
 			Status:      oneOf(t, "status", "", resource.Healthy, resource.Faulted, resource.Held, resource.ResyncRequired),
 			Reason:      text(t, "reason"), NextStep: text(t, "next"), Version: rapid.Int64().Draw(t, "sync version"),
@@ -240,7 +261,8 @@ func snapshot(t *rapid.T) resource.Snapshot {
 			Host: text(t, "host"), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Database: text(t, "database"), User: text(t, "user"), Password: secret(t),
 			Cluster: text(t, "cluster"), Workgroup: text(t, "workgroup"), Region: text(t, "region"), RoleARN: text(t, "role"), ExternalID: text(t, "external"),
 			UnloadBucket: text(t, "bucket"), UnloadPrefix: text(t, "prefix"), UnloadRole: text(t, "unloader"), SSLMode: text(t, "sslmode"), CA: text(t, "ca"),
-			StatementTimeout: duration(t, "timeout"), StateSchema: text(t, "schema"), Endpoint: text(t, "endpoint"), STSEndpoint: text(t, "sts"), S3Endpoint: text(t, "s3"),
+			StatementTimeout: duration(t, "timeout"), StateSchema: text(t, "state schema"),
+			Endpoint: text(t, "endpoint"), STSEndpoint: text(t, "sts"), S3Endpoint: text(t, "s3"),
 		}
 	case 5:
 		s.Connection.BigQuery = &resource.BigQuery{

@@ -69,6 +69,7 @@ type Source struct {
 	settings Settings
 	address  resource.BigQuery
 	client   *client
+	meter    meter
 	once     sync.Once
 	err      error
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	bq "google.golang.org/api/bigquery/v2"
 
+	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/source"
 )
 
@@ -17,19 +18,32 @@ var (
 	_ source.StateKeeper  = (*Driver)(nil)
 )
 
-// Changes copies q's rows into a table of the state data set and compares it there with the one that q.Since names. Each is
-// one statement, and so of one instant.
+// Changes finds how q's rows differ from what they were: by the history that BigQuery keeps of a table's changes where
+// q.Engine is native (a state is an instant), else by a snapshot in the state data set.
 func (s *Source) Changes(ctx context.Context, q source.ChangeQuery, want int) (source.Changes, error) {
 	d, err := s.describe(ctx, q.Query)
 	if err != nil {
 		return source.Changes{}, err
 	}
-	c := changes{s: s, q: q, d: d, kept: source.Kept{Owner: q.Owner, Attempt: q.Attempt}}
-	if err := c.make(ctx); err != nil {
+	var out source.Changes
+	if q.Engine == resource.Native {
+		out, err = s.follow(ctx, q, d)
+	} else {
+		out, err = s.snapshot(ctx, q, d)
+	}
+	if err != nil {
 		return source.Changes{}, err
 	}
-	c.out.Parts = s.cuts(c.out.Changed, want)
-	return c.out, nil
+	out.Parts = s.cuts(out.Changed, want)
+	return out, nil
+}
+
+// snapshot copies q's rows into a table of the state data set and compares it there with the one that q.Since names. Each
+// is one statement, and so of one instant.
+func (s *Source) snapshot(ctx context.Context, q source.ChangeQuery, d *query) (source.Changes, error) {
+	c := changes{s: s, q: q, d: d, kept: source.Kept{Owner: q.Owner, Attempt: q.Attempt}}
+	err := c.make(ctx)
+	return c.out, err
 }
 
 // changes makes one state.
@@ -50,7 +64,7 @@ func (c *changes) make(ctx context.Context) error {
 	if err := c.base(ctx); err != nil {
 		return err
 	}
-	if err := c.s.dropEarlier(ctx, c.q, c.since.Table()); err != nil {
+	if err := c.s.dropEarlier(ctx, c.q.Owner, c.q.Attempt, c.since.Table()); err != nil {
 		return err
 	}
 	if err := c.copy(ctx); err != nil {
@@ -101,7 +115,7 @@ func (c *changes) copy(ctx context.Context) error {
 		reads[i] = x.reading() + " AS " + field(x.name)
 	}
 	list := spread + " AS " + partField + ", " + strings.Join(reads, ", ")
-	start, err := c.s.execute(ctx, request{sql: c.s.creating(c.kept.Table()) + c.d.probe(list, ""), label: c.q.Label, shift: 1})
+	start, err := c.s.execute(ctx, request{sql: c.s.creating(c.kept.Table()) + c.d.probe(list, ""), label: c.q.Label, shift: 1, within: c.q.Within})
 	if err != nil {
 		return c.s.stateFault(err)
 	}
@@ -124,21 +138,28 @@ func (c *changes) compare(ctx context.Context) error {
 		is.types[field(x.name)] = class(x.typ)
 	}
 	text := c.s.creating(c.kept.Changes()) + differences(is, c.was, c.d, c.q)
-	if _, err := c.s.execute(ctx, request{sql: text, label: c.q.Label, shift: -1}); err != nil {
+	if _, err := c.s.execute(ctx, request{sql: text, label: c.q.Label, shift: -1, within: c.q.Within}); err != nil {
 		return c.s.stateFault(err)
 	}
-	row, err := (&planner{s: c.s}).one(ctx, request{
-		sql:   "SELECT CAST(COUNTIF(NOT " + goneField + ") AS STRING) AS c0, CAST(COUNTIF(" + goneField + ") AS STRING) AS c1 FROM " + c.s.stateName(c.kept.Changes()),
-		label: c.q.Label, shift: -1,
+	var err error
+	c.out.Changed, c.out.Gone, err = c.s.countChanges(ctx, c.s.stateName(c.kept.Changes()), c.q)
+	return err
+}
+
+// countChanges counts the rows, and the keys that are gone, of a table of what has changed.
+func (s *Source) countChanges(ctx context.Context, table string, q source.ChangeQuery) (changed, gone int64, err error) {
+	row, err := (&planner{s: s}).one(ctx, request{
+		sql:   "SELECT CAST(COUNTIF(NOT " + goneField + ") AS STRING) AS c0, CAST(COUNTIF(" + goneField + ") AS STRING) AS c1 FROM " + table,
+		label: q.Label, shift: -1, within: q.Within,
 	}, 2)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	if c.out.Changed, err = number(row[0]); err != nil {
-		return err
+	if changed, err = number(row[0]); err != nil {
+		return 0, 0, err
 	}
-	c.out.Gone, err = number(row[1])
-	return err
+	gone, err = number(row[1])
+	return changed, gone, err
 }
 
 // cuts answers the parts of so many rows: ranges of the numbers that they are spread over.
@@ -171,14 +192,12 @@ func within(r source.Range) (string, error) {
 
 // ReadChanges answers rows of a state.
 func (s *Source) ReadChanges(ctx context.Context, q source.ChangeQuery, st source.State, r source.Range) iter.Seq2[arrow.RecordBatch, error] {
-	return s.ofState(ctx, q, st, func(d *query, k source.Kept, each func(arrow.RecordBatch) bool) error {
+	return s.ofState(ctx, q, st, func(d *query, h held, each func(arrow.RecordBatch) bool) error {
 		where, err := within(r)
 		if err != nil {
 			return err
 		}
-		table := k.Table()
-		if q.Since != "" {
-			table = k.Changes()
+		if h.partial {
 			where = strings.TrimSuffix("NOT "+goneField+" AND "+where, " AND ")
 		}
 		fields := make([]string, len(d.columns))
@@ -189,13 +208,13 @@ func (s *Source) ReadChanges(ctx context.Context, q source.ChangeQuery, st sourc
 		if r.Unit != "" {
 			n = 1
 		}
-		return s.readTable(ctx, s.stateRef(table), selection{fields: fields, where: where}, n, d, each)
+		return s.readTable(ctx, h.table, selection{fields: fields, where: where}, n, d, each)
 	})
 }
 
 // ReadGone answers the keys that a state has no more.
 func (s *Source) ReadGone(ctx context.Context, q source.ChangeQuery, st source.State) iter.Seq2[arrow.RecordBatch, error] {
-	return s.ofState(ctx, q, st, func(d *query, k source.Kept, each func(arrow.RecordBatch) bool) error {
+	return s.ofState(ctx, q, st, func(d *query, h held, each func(arrow.RecordBatch) bool) error {
 		of := &query{}
 		var fields []string
 		for i, key := range q.Model.KeyColumns {
@@ -206,25 +225,55 @@ func (s *Source) ReadGone(ctx context.Context, q source.ChangeQuery, st source.S
 			of.columns, fields = append(of.columns, *c), append(fields, keyField(i))
 		}
 		of.schema = schemaOf(of.columns)
-		return s.readTable(ctx, s.stateRef(k.Changes()), selection{fields: fields, where: goneField}, s.settings.Streams, of, each)
+		return s.readTable(ctx, h.table, selection{fields: fields, where: goneField}, s.settings.Streams, of, each)
 	})
+}
+
+// held is where the rows of a state are read from.
+type held struct {
+	table   *bq.TableReference // nil: there is no row
+	partial bool               // it has what has changed, else everything
+}
+
+// holding answers where the rows of a state are. What is no state of q's engine is SOURCE_CHANGED.
+func (s *Source) holding(q source.ChangeQuery, st source.State) (held, error) {
+	h := held{partial: q.Since != ""}
+	if q.Engine == resource.Native {
+		i, ok := parseInstant(st)
+		if ok {
+			h.table, ok = i.table()
+		}
+		if !ok || i.partial != h.partial {
+			return held{}, stateGone()
+		}
+		return h, nil
+	}
+	k, ok := source.ParseKept(st)
+	if !ok {
+		return held{}, stateGone()
+	}
+	h.table = s.stateRef(k.Table())
+	if h.partial {
+		h.table = s.stateRef(k.Changes())
+	}
+	return h, nil
 }
 
 // ofState answers what f reads of a state.
 func (s *Source) ofState(ctx context.Context, q source.ChangeQuery, st source.State,
-	f func(d *query, k source.Kept, each func(arrow.RecordBatch) bool) error,
+	f func(d *query, h held, each func(arrow.RecordBatch) bool) error,
 ) iter.Seq2[arrow.RecordBatch, error] {
 	return func(yield func(arrow.RecordBatch, error) bool) {
 		read := func() error {
-			k, ok := source.ParseKept(st)
-			if !ok {
-				return stateGone()
+			h, err := s.holding(q, st)
+			if err != nil || h.table == nil {
+				return err
 			}
 			d, err := s.describe(ctx, q.Query)
 			if err != nil {
 				return err
 			}
-			return f(d, k, func(b arrow.RecordBatch) bool { return yield(b, nil) })
+			return f(d, h, func(b arrow.RecordBatch) bool { return yield(b, nil) })
 		}
 		if err := read(); err != nil {
 			yield(nil, err)

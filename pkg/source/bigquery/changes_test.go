@@ -39,6 +39,14 @@ func (d speaker) Drop(ctx context.Context, c resource.Connection, s source.State
 	return d.Driver.(source.StateKeeper).Drop(ctx, c, s)
 }
 
+func (d speaker) Clear(ctx context.Context, c resource.Connection, owner string, last source.Attempt) error {
+	return d.Driver.(source.StateKeeper).Clear(ctx, c, owner, last)
+}
+
+func (d speaker) Whereabouts(c resource.Connection, owner string) string {
+	return d.Driver.(source.StateKeeper).Whereabouts(c, owner)
+}
+
 func saidChanges(q source.ChangeQuery) source.ChangeQuery {
 	q.Query = said(q.Query)
 	return q

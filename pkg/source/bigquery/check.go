@@ -145,6 +145,8 @@ bq query --project_id %[1]s --use_legacy_sql=false 'GRANT `+"`roles/bigquery.dat
 # For mirrors by mirror_engine: diff alone: a data set of Millrace's own, in which it keeps the snapshots that it compares with.
 bq --location=%[6]s mk --dataset %[1]s:%[5]s
 bq query --project_id %[1]s --use_legacy_sql=false 'GRANT `+"`roles/bigquery.dataEditor` ON SCHEMA `%[1]s`.`%[5]s`"+` TO "serviceAccount:%[3]s"'
+# For mirrors by mirror_engine: native alone: each table keeps the history of its changes. In BigQuery, as the table's owner:
+#   ALTER TABLE `+"`%[1]s`.`%[4]s`.your_table"+` SET OPTIONS (enable_change_history = TRUE);
 # A key, if the extractor runs outside Google Cloud: put the file into service_account_key and delete it here.
 gcloud iam service-accounts keys create millrace-key.json --iam-account %[3]s
 # The extractor calls these, port 443: bigquery.googleapis.com, bigquerystorage.googleapis.com, oauth2.googleapis.com.

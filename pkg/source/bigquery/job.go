@@ -30,6 +30,8 @@ type request struct {
 	label  string
 	// shift is how many lines stand before the model's; below 0 the statement is the driver's own.
 	shift int
+	// within refuses what the queries of the source are estimated to read together; nil: nothing is.
+	within func(bytes int64) error
 }
 
 // result is what a query that ran to its end has left behind.
@@ -97,13 +99,10 @@ func (s *Source) run(ctx context.Context, r request) (*result, error) {
 
 // runAny is run of a statement that need not have a result.
 func (s *Source) runAny(ctx context.Context, r request) (*result, error) {
-	stats, err := s.dryRun(ctx, r)
-	if err != nil {
+	out := &result{}
+	var err error
+	if out.bytes, err = s.estimate(ctx, r); err != nil {
 		return nil, err
-	}
-	out := &result{bytes: stats.TotalBytesProcessed}
-	if most := s.address.MaximumBytesBilled; most > 0 && out.bytes > most {
-		return nil, fault.New(fault.Precondition, fault.ReasonLimitExceeded, "the query would read %d bytes, and bigquery.maximum_bytes_billed is %d; raise it, or read less: fewer columns, a partition, an incremental sync", out.bytes, most)
 	}
 	err = s.finish(ctx, r, 0, func(page *bq.GetQueryResultsResponse) error {
 		if page.TotalRows > math.MaxInt64 {
@@ -126,6 +125,9 @@ func (s *Source) runAny(ctx context.Context, r request) (*result, error) {
 func (s *Source) texts(ctx context.Context, r request) ([][]string, error) {
 	const page, most = 1000, 100_000
 	var out [][]string
+	if _, err := s.estimate(ctx, r); err != nil {
+		return nil, err
+	}
 	err := s.finish(ctx, r, page, func(p *bq.GetQueryResultsResponse) error {
 		for _, row := range p.Rows {
 			if row == nil {
@@ -143,7 +145,7 @@ func (s *Source) texts(ctx context.Context, r request) ([][]string, error) {
 			return unreadable("a small query")
 		}
 		return nil
-	}, nil)
+	}, func(*bq.Job) {})
 	return out, err
 }
 
@@ -165,9 +167,6 @@ func (s *Source) finish(ctx context.Context, r request, size int64, each func(*b
 		s.cancel(ctx, ref, err)
 		return classify(ctx, err, running, r.shift)
 	}
-	if done == nil {
-		return nil
-	}
 	got, err = call(ctx, s.client, func(ctx context.Context) (*bq.Job, error) {
 		return s.client.rest.Jobs.Get(ref.ProjectId, ref.JobId).Location(ref.Location).Context(ctx).Do()
 	})
@@ -177,6 +176,7 @@ func (s *Source) finish(ctx context.Context, r request, size int64, each func(*b
 	if e := errorOf(got); e != nil {
 		return failed(ctx, e, r.shift)
 	}
+	s.meter.ended(got.Statistics)
 	done(got)
 	return nil
 }

@@ -49,7 +49,7 @@ type planner struct {
 
 // materialise runs the query and makes parts of the streams of its result.
 func (p *planner) materialise(ctx context.Context, where string, params []*bq.QueryParameter, plan *source.Plan) error {
-	got, err := p.s.run(ctx, request{sql: p.d.text(where, 0), params: params, label: p.q.Label, shift: 1})
+	got, err := p.s.run(ctx, request{sql: p.d.text(where, 0), params: params, label: p.q.Label, shift: 1, within: p.q.Within})
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (p *planner) window(ctx context.Context, plan *source.Plan) (string, []*bq.
 func (p *planner) most(ctx context.Context, plan *source.Plan) (window.Value, error) {
 	name := googlesql.Quote(p.axis.Column)
 	list := "CAST(UNIX_MICROS(CURRENT_TIMESTAMP()) AS STRING) AS c0, CAST(COUNTIF(" + name + " IS NULL) AS STRING) AS c1, CAST(MAX(" + name + ") AS STRING) AS c2"
-	row, err := p.one(ctx, request{sql: p.d.probe(list, ""), label: p.q.Label, shift: 1}, 3)
+	row, err := p.one(ctx, request{sql: p.d.probe(list, ""), label: p.q.Label, shift: 1, within: p.q.Within}, 3)
 	if err != nil {
 		return window.Value{}, err
 	}
@@ -144,7 +144,7 @@ func (p *planner) future(ctx context.Context, b window.Bounds, most window.Value
 	const name = "millrace_edge"
 	row, err := p.one(ctx, request{
 		sql:    p.d.probe("CAST(COUNTIF("+googlesql.Quote(p.axis.Column)+" > @"+name+") AS STRING) AS c0", ""),
-		params: []*bq.QueryParameter{p.d.bound(p.axis, edge, name)}, label: p.q.Label, shift: 1,
+		params: []*bq.QueryParameter{p.d.bound(p.axis, edge, name)}, label: p.q.Label, shift: 1, within: p.q.Within,
 	}, 1)
 	if err != nil {
 		return err

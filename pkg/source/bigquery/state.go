@@ -77,12 +77,15 @@ func (s *Source) ensureStates(ctx context.Context) error {
 	return s.stateFault(classify(ctx, err, looking, -1))
 }
 
-// dropEarlier drops what earlier attempts of an owner left, but for a base.
-func (s *Source) dropEarlier(ctx context.Context, q source.ChangeQuery, base string) error {
+// dropEarlier drops what an owner's attempts up to one left, but for a base. Where there is no data set, there is nothing.
+func (s *Source) dropEarlier(ctx context.Context, of string, last source.Attempt, base string) error {
 	for token := ""; ; {
 		page, err := call(ctx, s.client, func(ctx context.Context) (*bq.TableList, error) {
 			return s.client.rest.Tables.List(s.address.ProjectID, stateDataset(s.address)).PageToken(token).MaxResults(1000).Context(ctx).Do()
 		})
+		if isStatus(err, http.StatusNotFound) {
+			return nil
+		}
 		if err != nil {
 			return classify(ctx, err, looking, -1)
 		}
@@ -91,8 +94,7 @@ func (s *Source) dropEarlier(ctx context.Context, q source.ChangeQuery, base str
 				continue
 			}
 			name := t.TableReference.TableId
-			owner, at, ok := source.TableAttempt(name)
-			if !ok || owner != q.Owner || name == base || q.Attempt.Before(at) {
+			if name == base || !source.IsUpTo(name, of, last) {
 				continue
 			}
 			if err := s.dropTable(ctx, name); err != nil {
@@ -121,17 +123,41 @@ func (d *Driver) Drop(ctx context.Context, c resource.Connection, st source.Stat
 	if !ok || c.BigQuery == nil {
 		return nil
 	}
-	cl, err := newClient(ctx, *c.BigQuery, d.settings)
+	return d.beside(ctx, *c.BigQuery, func(s *Source) error {
+		for _, t := range []string{k.Changes(), k.Table()} {
+			if err := s.dropTable(ctx, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Clear drops the tables of an owner up to an attempt. Readers do not hinder it.
+func (d *Driver) Clear(ctx context.Context, c resource.Connection, owner string, last source.Attempt) error {
+	if c.BigQuery == nil {
+		return nil
+	}
+	return d.beside(ctx, *c.BigQuery, func(s *Source) error { return s.dropEarlier(ctx, owner, last, "") })
+}
+
+// Whereabouts names an owner's tables.
+func (*Driver) Whereabouts(c resource.Connection, owner string) string {
+	var b resource.BigQuery
+	if c.BigQuery != nil {
+		b = *c.BigQuery
+	}
+	return source.TablesOf(owner) + " in the data set " + stateDataset(b) + " of the project " + b.ProjectID
+}
+
+// beside calls f with a source that is opened for it.
+func (d *Driver) beside(ctx context.Context, b resource.BigQuery, f func(s *Source) error) error {
+	cl, err := newClient(ctx, b, d.settings)
 	if err != nil {
 		return err
 	}
-	s := &Source{settings: d.settings, address: *c.BigQuery, client: cl}
-	for _, t := range []string{k.Changes(), k.Table()} {
-		if err := s.dropTable(ctx, t); err != nil {
-			return errors.Join(err, s.Close())
-		}
-	}
-	return s.Close()
+	s := &Source{settings: d.settings, address: b, client: cl}
+	return errors.Join(f(s), s.Close())
 }
 
 // keptTable is what there is of a table of a state.

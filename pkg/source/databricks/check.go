@@ -90,5 +90,7 @@ GRANT SELECT ON SCHEMA %[1]s.%[3]s TO %[2]s;
 -- 4. Let the extractor connect to %[6]s, and to the workspace's cloud storage on port 443, where large results
 --    lie for minutes: *.amazonaws.com, *.blob.core.windows.net or storage.googleapis.com. Where the workspace has an IP
 --    access list, allow the extractor's address in it.
+-- 5. For mirrors with mirror_engine: native, run as the owner of each table that they read:
+--    ALTER TABLE %[1]s.%[3]s.<table> SET TBLPROPERTIES (delta.enableChangeDataFeed = true);
 `, catalog, principal, quote(b.Schema), pathOf(b), note, hostPort(b)), nil
 }

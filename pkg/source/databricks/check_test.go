@@ -62,6 +62,7 @@ func TestSetup(t *testing.T) {
 		"GRANT USE SCHEMA ON SCHEMA `marts`.`odd``name` TO `11111111-2222`;\n",
 		"GRANT SELECT ON SCHEMA `marts`.`odd``name` TO `11111111-2222`;\n",
 		"CAN USE", "/sql/1.0/warehouses/0123456789abcdef", "dbc-a.cloud.databricks.com:443", "OAuth secret",
+		"ALTER TABLE `marts`.`odd``name`.<table> SET TBLPROPERTIES (delta.enableChangeDataFeed = true)",
 	} {
 		require.Contains(t, text, want)
 	}

@@ -15,10 +15,41 @@ import (
 
 // query is a model's statement, looked at.
 type query struct {
-	sql    string
-	types  []string // as the warehouse names them
-	reads  []string // expressions of the select list
-	schema *arrow.Schema
+	sql     string
+	columns []column
+	schema  *arrow.Schema
+}
+
+// column is one of a query: its name, and its type as the warehouse names it and as it is read.
+type column struct {
+	name, own string
+	kind
+}
+
+// item answers the column as one of a select list over `from`, which may be empty.
+func (c column) item(from string) string {
+	if from != "" {
+		return c.value(from+"."+quote(c.name)) + " AS " + quote(c.name)
+	}
+	return c.read(quote(c.name))
+}
+
+// items answers the select list of columns.
+func items(columns []column, from string) string {
+	out := make([]string, len(columns))
+	for i, c := range columns {
+		out[i] = c.item(from)
+	}
+	return strings.Join(out, ", ")
+}
+
+// schemaOf answers the schema that columns are read by.
+func schemaOf(columns []column) *arrow.Schema {
+	fields := make([]arrow.Field, len(columns))
+	for i, c := range columns {
+		fields[i] = c.field(c.name, c.own)
+	}
+	return arrow.NewSchema(fields, nil)
 }
 
 // describe asks the warehouse for the columns of a statement. It is analysed as the sub-select that it will be, and not
@@ -30,7 +61,6 @@ func (x *session) describe(ctx context.Context, sql string) (*query, error) {
 	}
 	out := &query{sql: sql}
 	var names []string
-	var fields []arrow.Field
 	var vs []fault.Violation
 	for _, row := range rows {
 		if len(row) < 2 {
@@ -42,9 +72,7 @@ func (x *session) describe(ctx context.Context, sql string) (*query, error) {
 		if !ok {
 			vs = append(vs, fault.Violation{Field: "sql", Message: "column " + quote(name) + " has the type " + own + ", which is not read", Fix: "CAST it to STRING in the query, or leave it out"})
 		}
-		out.types = append(out.types, own)
-		out.reads = append(out.reads, k.read(quote(name)))
-		fields = append(fields, k.field(name, own))
+		out.columns = append(out.columns, column{name: name, own: own, kind: k})
 	}
 	if err := sqltext.SameNames(names); err != nil {
 		return nil, err //nolint:wrapcheck // classified
@@ -52,10 +80,10 @@ func (x *session) describe(ctx context.Context, sql string) (*query, error) {
 	if err := fault.Of(fault.ReasonQueryInvalid, vs); err != nil {
 		return nil, err //nolint:wrapcheck // classified
 	}
-	if len(fields) == 0 {
+	if len(out.columns) == 0 {
 		return nil, queryInvalid("the query is no SELECT of columns; write one SELECT (WITH is fine)")
 	}
-	out.schema = arrow.NewSchema(fields, nil)
+	out.schema = schemaOf(out.columns)
 	return out, nil
 }
 
@@ -71,14 +99,21 @@ const jsonOptions = `map('ignoreNullFields', 'false', 'timestampFormat', 'yyyy-M
 
 // read answers the expression of the select list for a quoted column.
 func (k kind) read(name string) string {
+	if value := k.value(name); value != name {
+		return value + " AS " + name
+	}
+	return name
+}
+
+// value answers the expression that a column is read by.
+func (k kind) value(name string) string {
 	switch {
 	case k.json:
-		return "to_json(" + name + ", " + jsonOptions + ") AS " + name
+		return "to_json(" + name + ", " + jsonOptions + ")"
 	case k.text:
-		return "CAST(" + name + " AS STRING) AS " + name
-	default:
-		return name
+		return "CAST(" + name + " AS STRING)"
 	}
+	return name
 }
 
 func (k kind) field(name, own string) arrow.Field {

@@ -77,6 +77,21 @@ func (s speaker) CheckKeys(ctx context.Context, q source.Query) (source.KeyFault
 	return s.Source.CheckKeys(ctx, said(q)) //nolint:wrapcheck // under test
 }
 
+func (s speaker) Changes(ctx context.Context, q source.ChangeQuery, want int) (source.Changes, error) {
+	q.Query = said(q.Query)
+	return s.Source.Changes(ctx, q, want) //nolint:wrapcheck // under test
+}
+
+func (s speaker) ReadChanges(ctx context.Context, q source.ChangeQuery, c source.State, r source.Range) iter.Seq2[arrow.RecordBatch, error] {
+	q.Query = said(q.Query)
+	return s.Source.ReadChanges(ctx, q, c, r)
+}
+
+func (s speaker) ReadGone(ctx context.Context, q source.ChangeQuery, c source.State) iter.Seq2[arrow.RecordBatch, error] {
+	q.Query = said(q.Query)
+	return s.Source.ReadGone(ctx, q, c)
+}
+
 // speak answers the suite's SQL in Databricks' dialect: identifiers in backticks, strings with backslashes, its types.
 func speak(sql string) string {
 	var b strings.Builder

@@ -43,7 +43,7 @@ func decode(s Settings, stream io.Reader, rows int64, each func(arrow.RecordBatc
 			if err := valid(b); err != nil {
 				return err
 			}
-			if !slices(b, n, each) {
+			if !inSlices(b, n, each) {
 				return errEnough
 			}
 		}
@@ -75,8 +75,8 @@ func valid(b arrow.RecordBatch) error {
 	return nil
 }
 
-// slices hands the first n rows of b on in batches of batchRows.
-func slices(b arrow.RecordBatch, n int64, each func(arrow.RecordBatch) bool) bool {
+// inSlices hands the first n rows of b on in batches of batchRows.
+func inSlices(b arrow.RecordBatch, n int64, each func(arrow.RecordBatch) bool) bool {
 	if n <= batchRows && n == b.NumRows() {
 		return each(b)
 	}
@@ -92,9 +92,9 @@ func slices(b arrow.RecordBatch, n int64, each func(arrow.RecordBatch) bool) boo
 }
 
 // fit answers b under the described schema. The caller releases it.
-func (q *query) fit(s Settings, b arrow.RecordBatch) (arrow.RecordBatch, error) {
-	if int(b.NumCols()) != q.schema.NumFields() {
-		return nil, changed("the result has %d columns, described were %d", b.NumCols(), q.schema.NumFields())
+func fit(s Settings, schema *arrow.Schema, b arrow.RecordBatch) (arrow.RecordBatch, error) {
+	if int(b.NumCols()) != schema.NumFields() {
+		return nil, changed("the result has %d columns, described were %d", b.NumCols(), schema.NumFields())
 	}
 	columns := make([]arrow.Array, 0, b.NumCols())
 	defer func() {
@@ -102,22 +102,22 @@ func (q *query) fit(s Settings, b arrow.RecordBatch) (arrow.RecordBatch, error) 
 			c.Release()
 		}
 	}()
-	for i, f := range q.schema.Fields() {
-		c := column(s, b.Column(i), f.Type)
+	for i, f := range schema.Fields() {
+		c := converted(s, b.Column(i), f.Type)
 		if c == nil {
 			return nil, changed("column %s comes as %s, described was %s", quote(f.Name), b.Column(i).DataType(), f.Type)
 		}
 		columns = append(columns, c)
 	}
-	return array.NewRecordBatch(q.schema, columns, b.NumRows()), nil
+	return array.NewRecordBatch(schema, columns, b.NumRows()), nil
 }
 
 func changed(format string, args ...any) error {
 	return fault.New(fault.Unavailable, fault.ReasonSourceChanged, format+"; the run is planned again", args...)
 }
 
-// column answers c as type t where its values are the same, nil where they are not.
-func column(s Settings, c arrow.Array, t arrow.DataType) arrow.Array {
+// converted answers c as type t where its values are the same, nil where they are not.
+func converted(s Settings, c arrow.Array, t arrow.DataType) arrow.Array {
 	if arrow.TypeEqual(c.DataType(), t) {
 		c.Retain()
 		return c

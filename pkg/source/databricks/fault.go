@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -109,33 +110,69 @@ func timedOut() *fault.Error {
 	return fault.New(fault.Unavailable, fault.ReasonQueryInterrupted, "the warehouse ended the query by its statement timeout; raise databricks.statement_timeout or make the query cheaper")
 }
 
-// stated classifies a fault that the warehouse states, by its SQLSTATE; the text serves its readers only.
+// stated classifies a fault that the warehouse states, by its SQLSTATE; of the text it keeps the error condition.
 func stated(state, text string) *fault.Error {
+	f := classified(state, text)
+	if c := condition.FindStringSubmatch(text); c != nil {
+		f = f.With(conditionKey, c[1])
+	}
+	return f
+}
+
+// classified answers the fault of a SQLSTATE; the text serves its readers only.
+func classified(state, text string) *fault.Error {
 	what := describe(text)
 	if what == "" {
 		what = "SQLSTATE " + state
 	}
 	at := line(text)
-	switch {
-	case state == "42501", strings.HasPrefix(state, "28"):
+	switch in := func(classes ...string) bool { return slices.Contains(classes, state[:min(2, len(state))]) }; {
+	case state == "42501", in("28"):
 		return fault.New(fault.Denied, fault.ReasonWarehouseDenied, "%s%s; grant it to the connection's principal", at, what)
 	case state == "HYT00", state == "57KD0", state == "57014":
 		return timedOut()
-	case strings.HasPrefix(state, "42"), strings.HasPrefix(state, "07"), strings.HasPrefix(state, "0A"), strings.HasPrefix(state, "54"), strings.HasPrefix(state, "21"):
+	case state == "08KD1":
+		return fault.New(fault.Throttled, fault.ReasonWarehouseThrottled, "the warehouse is busy: %s; it is tried again", what)
+	case in("KD"):
+		return ofData(state, what).With(stateKey, state)
+	case in("07", "0A", "0B", "0K", "0N", "0Z", "10", "21", "42", "54"):
 		return fault.New(fault.Invalid, fault.ReasonQueryInvalid, "%s%s", at, what).With(stateKey, state)
-	case strings.HasPrefix(state, "22"), strings.HasPrefix(state, "23"):
+	case in("22", "23"):
 		return fault.New(fault.Precondition, fault.ReasonQueryInvalid, "%sthe query fails on a row: %s; mend the row, or the query", at, what).With(stateKey, state)
-	case strings.HasPrefix(state, "53"), strings.HasPrefix(state, "57"), strings.HasPrefix(state, "40"):
+	case in("40", "53", "57"), state == "55006", state == "HY008", state == "XX000", state == "XXKD0":
 		return fault.New(fault.Unavailable, fault.ReasonQueryInterrupted, "the warehouse ended the query: %s; it is tried again", what)
-	case strings.HasPrefix(state, "2"), strings.HasPrefix(state, "3"), strings.HasPrefix(state, "P0"):
+	case in("55"), state == "56038", strings.HasPrefix(state, "2"), strings.HasPrefix(state, "3"), in("P0"):
 		return fault.New(fault.Precondition, fault.ReasonQueryInvalid, "%sthe query fails: %s", at, what).With(stateKey, state)
 	}
-	// 08 connection, 56 and 58 system, KD data source, XX internal, none.
+	// 08 connection, 56 and 58 system, XX internal, none.
 	return unavailable("the warehouse cannot answer now: %s; try again", what)
 }
 
-// stateKey is the detail of a fault that has its SQLSTATE.
-const stateKey = "sqlstate"
+// ofData answers the fault of Databricks' own class KD: of what the warehouse reads, not of the warehouse.
+func ofData(state, what string) *fault.Error {
+	switch state {
+	case "KD007": // the table's signature changed
+		return fault.New(fault.Unavailable, fault.ReasonSourceChanged, "a table changed while it was read: %s; the run is planned again", what)
+	case "KD002", "KD003", "KD004", "KD005", "KD006", "KD008", "KD009", "KD00A", "KD00B", "KD00C", "KD00D", "KD00E", "KD011":
+		return fault.New(fault.Precondition, fault.ReasonQueryInvalid, "a table cannot be read as it is: %s; mend the table, or the query", what)
+	}
+	// KD000 and KD010, a source behind the warehouse fails; KD001, a file could not be read; what is to come.
+	return fault.New(fault.Unavailable, fault.ReasonQueryInterrupted, "what the warehouse reads failed: %s; it is tried again", what)
+}
+
+// Details of a fault that the warehouse states.
+const (
+	stateKey     = "sqlstate"
+	conditionKey = "condition"
+)
+
+// conditionOf answers the error condition that the warehouse states, "" where it states none.
+func conditionOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fault.As(err).Metadata[conditionKey]
+}
 
 //nolint:gochecknoglobals // compiled once, never changed
 var (

@@ -5,6 +5,8 @@ package databricks_test
 import (
 	"net/http"
 	"runtime/metrics"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,9 +97,14 @@ func TestABigResultIsReadInLittleMemory(t *testing.T) {
 	}
 }
 
-const people = `SELECT i AS customer_id, concat('user', CAST(i AS STRING), '@example.com') AS email, concat('First', CAST(i % 1000 AS STRING)) AS first_name,
+// people selects some rows of ten columns.
+func people(rows int) string {
+	return strings.Replace(allPeople, "ALL", strconv.Itoa(rows), 1)
+}
+
+const allPeople = `SELECT i AS customer_id, concat('user', CAST(i AS STRING), '@example.com') AS email, concat('First', CAST(i % 1000 AS STRING)) AS first_name,
 concat('Last', CAST(i % 5000 AS STRING)) AS last_name, 'London' AS city, 'pro' AS plan, CAST(i % 100000 / 100.0 AS DECIMAL(12,2)) AS ltv, i % 500 AS visits,
-CAST('2025-01-01' AS TIMESTAMP_NTZ) AS updated_at, i % 2 = 0 AS active FROM generate_series(1, 500000) AS g(i)`
+CAST('2025-01-01' AS TIMESTAMP_NTZ) AS updated_at, i % 2 = 0 AS active FROM generate_series(1, ALL) AS g(i)`
 
 // heapNow answers the bytes of the process's heap, the peer's among them.
 func heapNow() uint64 {
@@ -108,20 +115,26 @@ func heapNow() uint64 {
 
 func BenchmarkRead(b *testing.B) {
 	for name, o := range map[string]databrickstest.Options{"within answers": {}, "by files": {Files: true}} {
-		b.Run(name, func(b *testing.B) {
-			mem := &peak{Allocator: memory.DefaultAllocator}
-			s := openWith(b, databricks.Settings{Allocator: mem}, databrickstest.Start(b, o).Connection())
-			n, start, heap := int64(0), time.Now(), uint64(0)
-			for b.Loop() {
-				for r, err := range s.Read(b.Context(), model(people)) {
-					require.NoError(b, err)
-					n += r.NumRows()
-					heap = max(heap, heapNow())
-				}
-			}
-			b.ReportMetric(float64(heap)/(1<<20), "peak-heap-MiB")
-			b.ReportMetric(float64(n)/time.Since(start).Seconds(), "rows/s")
-			b.ReportMetric(float64(mem.most.Load())/(1<<20), "peak-Arrow-MiB")
-		})
+		for _, rows := range []int{500_000, 10_000_000} {
+			b.Run(name+"/"+strconv.Itoa(rows), func(b *testing.B) { benchmarkRead(b, o, rows) })
+		}
 	}
+}
+
+func benchmarkRead(b *testing.B, o databrickstest.Options, rows int) {
+	b.Helper()
+	mem := &peak{Allocator: memory.DefaultAllocator}
+	s := openWith(b, databricks.Settings{Allocator: mem}, databrickstest.Start(b, o).Connection())
+	n, start, heap := int64(0), time.Now(), uint64(0)
+	for b.Loop() {
+		for r, err := range s.Read(b.Context(), model(people(rows))) {
+			require.NoError(b, err)
+			n += r.NumRows()
+			heap = max(heap, heapNow())
+		}
+	}
+	require.Zero(b, n%int64(rows))
+	b.ReportMetric(float64(heap)/(1<<20), "peak-heap-MiB")
+	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "rows/s")
+	b.ReportMetric(float64(mem.most.Load())/(1<<20), "peak-Arrow-MiB")
 }

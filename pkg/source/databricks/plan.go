@@ -83,20 +83,27 @@ func (p *planner) buckets(ctx context.Context, plan *source.Plan) error {
 	if err := p.estimate(ctx, "", nil, plan); err != nil {
 		return err
 	}
-	n := p.parts(plan.EstimatedRows)
-	if n <= 1 || len(p.q.Model.KeyColumns) == 0 {
-		return nil
-	}
-	plan.Parts = plan.Parts[:0]
-	for i := range n {
-		plan.Parts = append(plan.Parts, source.Range{Unit: sqltext.Bucket{Index: i, Of: n, By: hash}.String()})
+	if len(p.q.Model.KeyColumns) > 0 {
+		plan.Parts = buckets(p.s.settings.parts(plan.EstimatedRows, p.want))
 	}
 	return nil
 }
 
-// parts answers how many parts `rows` rows are worth.
-func (p *planner) parts(rows int64) int {
-	return int(min(int64(p.want), (rows+p.s.settings.PartRows-1)/p.s.settings.PartRows))
+// buckets answers n buckets of the keys' hash, or one part of everything.
+func buckets(n int) []source.Range {
+	if n <= 1 {
+		return []source.Range{{}}
+	}
+	out := make([]source.Range, n)
+	for i := range out {
+		out[i].Unit = sqltext.Bucket{Index: i, Of: n, By: hash}.String()
+	}
+	return out
+}
+
+// parts answers how many parts `rows` rows are worth, at most `want`.
+func (s Settings) parts(rows int64, want int) int {
+	return int(min(int64(want), (rows+s.PartRows-1)/s.PartRows))
 }
 
 // full cuts everything; rows without an iterator value are a part of their own where there are others.
@@ -203,7 +210,7 @@ func (p *planner) estimate(ctx context.Context, where string, args []parameter, 
 
 // bounds answers iterator values that cut about `rows` rows into parts of about the same size; none where one part does.
 func (p *planner) bounds(ctx context.Context, rows int64, where string, args []parameter) ([]window.Value, error) {
-	n := p.parts(rows)
+	n := p.s.settings.parts(rows, p.want)
 	if n <= 1 {
 		return nil, nil
 	}
@@ -219,26 +226,15 @@ func (p *planner) bounds(ctx context.Context, rows int64, where string, args []p
 
 // values answers the iterator values that a statement of one column selects, without NULLs.
 func (p *planner) values(ctx context.Context, sql string, args []parameter) ([]window.Value, error) {
-	f := p.d.schema.Field(p.axis.Index)
-	one := &query{schema: arrow.NewSchema([]arrow.Field{f}, nil)}
+	one := arrow.NewSchema([]arrow.Field{p.d.schema.Field(p.axis.Index)}, nil)
 	var out []window.Value
-	var unfit error
-	err := p.x.run(ctx, sql, args, func(b arrow.RecordBatch) bool {
-		fitted, err := one.fit(p.s.settings, b)
-		if err != nil {
-			unfit = err
-			return false
-		}
-		defer fitted.Release()
+	err := p.x.read(ctx, sql, args, one, func(b arrow.RecordBatch) bool {
 		for i := range int(b.NumRows()) {
-			if v := p.axis.Value(fitted.Column(0), i); !v.IsZero() {
+			if v := p.axis.Value(b.Column(0), i); !v.IsZero() {
 				out = append(out, v)
 			}
 		}
 		return true
 	})
-	if unfit != nil {
-		return nil, unfit
-	}
 	return out, err
 }

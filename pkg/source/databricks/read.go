@@ -56,9 +56,14 @@ func (s *Source) read(ctx context.Context, q source.Query, each func(arrow.Recor
 	if err != nil {
 		return err
 	}
+	return x.read(ctx, d.text(where, q.Limit), args, d.schema, each)
+}
+
+// read runs a statement and hands its batches on under a schema; those with other columns are SOURCE_CHANGED.
+func (x *session) read(ctx context.Context, sql string, args []parameter, schema *arrow.Schema, each func(arrow.RecordBatch) bool) error {
 	var unfit error
-	err = x.run(ctx, d.text(where, q.Limit), args, func(b arrow.RecordBatch) bool {
-		fitted, err := d.fit(s.settings, b)
+	err := x.run(ctx, sql, args, func(b arrow.RecordBatch) bool {
+		fitted, err := fit(x.setting, schema, b)
 		if err != nil {
 			unfit = err
 			return false
@@ -79,7 +84,7 @@ func (d *query) slice(q source.Query) (string, []parameter, error) {
 		return "", nil, nil
 	case q.Range.Unit != "":
 		b, err := sqltext.ParseBucket(q.Range.Unit, hash)
-		return bucket(b, q.Model.KeyColumns), nil, err //nolint:wrapcheck // classified
+		return bucket(b, q.Model.KeyColumns, ""), nil, err //nolint:wrapcheck // classified
 	}
 	a, err := window.NewAxis(q.Model.Iterator, d.schema)
 	if err != nil {
@@ -93,7 +98,7 @@ func (d *query) text(where string, limit int) string {
 	if limit > 0 {
 		where += " LIMIT " + strconv.Itoa(limit)
 	}
-	return d.probe(strings.Join(d.reads, ", "), where)
+	return d.probe(items(d.columns, ""), where)
 }
 
 // probe answers a statement of the driver's own over the model's.
@@ -104,11 +109,11 @@ func (d *query) probe(list, where string) string {
 // hash names the warehouse's hash of keys.
 const hash = "xxhash64 of Databricks"
 
-// bucket answers the condition of a bucket of the keys' hash.
-func bucket(b sqltext.Bucket, keys []string) string {
+// bucket answers the condition of a bucket of the hash of key columns; `of` stands before their names.
+func bucket(b sqltext.Bucket, keys []string, of string) string {
 	columns := make([]string, len(keys))
 	for i, k := range keys {
-		columns[i] = quote(k)
+		columns[i] = of + quote(k)
 	}
 	return " WHERE pmod(xxhash64(" + strings.Join(columns, ", ") + "), " + strconv.Itoa(b.Of) + ") = " + strconv.Itoa(b.Index)
 }
@@ -144,5 +149,5 @@ func (d *query) where(a window.Axis, r source.Range) (string, []parameter, error
 
 // bound answers a parameter of the iterator's own type, and v as its value.
 func (d *query) bound(a window.Axis, name string, v window.Value) (string, parameter) {
-	return "CAST(:" + name + " AS " + d.types[a.Index] + ")", parameter{name: name, text: v.SQL()}
+	return "CAST(:" + name + " AS " + d.columns[a.Index].own + ")", parameter{name: name, text: v.SQL()}
 }

@@ -190,15 +190,43 @@ func (x *session) texts(ctx context.Context, sql string, args ...parameter) ([][
 		for i := range int(b.NumRows()) {
 			row := make([]string, b.NumCols())
 			for f := range row {
-				if c := b.Column(f); c.IsValid(i) {
-					row[f] = strings.Clone(c.ValueStr(i))
-				}
+				row[f] = textOf(b.Column(f), i)
 			}
 			out = append(out, row)
 		}
 		return len(out) < maxTexts
 	})
 	return out, err
+}
+
+// record runs a statement of the driver's own and answers columns of its first row, named in lower case, as text; NULL is "".
+func (x *session) record(ctx context.Context, sql string, names ...string) ([]string, error) {
+	found := map[string]string{}
+	err := x.run(ctx, sql, nil, func(b arrow.RecordBatch) bool {
+		for i := 0; b.NumRows() > 0 && i < int(b.NumCols()); i++ {
+			found[strings.ToLower(b.ColumnName(i))] = textOf(b.Column(i), 0)
+		}
+		return b.NumRows() == 0
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]string, len(names))
+	for i, name := range names {
+		var ok bool
+		if out[i], ok = found[name]; !ok {
+			return nil, malformed()
+		}
+	}
+	return out, nil
+}
+
+// textOf answers a value as text; NULL is "".
+func textOf(c arrow.Array, i int) string {
+	if c.IsNull(i) {
+		return ""
+	}
+	return strings.Clone(c.ValueStr(i))
 }
 
 // maxTexts bounds what texts answers.

@@ -19,20 +19,29 @@ func (x *session) version(ctx context.Context, m resource.DataModel) (string, er
 	if m.Table == "" {
 		return "", nil
 	}
-	rows, err := x.texts(ctx, "DESCRIBE HISTORY "+m.Table+" LIMIT 1")
+	n, err := x.newest(ctx, m.Table)
 	switch {
 	case err != nil && (fault.ClassOf(err) == fault.Invalid || fault.ClassOf(err) == fault.Denied || fault.ClassOf(err) == fault.Precondition):
 		return "", nil
 	case err != nil:
 		return "", err
-	case len(rows) == 0 || len(rows[0]) == 0:
+	case n < 0:
 		return "", nil
+	}
+	return versionWord + strconv.FormatInt(n, 10), nil
+}
+
+// newest answers the newest version of a table, -1 where its history names none.
+func (x *session) newest(ctx context.Context, table string) (int64, error) {
+	rows, err := x.texts(ctx, "DESCRIBE HISTORY "+table+" LIMIT 1")
+	if err != nil || len(rows) == 0 || len(rows[0]) == 0 {
+		return -1, err
 	}
 	n, err := strconv.ParseInt(rows[0][0], 10, 64)
 	if err != nil || n < 0 {
-		return "", malformed()
+		return -1, malformed()
 	}
-	return versionWord + strconv.FormatInt(n, 10), nil
+	return n, nil
 }
 
 // under answers the text that reads sql's table in a snapshot.

@@ -3,9 +3,11 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,11 +87,7 @@ func (x *changes) make(ctx context.Context) (source.Changes, error) {
 
 // begin sees whether the base is whole, and drops what earlier attempts left.
 func (x *changes) begin(ctx context.Context) error {
-	tables := map[string]bool{}
-	err := x.c.texts(ctx, "SELECT table_name FROM duckdb_tables() WHERE database_name = '"+stateCatalog+"' AND schema_name = 'millrace'", nil, func(row []string) bool {
-		tables[row[0]] = true
-		return true
-	})
+	tables, err := x.c.stateTables(ctx)
 	if err != nil {
 		return err
 	}
@@ -161,14 +159,10 @@ func (x *changes) copy(ctx context.Context) error {
 
 // compare makes the table of changed keys: k1, k2 …, and whether the key is gone.
 func (x *changes) compare(ctx context.Context) error {
-	text := x.bySets()
-	if x.kept.Unique && x.since.Unique {
-		text = x.byKey()
-	}
-	name := table(x.kept.Changes())
-	if err := x.c.exec(ctx, "CREATE TABLE "+name+" AS "+text); err != nil {
+	if err := x.differing(ctx); err != nil {
 		return err
 	}
+	name := table(x.kept.Changes())
 	keys := positions(len(x.q.Model.KeyColumns))
 	var err error
 	if x.out.Gone, err = x.number(ctx, "SELECT CAST(count(*) AS VARCHAR) FROM "+name+" WHERE g AND "+strings.Join(each(keys, "%s IS NOT NULL"), " AND ")); err != nil {
@@ -178,22 +172,87 @@ func (x *changes) compare(ctx context.Context) error {
 	return err
 }
 
+// maxSlices bounds into how many slices a comparison is cut.
+const maxSlices = 256
+
+// differing compares everything at once, or, where the memory does not do for that, slice by slice of the keys' hash.
+func (x *changes) differing(ctx context.Context) error {
+	of := 1
+	for {
+		err := x.inSlices(ctx, of)
+		if fault.ReasonOf(err) != fault.ReasonQueryInterrupted || of == maxSlices {
+			return err
+		}
+		if same, unlike := x.sameKeys(ctx); unlike != nil || !same {
+			return cmp.Or(unlike, err)
+		}
+		of *= 4
+	}
+}
+
+func (x *changes) inSlices(ctx context.Context, of int) error {
+	name := table(x.kept.Changes())
+	if err := x.c.exec(ctx, "DROP TABLE IF EXISTS "+name); err != nil {
+		return err
+	}
+	for i := range of {
+		is, was := x.slice(x.kept, i, of), x.slice(x.since, i, of)
+		text := bySets(x.q, is, was)
+		if x.kept.Unique && x.since.Unique {
+			text = byKey(x.q, is, was)
+		}
+		into := "INSERT INTO " + name + " "
+		if i == 0 {
+			into = "CREATE TABLE " + name + " AS "
+		}
+		if err := x.c.exec(ctx, into+text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// slice answers what a snapshot's rows are selected from: all, or one slice of the keys' hash.
+func (x *changes) slice(k source.Kept, i, of int) string {
+	if of == 1 {
+		return table(k.Table())
+	}
+	return "(SELECT * FROM " + table(k.Table()) + (&query{}).bucket(sqltext.Bucket{Index: i, Of: of}, x.q.Model.KeyColumns) + ")"
+}
+
+// sameKeys says whether the key columns have the same types in both snapshots, without which the same key may have another
+// hash.
+func (x *changes) sameKeys(ctx context.Context) (bool, error) {
+	var types [2][]string
+	for i, k := range []source.Kept{x.kept, x.since} {
+		list := strings.Join(each(quoted(x.q.Model.KeyColumns), "typeof(%s)"), ", ")
+		err := x.c.texts(ctx, "SELECT "+list+" FROM "+table(k.Table())+" LIMIT 1", nil, func(row []string) bool {
+			types[i] = slices.Clone(row)
+			return true
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return slices.Equal(types[0], types[1]), nil
+}
+
 // byKey pairs rows by their key, which is unique and without NULLs in both.
-func (x *changes) byKey() string {
-	keys := quoted(x.q.Model.KeyColumns)
+func byKey(q source.ChangeQuery, is, was string) string {
+	keys := quoted(q.Model.KeyColumns)
 	list := make([]string, len(keys))
 	for i, k := range keys {
 		list[i] = fmt.Sprintf("coalesce(n.%s, o.%s) AS k%d", k, k, i+1)
 	}
-	differs := append(each(quoted(x.q.Compared), "n.%[1]s IS DISTINCT FROM o.%[1]s"), each(quoted(x.q.Added), "n.%s IS NOT NULL")...)
-	return "SELECT " + strings.Join(list, ", ") + ", n." + keys[0] + " IS NULL AS g FROM " + table(x.kept.Table()) + " AS n FULL JOIN " + table(x.since.Table()) +
+	differs := append(each(quoted(q.Compared), "n.%[1]s IS DISTINCT FROM o.%[1]s"), each(quoted(q.Added), "n.%s IS NOT NULL")...)
+	return "SELECT " + strings.Join(list, ", ") + ", n." + keys[0] + " IS NULL AS g FROM " + is + " AS n FULL JOIN " + was +
 		" AS o ON " + strings.Join(each(keys, "n.%[1]s = o.%[1]s"), " AND ") +
 		" WHERE " + strings.Join(append([]string{"n." + keys[0] + " IS NULL", "o." + keys[0] + " IS NULL"}, differs...), " OR ")
 }
 
 // bySets compares the set of rows that each key has: repeats of a row are one.
-func (x *changes) bySets() string {
-	keys, n := quoted(x.q.Model.KeyColumns), len(x.q.Model.KeyColumns)
+func bySets(q source.ChangeQuery, is, was string) string {
+	keys, n := quoted(q.Model.KeyColumns), len(q.Model.KeyColumns)
 	list, group := each(keys, "%s"), []string{}
 	for i := range list {
 		list[i] += " AS k" + strconv.Itoa(i+1)
@@ -203,18 +262,18 @@ func (x *changes) bySets() string {
 		at++
 		list, group = append(list, expression+" AS c"+strconv.Itoa(at)), append(group, "c"+strconv.Itoa(at))
 	}
-	for _, c := range without(x.q.Compared, x.q.Model.KeyColumns) {
+	for _, c := range without(q.Compared, q.Model.KeyColumns) {
 		value(sqltext.Quote(c))
 	}
 	old := list[:len(list):len(list)]
-	for _, c := range without(x.q.Added, x.q.Model.KeyColumns) {
+	for _, c := range without(q.Added, q.Model.KeyColumns) {
 		value(sqltext.Quote(c))
 		old = append(old, "NULL AS c"+strconv.Itoa(at))
 	}
 	group = append(positions(n), group...)
-	return "SELECT DISTINCT " + strings.Join(positions(n), ", ") + ", NOT EXISTS (SELECT 1 FROM " + table(x.kept.Table()) + " AS n WHERE " + matches(keys, "n", "t") + ") AS g FROM (SELECT " +
-		strings.Join(positions(n), ", ") + " FROM (SELECT " + strings.Join(list, ", ") + ", 1 AS s FROM " + table(x.kept.Table()) +
-		" UNION ALL SELECT " + strings.Join(old, ", ") + ", 2 AS s FROM " + table(x.since.Table()) + ") AS u GROUP BY " + strings.Join(group, ", ") +
+	return "SELECT DISTINCT " + strings.Join(positions(n), ", ") + ", NOT EXISTS (SELECT 1 FROM " + is + " AS n WHERE " + matches(keys, "n", "t") + ") AS g FROM (SELECT " +
+		strings.Join(positions(n), ", ") + " FROM (SELECT " + strings.Join(list, ", ") + ", 1 AS s FROM " + is +
+		" UNION ALL SELECT " + strings.Join(old, ", ") + ", 2 AS s FROM " + was + ") AS u GROUP BY " + strings.Join(group, ", ") +
 		" HAVING min(s) = max(s)) AS t"
 }
 

@@ -5,6 +5,7 @@ package duckdb_test
 import (
 	"context"
 	"database/sql"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -35,6 +36,34 @@ func TestChanges(t *testing.T) {
 		New:      warehouse,
 		Engine:   resource.Diff,
 	})
+}
+
+// TestNothingIsLeftOfASync clears all that was kept of it: its file goes, also where it is none any more.
+func TestNothingIsLeftOfASync(t *testing.T) {
+	states := filepath.Join(t.TempDir(), "states")
+	d := duckdb.New(duckdb.Settings{StateDir: states})
+	file := filepath.Join(states, "keeper.duckdb")
+	last := source.Attempt{Run: 1, Epoch: 1}
+	require.NoError(t, d.Clear(t.Context(), resource.Connection{}, "keeper", last), "there is nothing yet")
+
+	path := filepath.Join(t.TempDir(), "warehouse.duckdb")
+	fill(t, path, "CREATE TABLE things AS SELECT 1 AS id")
+	s, err := d.Open(t.Context(), at(path))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	r, ok := source.As[source.ChangeReader](s)
+	require.True(t, ok)
+	q := source.ChangeQuery{Query: source.Query{Model: resource.DataModel{SQL: "SELECT id FROM things", KeyColumns: []string{"id"}}}, Engine: resource.Diff, Owner: "keeper", Attempt: last}
+	_, err = r.Changes(t.Context(), q, 1)
+	require.NoError(t, err)
+	require.NoError(t, d.Clear(t.Context(), resource.Connection{}, "keeper", source.Attempt{}))
+	require.FileExists(t, file, "it was made later")
+	require.NoError(t, d.Clear(t.Context(), resource.Connection{}, "keeper", last))
+	require.NoFileExists(t, file)
+
+	require.NoError(t, os.WriteFile(file, []byte("no database"), 0o600))
+	require.NoError(t, d.Clear(t.Context(), resource.Connection{}, "keeper", last))
+	require.NoFileExists(t, file)
 }
 
 func warehouse(t *testing.T) sourcetest.Warehouse {
@@ -98,4 +127,30 @@ func TestIteratorsOfDuckDBAreLossless(t *testing.T) {
 			require.Equal(t, want, n, "%s from %q", c.sql, low)
 		}
 	}
+}
+
+// A comparison that the memory limit does not do for is made slice by slice.
+func TestComparisonsLargerThanTheMemory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "w.duckdb")
+	fill(t, path, "CREATE TABLE t AS SELECT i AS id, md5(CAST(i AS VARCHAR)) AS a, md5(CAST(-i AS VARCHAR)) AS b, 0 AS n FROM range(1500000) AS r(i)")
+	d := duckdb.New(duckdb.Settings{MemoryLimit: "32MB", TempDir: t.TempDir(), StateDir: filepath.Join(t.TempDir(), "states")})
+	q := source.ChangeQuery{
+		Query:  source.Query{Model: resource.DataModel{SQL: "SELECT * FROM t", KeyColumns: []string{"id"}}},
+		Engine: resource.Diff, Owner: "s0123456789abcdef", Compared: []string{"id", "a", "b", "n"},
+	}
+	compare := func() source.Changes {
+		s, err := d.Open(t.Context(), at(path))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, s.Close()) }()
+		q.Attempt.Run++
+		c, err := s.(source.ChangeReader).Changes(t.Context(), q, 4)
+		require.NoError(t, err)
+		return c
+	}
+	q.Since = compare().State
+	fill(t, path, "UPDATE t SET n = 1 WHERE id % 1000 = 7; DELETE FROM t WHERE id < 100; INSERT INTO t SELECT i, 'new', 'new', 0 FROM range(2000000, 2000050) AS r(i)")
+	c := compare()
+	require.Equal(t, q.Since, c.Since, c.Lost)
+	require.EqualValues(t, 1500+49, c.Changed)
+	require.EqualValues(t, 100, c.Gone)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/source"
 	"millrace.dev/pkg/source/sqltext"
 )
@@ -205,6 +206,81 @@ func (d *database) once(ctx context.Context, sql string) error {
 	}
 	defer c.close()
 	return c.exec(ctx, sql)
+}
+
+// stateTables names the tables of an attached file of states.
+func (c *conn) stateTables(ctx context.Context) (map[string]bool, error) {
+	out := map[string]bool{}
+	err := c.texts(ctx, "SELECT table_name FROM duckdb_tables() WHERE database_name = '"+stateCatalog+"' AND schema_name = 'millrace'", nil, func(row []string) bool {
+		out[row[0]] = true
+		return true
+	})
+	return out, err
+}
+
+// Clear drops the tables of an owner up to an attempt, and removes the file where none is left in it, or where it cannot be
+// opened, and so holds nothing. It waits for readers. The connection's path is not looked at.
+func (d *Driver) Clear(ctx context.Context, _ resource.Connection, owner string, last source.Attempt) error {
+	path, err := d.statePath(owner)
+	if err != nil {
+		return err
+	}
+	_, free, err := d.states.take(ctx, path, alone)
+	if err != nil {
+		return err
+	}
+	defer free()
+	if _, err := os.Stat(path); os.IsNotExist(err) {
+		return nil
+	}
+	if left, err := d.clear(ctx, path, owner, last); err != nil || left > 0 {
+		return err
+	}
+	for _, p := range []string{path, path + ".wal"} {
+		if err := os.Remove(p); err != nil && !os.IsNotExist(err) {
+			return fault.New(fault.Denied, fault.ReasonWarehouseDenied, "the file of a mirror's snapshots cannot be removed; let the extractor write to its duckdb_state: %w", err)
+		}
+	}
+	return nil
+}
+
+// clear drops an owner's tables up to an attempt, and answers how many tables are left: none in a file that is none.
+func (d *Driver) clear(ctx context.Context, path, owner string, last source.Attempt) (left int, err error) {
+	db, err := openMemory(d.settings)
+	if err != nil {
+		return 0, err
+	}
+	defer db.close()
+	c, err := db.connect()
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	if err := c.exec(ctx, attachState(path)+fenceText([]string{path}, "")); err != nil {
+		if ctx.Err() == nil && fault.ReasonOf(err) != fault.ReasonWarehouseLocked {
+			return 0, nil
+		}
+		return 0, err
+	}
+	tables, err := c.stateTables(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for t := range tables {
+		if !source.IsUpTo(t, owner, last) {
+			left++
+			continue
+		}
+		if err := c.exec(ctx, "DROP TABLE IF EXISTS "+table(t)); err != nil {
+			return left, err
+		}
+	}
+	return left, nil
+}
+
+// Whereabouts names an owner's file.
+func (*Driver) Whereabouts(_ resource.Connection, owner string) string {
+	return "the file " + owner + ".duckdb in the folder duckdb_state of the extractor"
 }
 
 func attachState(path string) string {

@@ -11,9 +11,11 @@ import (
 	"millrace.dev/pkg/source/sqltext"
 )
 
+// writesSQL asks whether the role could write a table that is none of the snapshots in the schema of states, $1.
 const writesSQL = `SELECT current_setting('is_superuser') = 'on' OR EXISTS (
   SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
+    AND NOT (n.nspname = $1 AND c.relname ~ '` + source.TablePattern + `')
     AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'))`
 
 // Check names the steps up to a query, and warns where the role could write.
@@ -27,7 +29,7 @@ func (s *Source) Check(ctx context.Context) []source.CheckStep {
 	defer x.close(ctx)
 	writes := false
 	if err = x.begin(ctx, s.timeout(), ""); err == nil {
-		err = classify(ctx, x.conn.QueryRow(ctx, writesSQL).Scan(&writes), "", 0)
+		err = classify(ctx, x.conn.QueryRow(ctx, writesSQL, s.stateSchema()).Scan(&writes), "", 0)
 	}
 	if err != nil {
 		return append(steps, source.CheckStep{Name: "run query", Message: fault.As(err).Message})

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -96,8 +97,7 @@ func (s *Source) prepareState(ctx context.Context, q source.ChangeQuery, base st
 		return err
 	}
 	for _, t := range names {
-		owner, at, ok := source.TableAttempt(t)
-		if !ok || owner != q.Owner || t == base || q.Attempt.Before(at) {
+		if t == base || !source.IsUpTo(t, q.Owner, q.Attempt) {
 			continue
 		}
 		if err := s.drop(ctx, x, t); err != nil {
@@ -125,6 +125,7 @@ func (s *Source) stateTables(ctx context.Context, x *session) ([]string, error) 
 	return out, classify(ctx, rows.Err(), "", 0)
 }
 
+// drop drops a table of the schema of states. One that is still read stays for the next time.
 func (s *Source) drop(ctx context.Context, x *session, table string) error {
 	err := x.exec(ctx, "SET default_transaction_read_only = off; SET lock_timeout = '"+dropWait+"'; DROP TABLE IF EXISTS "+s.table(table))
 	var p *pgconn.PgError
@@ -140,23 +141,67 @@ func (d *Driver) Drop(ctx context.Context, c resource.Connection, st source.Stat
 	if !ok || c.Postgres == nil {
 		return nil
 	}
-	config, err := configOf(*c.Postgres, d.settings)
+	return d.beside(ctx, *c.Postgres, func(s *Source, x *session) error {
+		for _, t := range []string{k.Changes(), k.Table()} {
+			if err := s.drop(ctx, x, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Clear drops the tables of an owner up to an attempt.
+func (d *Driver) Clear(ctx context.Context, c resource.Connection, owner string, last source.Attempt) error {
+	if c.Postgres == nil {
+		return nil
+	}
+	return d.beside(ctx, *c.Postgres, func(s *Source, x *session) error {
+		names, err := s.stateTables(ctx, x)
+		if err != nil {
+			return err
+		}
+		for _, t := range names {
+			if !source.IsUpTo(t, owner, last) {
+				continue
+			}
+			if err := s.drop(ctx, x, t); err != nil {
+				return err
+			}
+		}
+		if names, err = s.stateTables(ctx, x); err != nil {
+			return err
+		}
+		if at := slices.IndexFunc(names, func(t string) bool { return source.IsUpTo(t, owner, last) }); at >= 0 {
+			return fault.New(fault.Unavailable, fault.ReasonWarehouseLocked, "the table %s is still read, and cannot be dropped", s.table(names[at]))
+		}
+		return nil
+	})
+}
+
+// Whereabouts names an owner's tables.
+func (*Driver) Whereabouts(c resource.Connection, owner string) string {
+	s := &Source{}
+	if c.Postgres != nil {
+		s.address = *c.Postgres
+	}
+	return source.TablesOf(owner) + " in the schema " + sqltext.Quote(s.stateSchema()) + " of the database " + s.address.Database + " at " + s.address.Host
+}
+
+// beside calls f with a connection of its own, outside of a transaction.
+func (d *Driver) beside(ctx context.Context, p resource.Postgres, f func(s *Source, x *session) error) error {
+	config, err := configOf(p, d.settings)
 	if err != nil {
 		return err
 	}
-	s := &Source{settings: d.settings, address: *c.Postgres, config: config}
+	s := &Source{settings: d.settings, address: p, config: config}
 	conn, err := s.dial(ctx, "millrace")
 	if err != nil {
 		return connectFault(ctx, err)
 	}
 	x := newSession(ctx, conn)
 	defer x.close(ctx)
-	for _, t := range []string{k.Changes(), k.Table()} {
-		if err := s.drop(ctx, x, t); err != nil {
-			return err
-		}
-	}
-	return nil
+	return f(s, x)
 }
 
 // at answers the time of the transaction.

@@ -9,18 +9,19 @@ import (
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/resource"
 	"millrace.dev/pkg/source"
+	"millrace.dev/pkg/source/sqltext"
 )
 
 const writesSQL = `SELECT count(*) FROM (
   SELECT 1 FROM pg_user WHERE usename = current_user AND usesuper
   UNION ALL
   SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-  WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg!_%' ESCAPE '!'
+  WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname <> $1 AND n.nspname NOT LIKE 'pg!_%' ESCAPE '!'
     AND (has_table_privilege(c.oid, 'INSERT') OR has_table_privilege(c.oid, 'UPDATE') OR has_table_privilege(c.oid, 'DELETE'))
 ) AS w`
 
-// Check names the steps up to a query, and to a row through the bucket where there is one; it warns where the user could
-// write.
+// Check names the steps up to a query, to a row through the bucket where there is one, and to the state schema where the
+// connection names it or it is there; it warns where the user could write elsewhere.
 func (s *Source) Check(ctx context.Context) []source.CheckStep {
 	x, err := s.beginChecked(ctx)
 	steps := s.steps(ctx, err)
@@ -41,7 +42,10 @@ func (s *Source) Check(ctx context.Context) []source.CheckStep {
 		}
 		steps = append(steps, source.CheckStep{Name: "unload", OK: true})
 	}
-	switch n, err := x.number(ctx, writesSQL); {
+	if step, there := s.checkState(ctx, x); there {
+		steps = append(steps, step)
+	}
+	switch n, err := x.number(ctx, writesSQL, s.stateSchema()); {
 	case err != nil:
 		steps = append(steps, source.CheckStep{Name: "privileges", OK: true, Warning: true, Message: "whether the user could write cannot be told from the catalog"})
 	case n > 0:
@@ -70,9 +74,7 @@ func (s *Source) checkUnload(ctx context.Context, x *session) error {
 	u, err := x.unload(ctx, q.Label, d.text("", 0))
 	if err == nil {
 		n := int64(0)
-		err = s.download(ctx, u.files, func(f file, data []byte) (bool, error) {
-			return d.decode(ctx, s.settings, data, f.rows, func(b arrow.RecordBatch) bool { n += b.NumRows(); return true })
-		})
+		err = s.readFiles(ctx, d, u.files, func(b arrow.RecordBatch) bool { n += b.NumRows(); return true })
 		if err == nil && n != 1 {
 			err = unavailable("one row was unloaded and %d were read", n)
 		}
@@ -80,6 +82,34 @@ func (s *Source) checkUnload(ctx context.Context, x *session) error {
 	removed, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWait)
 	defer cancel()
 	return errors.Join(err, s.remove(removed, u.place))
+}
+
+const (
+	schemaSQL   = `SELECT count(*) FROM pg_namespace WHERE nspname = $1`
+	writableSQL = schemaSQL + ` AND has_schema_privilege(nspname, 'USAGE') AND has_schema_privilege(nspname, 'CREATE')`
+	createsSQL  = `SELECT CASE WHEN has_database_privilege(current_database(), 'CREATE') THEN 1 ELSE 0 END`
+)
+
+// checkState answers whether snapshots of mirrors can be kept, where the connection names a schema for them or it is there.
+func (s *Source) checkState(ctx context.Context, x *session) (step source.CheckStep, asked bool) {
+	step.Name = "state schema writable"
+	there, err := x.number(ctx, schemaSQL, s.stateSchema())
+	can := int64(0)
+	switch {
+	case err != nil:
+	case there > 0:
+		can, err = x.number(ctx, writableSQL, s.stateSchema())
+	default:
+		can, err = x.number(ctx, createsSQL)
+	}
+	switch step.OK = err == nil && can > 0; {
+	case err != nil:
+		step.Message = fault.As(err).Message
+	case can == 0:
+		step.Message = "mirrors with mirror_engine diff could keep no snapshot in the schema " + sqltext.Quote(s.stateSchema()) +
+			"; millrace connections setup prints what to grant"
+	}
+	return step, err != nil || there > 0 || s.address.StateSchema != ""
 }
 
 // steps answers the steps to a connection, of which err is the end.

@@ -72,13 +72,14 @@ func chainOnly(roots *x509.CertPool) func(tls.ConnectionState) error {
 	}
 }
 
-// session is a connection in a READ ONLY transaction, whose first look at a table fixes what all of it sees.
+// session is a connection in a transaction, whose first look at a table fixes what all of it sees. It is READ ONLY, but for
+// where the state of a mirror is made.
 type session struct {
 	s    *Source
 	conn *pgx.Conn
 }
 
-// begin begins a transaction under a label, which the warehouse notes as the query group.
+// begin begins a READ ONLY transaction under a label, which the warehouse notes as the query group.
 func (s *Source) begin(ctx context.Context, label string) (*session, error) {
 	conn, err := s.dial(ctx)
 	if err != nil {
@@ -107,14 +108,18 @@ func (s *Source) dial(ctx context.Context) (*pgx.Conn, error) {
 }
 
 func (x *session) begin(ctx context.Context, label string) error {
-	settings := "SET statement_timeout TO " + strconv.FormatInt(x.s.address.StatementTimeout.Milliseconds(), 10) +
-		"; SET timezone TO 'UTC'; SET datestyle TO 'ISO'"
+	settings := bound(x.s.address.StatementTimeout) + "; SET timezone TO 'UTC'; SET datestyle TO 'ISO'"
 	for _, sql := range []string{settings, "SET query_group TO " + sqltext.Literal(groupOf(label)), "BEGIN READ ONLY"} {
 		if err := x.exec(ctx, sql); err != nil {
 			return classify(ctx, err, "", 0)
 		}
 	}
 	return nil
+}
+
+// bound answers the statement that bounds those behind it.
+func bound(d time.Duration) string {
+	return "SET statement_timeout TO " + strconv.FormatInt(d.Milliseconds(), 10)
 }
 
 // groupOf answers a label as the text of a query group: letters, digits and _-:/. of it.
@@ -134,8 +139,8 @@ func (x *session) exec(ctx context.Context, sql string) error {
 }
 
 // number answers the one number of a statement, of which the model's own text begins a line down.
-func (x *session) number(ctx context.Context, sql string) (n int64, err error) {
-	err = classify(ctx, x.conn.QueryRow(ctx, sql).Scan(&n), sql, 1)
+func (x *session) number(ctx context.Context, sql string, args ...any) (n int64, err error) {
+	err = classify(ctx, x.conn.QueryRow(ctx, sql, args...).Scan(&n), sql, 1)
 	return n, err
 }
 

@@ -99,7 +99,7 @@ func (s *Source) download(ctx context.Context, files []file, each func(file, []b
 				return
 			}
 			wg.Go(func() {
-				data, err := get(ctx, c, s.address.UnloadBucket, f.key, s.maxFile())
+				data, err := get(ctx, c, s.address.UnloadBucket, f.key, s.settings.maxFile())
 				one <- download{data, err}
 			})
 		}
@@ -124,7 +124,7 @@ func (s *Source) download(ctx context.Context, files []file, each func(file, []b
 }
 
 // maxFile bounds one file: the warehouse goes over what it is told by a row group.
-func (s *Source) maxFile() int64 { return 4*int64(s.settings.FileMiB)<<20 + 64<<20 }
+func (s Settings) maxFile() int64 { return 4*int64(s.FileMiB)<<20 + 64<<20 }
 
 // remove removes what was unloaded to a place; "" is none.
 func (s *Source) remove(ctx context.Context, place string) error {

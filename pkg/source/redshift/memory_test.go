@@ -3,6 +3,8 @@ package redshift_test
 import (
 	"net/http"
 	"runtime/metrics"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -106,8 +108,13 @@ func TestABigResultIsReadInLittleMemory(t *testing.T) {
 	}
 }
 
-const people = `SELECT i AS customer_id, 'user' || i || '@example.com' AS email, 'First' || (i % 1000) AS first_name, 'Last' || (i % 5000) AS last_name, 'London' AS city, 'pro' AS plan,
-CAST(i % 100000 / 100.0 AS DECIMAL(12,2)) AS ltv, i % 500 AS visits, CAST('2025-01-01' AS TIMESTAMP) AS updated_at, i % 2 = 0 AS active FROM generate_series(1, 500000) AS g(i)`
+// people selects some rows of ten columns.
+func people(rows int) string {
+	return strings.Replace(allPeople, "ALL", strconv.Itoa(rows), 1)
+}
+
+const allPeople = `SELECT i AS customer_id, 'user' || i || '@example.com' AS email, 'First' || (i % 1000) AS first_name, 'Last' || (i % 5000) AS last_name, 'London' AS city, 'pro' AS plan,
+CAST(i % 100000 / 100.0 AS DECIMAL(12,2)) AS ltv, i % 500 AS visits, CAST('2025-01-01' AS TIMESTAMP) AS updated_at, i % 2 = 0 AS active FROM generate_series(1, ALL) AS g(i)`
 
 // heapNow answers the bytes of the process's heap, the peer's among them.
 func heapNow() uint64 {
@@ -116,29 +123,37 @@ func heapNow() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// BenchmarkRead reads 500,000 rows of ten columns. By files the UNLOAD, which is the peer's work, is not timed.
+// BenchmarkRead reads 500,000 and 10,000,000 rows of ten columns. By files the UNLOAD, which is the peer's work, is not timed.
 func BenchmarkRead(b *testing.B) {
 	signIn(b)
-	for name, connection := range map[string]func(*redshifttest.Peer) resource.Connection{"by cursor": (*redshifttest.Peer).Connection, "by files": (*redshifttest.Peer).Unloading} {
-		b.Run(name, func(b *testing.B) {
-			mem := &peak{Allocator: memory.DefaultAllocator}
-			s := openWith(b, redshift.Settings{Allocator: mem}, connection(redshifttest.Start(b, redshifttest.Options{Slices: 8})))
-			q := model(people)
-			q.Full = true
-			plan, err := s.(source.Planner).Plan(b.Context(), q, 1)
-			require.NoError(b, err)
-			q.Snapshot, q.Range = plan.Snapshot, plan.Parts[0]
-			n, start, heap := int64(0), time.Now(), uint64(0)
-			for b.Loop() {
-				for r, err := range s.Read(b.Context(), q) {
-					require.NoError(b, err)
-					n += r.NumRows()
-					heap = max(heap, heapNow())
-				}
-			}
-			b.ReportMetric(float64(heap)/(1<<20), "peak-heap-MiB")
-			b.ReportMetric(float64(n)/time.Since(start).Seconds(), "rows/s")
-			b.ReportMetric(float64(mem.most.Load())/(1<<20), "peak-Arrow-MiB")
-		})
+	for name, connection := range ways() {
+		for _, rows := range []int{500_000, 10_000_000} {
+			b.Run(name+"/"+strconv.Itoa(rows), func(b *testing.B) {
+				benchmarkRead(b, connection(redshifttest.Start(b, redshifttest.Options{Slices: 8})), rows)
+			})
+		}
 	}
+}
+
+func benchmarkRead(b *testing.B, c resource.Connection, rows int) {
+	b.Helper()
+	mem := &peak{Allocator: memory.DefaultAllocator}
+	s := openWith(b, redshift.Settings{Allocator: mem}, c)
+	q := model(people(rows))
+	q.Full = true
+	plan, err := s.(source.Planner).Plan(b.Context(), q, 1)
+	require.NoError(b, err)
+	q.Snapshot, q.Range = plan.Snapshot, plan.Parts[0]
+	n, start, heap := int64(0), time.Now(), uint64(0)
+	for b.Loop() {
+		for r, err := range s.Read(b.Context(), q) {
+			require.NoError(b, err)
+			n += r.NumRows()
+			heap = max(heap, heapNow())
+		}
+	}
+	require.Zero(b, n%int64(rows))
+	b.ReportMetric(float64(heap)/(1<<20), "peak-heap-MiB")
+	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "rows/s")
+	b.ReportMetric(float64(mem.most.Load())/(1<<20), "peak-Arrow-MiB")
 }

@@ -13,16 +13,18 @@ import (
 
 	"millrace.dev/pkg/fault"
 	"millrace.dev/pkg/source/sqltext"
+	"millrace.dev/pkg/wire"
 )
 
-// decode reads one Parquet file of an UNLOAD, which has `rows` rows, in batches of the described schema.
+// decode reads one Parquet file of an UNLOAD, which has `rows` rows, in batches of the described schema. No page of it takes
+// more memory than a file may have bytes.
 func (q *query) decode(ctx context.Context, s Settings, data []byte, rows int64, each func(arrow.RecordBatch) bool) (more bool, err error) {
 	defer func() { // a reader of files that others wrote
 		if recover() != nil {
 			more, err = false, malformed()
 		}
 	}()
-	f, err := pq.NewParquetReader(bytes.NewReader(data), pq.WithReadProps(parquet.NewReaderProperties(s.Allocator)))
+	f, err := pq.NewParquetReader(bytes.NewReader(data), pq.WithReadProps(parquet.NewReaderProperties(wire.Capped(s.Allocator, s.maxFile()))))
 	if err != nil {
 		return false, malformed()
 	}

@@ -198,7 +198,7 @@ func (p *planner) unload(ctx context.Context, plan *source.Plan, where string) e
 	return p.x.s.replace(ctx, u.place)
 }
 
-// abandon removes what an attempt that failed by err left.
+// abandon removes what an attempt that ended by err left, and answers err.
 func (s *Source) abandon(ctx context.Context, place string, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWait)
 	defer cancel()

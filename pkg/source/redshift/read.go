@@ -81,17 +81,36 @@ func (s *Source) readShare(ctx context.Context, d *query, q source.Query, each f
 		return err
 	}
 	left := q.Limit
-	return s.download(ctx, p.of(u.files), func(f file, data []byte) (bool, error) {
-		return d.decode(ctx, s.settings, data, f.rows, func(b arrow.RecordBatch) bool {
-			if q.Limit == 0 {
-				return each(b)
-			}
-			b = b.NewSlice(0, min(int64(left), b.NumRows()))
-			defer b.Release()
-			left -= int(b.NumRows())
-			return each(b) && left > 0
-		})
+	return s.readFiles(ctx, d, p.of(u.files), func(b arrow.RecordBatch) bool {
+		if q.Limit == 0 {
+			return each(b)
+		}
+		b = b.NewSlice(0, min(int64(left), b.NumRows()))
+		defer b.Release()
+		left -= int(b.NumRows())
+		return each(b) && left > 0
 	})
+}
+
+// readFiles reads unloaded files, whose columns are d's, until each answers false.
+func (s *Source) readFiles(ctx context.Context, d *query, files []file, each func(arrow.RecordBatch) bool) error {
+	return s.download(ctx, files, func(f file, data []byte) (bool, error) {
+		return d.decode(ctx, s.settings, data, f.rows, each)
+	})
+}
+
+// through reads a statement, whose columns are d's: where there is a bucket, by files of its own, which are removed then;
+// else through a cursor. Nothing else is read in the transaction.
+func (x *session) through(ctx context.Context, label string, d *query, sql string, each func(arrow.RecordBatch) bool) error {
+	if !x.s.address.Unloads() {
+		return x.fetch(ctx, d, sql, each)
+	}
+	u, err := x.unload(ctx, label, sql)
+	if err == nil {
+		x.close(ctx) // the files outlast it
+		err = x.s.readFiles(ctx, d, u.files, each)
+	}
+	return x.s.abandon(ctx, u.place, err)
 }
 
 // hash names the warehouse's hash of texts.
@@ -104,7 +123,10 @@ func (q *query) slice(of source.Query) (string, error) {
 		return "", nil
 	case of.Range.Unit != "":
 		b, err := sqltext.ParseBucket(of.Range.Unit, hash)
-		return bucket(b, of.Model.KeyColumns), err //nolint:wrapcheck // classified
+		if err != nil {
+			return "", err //nolint:wrapcheck // classified
+		}
+		return bucket(b, q.keysHash(of.Model.KeyColumns)), nil
 	}
 	a, err := window.NewAxis(of.Model.Iterator, q.schema)
 	if err != nil {
@@ -113,12 +135,8 @@ func (q *query) slice(of source.Query) (string, error) {
 	return q.where(a, of.Range)
 }
 
-// bucket answers the condition of a bucket of the keys' hash.
-func bucket(b sqltext.Bucket, keys []string) string {
-	sum := "CAST(0 AS BIGINT)"
-	for _, k := range keys {
-		sum = "FNV_HASH(COALESCE(CAST(" + sqltext.Quote(k) + " AS VARCHAR), ''), " + sum + ")"
-	}
+// bucket answers the condition of a bucket of a hash.
+func bucket(b sqltext.Bucket, sum string) string {
 	return " WHERE MOD(" + sum + " & " + strconv.FormatInt(math.MaxInt64, 10) + ", " + strconv.Itoa(b.Of) + ") = " + strconv.Itoa(b.Index)
 }
 

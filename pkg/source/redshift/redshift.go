@@ -1,8 +1,8 @@
 // Package redshift reads Amazon Redshift as Arrow batches.
 //
 // Where a bucket is given, a plan unloads its result to Parquet files in it, in the transaction in which it found the
-// watermark, and parts are shares of those files; else, and for previews, rows come through a cursor. The database is
-// spoken to by pgx, AWS by its own client.
+// watermark, and parts are shares of those files; else, and for previews, rows come through a cursor. Nothing is written to
+// the database, but for the snapshots of mirrors by diff in their schema. It is spoken to by pgx, AWS by its own client.
 package redshift
 
 import (

@@ -36,9 +36,10 @@ func setupSQL(r resource.Redshift) string {
 GRANT USAGE ON SCHEMA public TO %[1]s;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO %[1]s;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO %[1]s;
--- 2. Let the extractor's address connect to %[3]s, port %[4]d: in the security group, or by a private link.
 -- Only for mirrors with mirror_engine: diff, which keep snapshots in a schema of their own:
---   CREATE SCHEMA %[7]s AUTHORIZATION %[1]s;
+--   CREATE SCHEMA IF NOT EXISTS %[7]s;
+--   GRANT USAGE, CREATE ON SCHEMA %[7]s TO %[1]s;
+-- 2. Let the extractor's address connect to %[3]s, port %[4]d: in the security group, or by a private link.
 `, sqltext.Quote(user), sqltext.Quote(r.Database), r.Host, r.Port, password, note, sqltext.Quote(cmp.Or(r.StateSchema, resource.DefaultStateSchema)))
 }
 

@@ -158,6 +158,9 @@ func (*Driver) Setup(c resource.Connection) (string, error) {
 CREATE SHARE IF NOT EXISTS %[1]s;
 ALTER TABLE <catalog>.<schema>.<table> SET TBLPROPERTIES (delta.enableDeletionVectors = false);
 ALTER SHARE %[1]s ADD TABLE <catalog>.<schema>.<table> AS %[2]s.<table> WITH HISTORY;
+--    Only for mirrors with mirror_engine: native, of each table that they read; changes of earlier versions are not in the feed.
+--    What VACUUM takes away is not in it either: keep at least twice the time from one run to the next.
+--   ALTER TABLE <catalog>.<schema>.<table> SET TBLPROPERTIES (delta.enableChangeDataFeed = true, delta.deletedFileRetentionDuration = 'interval 7 days');
 -- 3. The recipient, who may read the share and nothing else.
 CREATE RECIPIENT IF NOT EXISTS millrace;
 GRANT SELECT ON SHARE %[1]s TO RECIPIENT millrace;

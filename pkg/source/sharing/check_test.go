@@ -158,7 +158,7 @@ func TestTablesAreListed(t *testing.T) {
 func TestSetupNamesWhatTheProviderRuns(t *testing.T) {
 	text, err := sharing.New(sharing.Settings{}).Setup(resource.Connection{DeltaSharing: &resource.DeltaSharing{Share: "sh`op", Schema: "sales"}})
 	require.NoError(t, err)
-	for _, line := range []string{"CREATE SHARE IF NOT EXISTS `sh``op`;", "AS `sales`.<table> WITH HISTORY", "CREATE RECIPIENT", "GRANT SELECT ON SHARE `sh``op` TO RECIPIENT", "delta.enableDeletionVectors = false"} {
+	for _, line := range []string{"CREATE SHARE IF NOT EXISTS `sh``op`;", "AS `sales`.<table> WITH HISTORY", "CREATE RECIPIENT", "GRANT SELECT ON SHARE `sh``op` TO RECIPIENT", "delta.enableDeletionVectors = false", "delta.enableChangeDataFeed = true"} {
 		require.Contains(t, text, line)
 	}
 }

@@ -44,6 +44,7 @@ type request struct {
 	query url.Values
 	body  any // nil: GET
 	label string
+	feed  bool // it asks for changes
 }
 
 // call sends r and hands each the answer's body, bounded, with its headers. The body is each's for the call only.

@@ -20,10 +20,12 @@ import (
 // maxRetryAfter bounds how long a server may ask to wait.
 const maxRetryAfter = time.Hour
 
-// Details of a fault: the step of a connection test that it ends, and the server's own code.
+// Details of a fault: the step of a connection test that it ends, the server's own code, and what became of a file's link.
 const (
-	stepKey = "step"
-	codeKey = "code"
+	stepKey     = "step"
+	codeKey     = "code"
+	linkKey     = "link"
+	linkRefused = "refused"
 )
 
 func invalid(text string) error {

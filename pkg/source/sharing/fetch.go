@@ -97,7 +97,7 @@ func (k *links) fetch(ctx context.Context, f *listed, at int64, to []byte) error
 		case ctx.Err() != nil:
 			return fault.As(ctx.Err())
 		case errors.Is(err, errExpired):
-			last = interrupted("the link to a file has expired or is refused, and so are new ones; try again")
+			last = interrupted("the link to a file has expired or is refused, and so are new ones; try again").With(linkKey, linkRefused)
 			if err := k.renew(ctx, seen); err != nil {
 				return err
 			}

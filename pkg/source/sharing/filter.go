@@ -153,12 +153,18 @@ func (f *filter) all(e extent) bool {
 
 // cut answers the rows of b that are in the range, nil where none is. The caller releases it.
 func (f *filter) cut(ctx context.Context, mem memory.Allocator, b arrow.RecordBatch) (arrow.RecordBatch, error) {
+	column := b.Column(f.axis.Index)
+	return cut(ctx, mem, b, func(i int) bool { return f.keeps(f.axis.Value(column, i)) })
+}
+
+// cut answers the rows of b whose positions are kept, nil where none is. The caller releases it.
+func cut(ctx context.Context, mem memory.Allocator, b arrow.RecordBatch, keeps func(int) bool) (arrow.RecordBatch, error) {
 	mask := array.NewBooleanBuilder(mem)
 	defer mask.Release()
 	mask.Reserve(int(b.NumRows()))
-	column, kept := b.Column(f.axis.Index), int64(0)
+	kept := int64(0)
 	for i := range int(b.NumRows()) {
-		in := f.keeps(f.axis.Value(column, i))
+		in := keeps(i)
 		if in {
 			kept++
 		}
@@ -174,7 +180,10 @@ func (f *filter) cut(ctx context.Context, mem memory.Allocator, b arrow.RecordBa
 	by := mask.NewBooleanArray()
 	defer by.Release()
 	out, err := compute.FilterRecordBatch(compute.WithAllocator(ctx, mem), b, by, compute.DefaultFilterOptions())
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, fault.As(ctx.Err())
+	case err != nil:
 		return nil, fault.New(fault.Internal, fault.ReasonInternal, "rows cannot be filtered: %w", err)
 	}
 	return out, nil

@@ -92,9 +92,11 @@ const (
 // listing is a table at one version, or its changes.
 type listing struct {
 	version int64
+	stated  bool      // the server named the version
 	at      time.Time // the server's clock
 	meta    *metadata
 	files   []*listed
+	altered bool // of changes: the table was another one, or had other columns or no feed, for some of the time
 }
 
 // asked bounds a listing.
@@ -153,7 +155,7 @@ func (s *Source) files(ctx context.Context, t ref, label string, a asked) (*list
 
 // page asks for one page of a listing, adds it to out, and answers the token of the next one.
 func (s *Source) page(ctx context.Context, r request, column string, out *listing) (string, error) {
-	p := pageReader{s: s, what: r.what, column: column, out: out}
+	p := pageReader{s: s, what: r.what, column: column, feed: r.feed, out: out}
 	err := s.call(ctx, r, func(h http.Header, body io.Reader) error {
 		p.ends = strings.Contains(strings.ToLower(h.Get(capabilities)), "includeendstreamaction=true")
 		if strings.Contains(strings.ToLower(h.Get(capabilities)), "responseformat=delta") {
@@ -163,7 +165,7 @@ func (s *Source) page(ctx context.Context, r request, column string, out *listin
 			if out.meta != nil && out.version != v {
 				return changed("%s got version %d while its files were listed", r.what, v)
 			}
-			out.version = v
+			out.version, out.stated = v, true
 		}
 		out.at = time.Now()
 		if at, err := http.ParseTime(h.Get("Date")); err == nil {
@@ -179,6 +181,7 @@ type pageReader struct {
 	s      *Source
 	what   string
 	column string
+	feed   bool // of changes: other columns are noted, and no fault
 	out    *listing
 	ends   bool // the server says when a page is whole
 	ended  bool
@@ -294,11 +297,22 @@ func (p *pageReader) metadata(l line) error {
 	if in.Delta != nil || json.Unmarshal([]byte(in.SchemaString), &top) != nil || top.name != "struct" {
 		return malformed("the sharing server's answer for " + p.what)
 	}
-	if p.out.meta != nil && !sameFields(p.out.meta.fields, top.fields) {
+	now := &metadata{id: in.ID, provider: in.Format.Provider, partitions: in.PartitionColumns, config: in.Configuration, fields: top.fields}
+	switch was := p.out.meta; {
+	case was == nil:
+	case p.feed:
+		p.out.altered = p.out.altered || was.id != now.id || was.feeds() != now.feeds() || !sameFields(was.fields, now.fields)
+		return nil
+	case !sameFields(was.fields, now.fields):
 		return changed("the columns of %s have changed", p.what)
 	}
-	p.out.meta = &metadata{id: in.ID, provider: in.Format.Provider, partitions: in.PartitionColumns, config: in.Configuration, fields: top.fields}
+	p.out.meta = now
 	return nil
+}
+
+// feeds says whether the server tells that the table's changes are kept.
+func (m *metadata) feeds() bool {
+	return m.config["enableChangeDataFeed"] == "true" || m.config["delta.enableChangeDataFeed"] == "true"
 }
 
 func sameFields(a, b []deltaField) bool {

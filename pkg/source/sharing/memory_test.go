@@ -5,6 +5,8 @@ package sharing_test
 import (
 	"net/http"
 	"runtime/metrics"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -89,9 +91,14 @@ func TestABigTableIsReadInLittleMemory(t *testing.T) {
 	require.Zero(t, mem.held.Load())
 }
 
-const customers = `CREATE TABLE customers AS SELECT i AS customer_id, 'user' || i || '@example.com' AS email, 'First' || (i % 1000) AS first_name, 'Last' || (i % 5000) AS last_name,
+// customers makes a table of some rows.
+func customers(rows int) string {
+	return strings.Replace(allCustomers, "ALL", strconv.Itoa(rows), 1)
+}
+
+const allCustomers = `CREATE TABLE customers AS SELECT i AS customer_id, 'user' || i || '@example.com' AS email, 'First' || (i % 1000) AS first_name, 'Last' || (i % 5000) AS last_name,
 'London' AS city, 'pro' AS plan, CAST(i % 100000 / 100.0 AS DECIMAL(12,2)) AS ltv, i % 500 AS visits, TIMESTAMPTZ '2025-01-01 00:00:00+00' + INTERVAL (i) SECOND AS updated_at,
-i % 2 = 0 AS active FROM range(500000) AS g(i)`
+i % 2 = 0 AS active FROM range(ALL) AS g(i)`
 
 // heapNow answers the bytes of the process's heap, the peer's among them.
 func heapNow() uint64 {
@@ -100,25 +107,33 @@ func heapNow() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// BenchmarkRead reads eight files of 62,500 rows, one after the other and beside one another. The peer shares the machine.
+// BenchmarkRead reads 500,000 and 10,000,000 rows in eight files, one after the other and beside one another. The peer shares
+// the machine.
 func BenchmarkRead(b *testing.B) {
-	p := sharingtest.Start(b, sharingtest.Options{})
-	p.Exec(b, customers)
-	for name, n := range map[string]int{"one file at a time": 1, "four files at a time": 4} {
-		b.Run(name, func(b *testing.B) {
-			mem := &peak{Allocator: memory.DefaultAllocator}
-			s := openWith(b, sharing.Settings{Allocator: mem, Parallel: n}, p.Connection())
-			rows, start, heap := int64(0), time.Now(), uint64(0)
-			for b.Loop() {
-				for r, err := range s.Read(b.Context(), table("customers")) {
-					require.NoError(b, err)
-					rows += r.NumRows()
-					heap = max(heap, heapNow())
-				}
-			}
-			b.ReportMetric(float64(rows)/time.Since(start).Seconds(), "rows/s")
-			b.ReportMetric(float64(mem.most.Load())/(1<<20), "peak-Arrow-MiB")
-			b.ReportMetric(float64(heap)/(1<<20), "peak-heap-MiB")
-		})
+	for _, rows := range []int{500_000, 10_000_000} {
+		p := sharingtest.Start(b, sharingtest.Options{})
+		p.Exec(b, customers(rows))
+		for name, n := range map[string]int{"one file at a time": 1, "four files at a time": 4} {
+			b.Run(name+"/"+strconv.Itoa(rows), func(b *testing.B) {
+				mem := &peak{Allocator: memory.DefaultAllocator}
+				benchmarkRead(b, openWith(b, sharing.Settings{Allocator: mem, Parallel: n}, p.Connection()), mem, rows)
+			})
+		}
 	}
+}
+
+func benchmarkRead(b *testing.B, s source.Source, mem *peak, rows int) {
+	b.Helper()
+	n, start, heap := int64(0), time.Now(), uint64(0)
+	for b.Loop() {
+		for r, err := range s.Read(b.Context(), table("customers")) {
+			require.NoError(b, err)
+			n += r.NumRows()
+			heap = max(heap, heapNow())
+		}
+	}
+	require.Zero(b, n%int64(rows))
+	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "rows/s")
+	b.ReportMetric(float64(mem.most.Load())/(1<<20), "peak-Arrow-MiB")
+	b.ReportMetric(float64(heap)/(1<<20), "peak-heap-MiB")
 }

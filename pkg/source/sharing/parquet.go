@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"millrace.dev/pkg/fault"
+	"millrace.dev/pkg/wire"
 )
 
 const (
@@ -30,6 +32,8 @@ const (
 	// slackBytes is what old writers leave out of a chunk's length.
 	slackBytes = 128
 	trailer    = 8
+	// fileRows bounds the rows that a file may claim: where none of its columns is read, no bytes hold it to them.
+	fileRows = math.MaxInt32
 )
 
 // stored is a Parquet file whose footer was read.
@@ -65,7 +69,7 @@ func (k *links) open(ctx context.Context, f *listed) (*stored, error) {
 	}
 	err := guarded(func() error {
 		parts := &ranges{size: f.size, parts: []part{{at: f.size - int64(len(tail)), data: tail}}}
-		r, err := file.NewParquetReader(parts, file.WithReadProps(readerProperties()))
+		r, err := file.NewParquetReader(parts, file.WithReadProps(readerProperties(maxFooter)))
 		if err != nil {
 			return malformed("a file of the table")
 		}
@@ -75,9 +79,10 @@ func (k *links) open(ctx context.Context, f *listed) (*stored, error) {
 	return out, err
 }
 
-// readerProperties answers how files are read. What the reader pools is Go's memory, for it is given back by the collector.
-func readerProperties() *parquet.ReaderProperties {
-	p := parquet.NewReaderProperties(memory.DefaultAllocator)
+// readerProperties answers how files are read: no page takes more than so many bytes when it is unpacked. What the reader
+// pools is Go's memory, for it is given back by the collector.
+func readerProperties(most int64) *parquet.ReaderProperties {
+	p := parquet.NewReaderProperties(wire.Capped(memory.DefaultAllocator, most))
 	p.BufferedStreamEnabled = true
 	return p
 }
@@ -109,9 +114,12 @@ type span struct{ from, to int64 }
 func (f *stored) groups(names []string, most int64) ([]group, error) {
 	var out []group
 	err := guarded(func() error {
-		leaves := f.leaves(names)
+		leaves, left := f.leaves(names), int64(fileRows)
 		for i := range f.meta.NumRowGroups() {
 			g := group{of: f, index: i, leaves: leaves, rows: f.meta.RowGroup(i).NumRows()}
+			if left -= g.rows; g.rows < 0 || left < 0 {
+				return malformed("a file of the table")
+			}
 			if err := g.place(most); err != nil {
 				return err
 			}
@@ -206,7 +214,7 @@ func (s *Source) decodeGroup(ctx context.Context, g group, parts *ranges, each f
 		return nil
 	}
 	return guarded(func() error {
-		r, err := file.NewParquetReader(parts, file.WithReadProps(readerProperties()), file.WithMetadata(g.of.meta))
+		r, err := file.NewParquetReader(parts, file.WithReadProps(readerProperties(s.settings.MaxReply)), file.WithMetadata(g.of.meta))
 		if err != nil {
 			return malformed("a file of the table")
 		}

@@ -216,9 +216,15 @@ func (p *planner) values(ctx context.Context, files []*listed, see func(window.V
 	})
 }
 
-// only answers q with one of its columns.
-func (q *query) only(i int) *query {
-	return &query{model: q.model, schema: arrow.NewSchema([]arrow.Field{q.schema.Field(i)}, nil), names: q.names[i : i+1], deep: q.deep[i : i+1]}
+// only answers q with some of its columns, in this order.
+func (q *query) only(at ...int) *query {
+	out := &query{model: q.model}
+	var fields []arrow.Field
+	for _, i := range at {
+		fields, out.names, out.deep = append(fields, q.schema.Field(i)), append(out.names, q.names[i]), append(out.deep, q.deep[i])
+	}
+	out.schema = arrow.NewSchema(fields, nil)
+	return out
 }
 
 // rows counts the rows of the window and those beyond its edge. Of a file that lies across an end the iterator is read;

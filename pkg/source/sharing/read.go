@@ -199,13 +199,24 @@ type reading struct {
 // run calls each with the batches of the files until it answers false, and ends what it began. A batch is each's for the
 // call only.
 func (r reading) run(ctx context.Context, each func(arrow.RecordBatch) bool) error {
+	return r.byFile(ctx, func(_ *listed, b arrow.RecordBatch) (bool, error) { return each(b), nil })
+}
+
+// rowsOf is a batch of a file's rows.
+type rowsOf struct {
+	file *listed
+	rows arrow.RecordBatch
+}
+
+// byFile is run that says which file a batch is of. An error of each ends it.
+func (r reading) byFile(ctx context.Context, each func(*listed, arrow.RecordBatch) (bool, error)) error {
 	if err := ctx.Err(); err != nil {
 		return fault.As(err)
 	}
 	life, cancel := context.WithCancel(ctx)
 	defer cancel()
 	work, inner := errgroup.WithContext(life)
-	batches, room, next := make(chan arrow.RecordBatch), semaphore.NewWeighted(r.s.settings.MaxInFlight), new(atomic.Int64)
+	batches, room, next := make(chan rowsOf), semaphore.NewWeighted(r.s.settings.MaxInFlight), new(atomic.Int64)
 	for range min(r.s.settings.Parallel, len(r.files)) {
 		work.Go(func() error {
 			for i := next.Add(1) - 1; i < int64(len(r.files)); i = next.Add(1) - 1 {
@@ -216,22 +227,25 @@ func (r reading) run(ctx context.Context, each func(arrow.RecordBatch) bool) err
 			return nil
 		})
 	}
-	var failed error
+	var failed, own error
 	go func() {
 		failed = work.Wait()
 		close(batches)
 	}()
 	stopped := false
 	for b := range batches {
-		if !stopped && !each(b) {
-			stopped = true
-			cancel()
+		if !stopped {
+			var more bool
+			if more, own = each(b.file, b.rows); !more || own != nil {
+				stopped = true
+				cancel()
+			}
 		}
-		b.Release()
+		b.rows.Release()
 	}
 	switch {
 	case stopped:
-		return nil
+		return own
 	case ctx.Err() != nil:
 		return fault.As(ctx.Err())
 	}
@@ -239,7 +253,7 @@ func (r reading) run(ctx context.Context, each func(arrow.RecordBatch) bool) err
 }
 
 // file reads one file, a row group at a time.
-func (r reading) file(ctx context.Context, f *listed, room *semaphore.Weighted, to chan<- arrow.RecordBatch) error {
+func (r reading) file(ctx context.Context, f *listed, room *semaphore.Weighted, to chan<- rowsOf) error {
 	open, err := r.links.open(ctx, f)
 	if err != nil {
 		return err
@@ -262,7 +276,7 @@ func (r reading) file(ctx context.Context, f *listed, room *semaphore.Weighted, 
 	return nil
 }
 
-func (r reading) group(ctx context.Context, g group, to chan<- arrow.RecordBatch) error {
+func (r reading) group(ctx context.Context, g group, to chan<- rowsOf) error {
 	parts, err := r.links.download(ctx, g)
 	if err != nil {
 		return err
@@ -283,7 +297,7 @@ func (r reading) group(ctx context.Context, g group, to chan<- arrow.RecordBatch
 			}
 		}
 		select {
-		case to <- fitted:
+		case to <- rowsOf{g.of.file, fitted}:
 			return true, nil
 		case <-ctx.Done():
 			fitted.Release()

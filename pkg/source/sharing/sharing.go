@@ -36,6 +36,9 @@ type Settings struct {
 	MaxInFlight int64
 	// PartRows is how many rows make another part worth its read. Default 500,000.
 	PartRows int64
+	// MaxChanges bounds the keys of a feed of changes that are held against one another, and the images of their rows; each
+	// takes about 75 bytes. Where a feed has more, everything is read. Default 1,000,000.
+	MaxChanges int
 	// Allocator gives the memory of batches and downloads. Default Go's.
 	Allocator memory.Allocator
 	// Now tells the time that expiries are held against. Default time.Now.
@@ -51,6 +54,7 @@ func (s Settings) withDefaults() Settings {
 	s.Parallel = or(s.Parallel, 4)
 	s.MaxInFlight = or(s.MaxInFlight, 128<<20)
 	s.PartRows = or(s.PartRows, 500_000)
+	s.MaxChanges = or(s.MaxChanges, 1_000_000)
 	if s.Allocator == nil {
 		s.Allocator = memory.DefaultAllocator
 	}
@@ -87,12 +91,13 @@ type Source struct {
 }
 
 var (
-	_ source.Driver  = (*Driver)(nil)
-	_ source.Setup   = (*Driver)(nil)
-	_ source.Source  = (*Source)(nil)
-	_ source.Planner = (*Source)(nil)
-	_ source.Renewer = (*Source)(nil)
-	_ source.Browser = (*Source)(nil)
+	_ source.Driver       = (*Driver)(nil)
+	_ source.Setup        = (*Driver)(nil)
+	_ source.Source       = (*Source)(nil)
+	_ source.Planner      = (*Source)(nil)
+	_ source.Renewer      = (*Source)(nil)
+	_ source.Browser      = (*Source)(nil)
+	_ source.ChangeReader = (*Source)(nil)
 )
 
 // Open answers a source for a connection; nothing is connected to yet, and the profile is looked at by each call.

@@ -86,7 +86,7 @@ func (s *Source) ReadChanges(ctx context.Context, q source.ChangeQuery, st sourc
 			if err != nil {
 				return err
 			}
-			text += " JOIN (" + f.keys + ") AS t ON t.g = 0 AND " + c.same("t")
+			text += " JOIN (" + f.keys + ") AS t ON t.g = 0 AND " + c.Same("t")
 		}
 		if r.Unit != "" {
 			b, err := sqltext.ParseBucket(r.Unit, hash)
@@ -106,7 +106,7 @@ func (s *Source) ReadGone(ctx context.Context, q source.ChangeQuery, st source.S
 		if err != nil {
 			return err
 		}
-		return x.readState(ctx, command{sql: f.with + c.gone(f.keys), label: q.Label, before: hidden}, c.keys, schemaOf(c.keys), each)
+		return x.readState(ctx, command{sql: f.with + c.Gone(f.keys), label: q.Label, before: hidden}, c.keys, schemaOf(c.keys), each)
 	})
 }
 

@@ -17,7 +17,7 @@ func TestChanges(t *testing.T) {
 		const instants = "a state is an instant, of which nothing is kept that could be dropped; TestAFeedIsLost is of its own"
 		changesConform(t, resource.Native, map[string]string{
 			"Columns":                     "no feed tells what altering a table did to its rows; TestAFeedIsLost has it read everything",
-			"UnconfirmedStatesAreDropped": instants, "TheBaseIsGone": instants, "Drop": instants,
+			"UnconfirmedStatesAreDropped": instants, "TheBaseIsGone": instants, "Drop": instants, "Clear": instants,
 		})
 	})
 }

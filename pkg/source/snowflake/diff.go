@@ -53,7 +53,7 @@ func (x *session) compareKept(ctx context.Context, q source.ChangeQuery, d *quer
 		return 0, 0, err
 	}
 	now, was := x.s.table(kept.Table()), x.s.table(since.Table())
-	text := c.differing(c.side(now+" AS q", "1", "0", false), c.side(was+" AS q", "0", "1", true))
+	text := c.Differing(c.Side(now+" AS q", "1", "0", false), c.Side(was+" AS q", "0", "1", true))
 	if err := x.exec(ctx, command{sql: createTable + x.s.table(kept.Changes()) + noTravel + text, label: q.Label, before: hidden}); err != nil {
 		return 0, 0, x.s.stateFault(err)
 	}

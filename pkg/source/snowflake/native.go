@@ -201,18 +201,18 @@ func (x *session) countFeed(ctx context.Context, q source.ChangeQuery, c compari
 // those with a value in an added column.
 func (c comparison) between(f feed, from, to time.Time) found {
 	with := "WITH " + feedRows + " AS (" + f.asOf(to) + "\n), " + feedChanges + " AS (" + f.since(from, to) + "\n) "
-	touched := "SELECT DISTINCT " + c.keyImages() + " FROM " + feedChanges + " AS q"
+	touched := "SELECT DISTINCT " + c.KeyImages() + " FROM " + feedChanges + " AS q"
 	if len(c.added) > 0 {
-		touched += " UNION SELECT " + c.keyImages() + " FROM " + feedRows + " AS q WHERE COALESCE(" +
+		touched += " UNION SELECT " + c.KeyImages() + " FROM " + feedRows + " AS q WHERE COALESCE(" +
 			sqlList(c.added, func(a column) string { return "CASE WHEN q." + sqltext.Quote(a.name) + " IS NOT NULL THEN 1 END" }) + ", 0) = 1"
 	}
-	stands := feedRows + " AS q JOIN (" + touched + ") AS c ON " + c.same("c")
-	sides := []string{c.side(stands, "1", "1", false)}
+	stands := feedRows + " AS q JOIN (" + touched + ") AS c ON " + c.Same("c")
+	sides := []string{c.Side(stands, "1", "1", false)}
 	if len(c.added) > 0 {
-		sides = []string{c.side(stands, "1", "0", false), c.side(stands, "0", "1", true)}
+		sides = []string{c.Side(stands, "1", "0", false), c.Side(stands, "0", "1", true)}
 	}
-	sides = append(sides, c.side(feedChanges+" AS q", "0", "CASE WHEN q."+feedAction+" = 'DELETE' THEN 1 ELSE -1 END", true))
-	return found{with: with, rows: "SELECT * FROM " + feedRows, keys: c.differing(sides...)}
+	sides = append(sides, c.Side(feedChanges+" AS q", "0", "CASE WHEN q."+feedAction+" = 'DELETE' THEN 1 ELSE -1 END", true))
+	return found{with: with, rows: "SELECT * FROM " + feedRows, keys: c.Differing(sides...)}
 }
 
 // feedState answers where the rows of an instant are. Where the table is another one by now they are nowhere.

@@ -21,6 +21,9 @@ const (
 	noTravel    = " DATA_RETENTION_TIME_IN_DAYS = 0 AS "
 )
 
+// dropLabel tags statements that drop what nobody needs any more.
+const dropLabel = "millrace"
+
 // stateSchema names the schema that snapshots of mirrors are kept in, as SQL has it.
 func stateSchema(c resource.Snowflake) string {
 	return ident(cmp.Or(c.StateSchema, resource.DefaultStateSchema))
@@ -70,8 +73,7 @@ func (x *session) prepareState(ctx context.Context, q source.ChangeQuery, base s
 		return nil, err
 	}
 	for _, t := range names {
-		owner, at, ok := source.TableAttempt(t)
-		if !ok || owner != q.Owner || t == base || q.Attempt.Before(at) {
+		if t == base || !source.IsUpTo(t, q.Owner, q.Attempt) {
 			continue
 		}
 		if err := x.drop(ctx, t, q.Label); err != nil {
@@ -115,11 +117,54 @@ func (x *session) copy(ctx context.Context, q source.ChangeQuery, d *query, k so
 }
 
 // Drop drops the tables of a snapshot. An instant takes no room.
-func (d *Driver) Drop(ctx context.Context, c resource.Connection, st source.State) (err error) {
+func (d *Driver) Drop(ctx context.Context, c resource.Connection, st source.State) error {
 	k, ok := source.ParseKept(st)
 	if !ok || c.Snowflake == nil {
 		return nil
 	}
+	return d.beside(ctx, c, func(x *session) error {
+		for _, t := range []string{k.Changes(), k.Table()} {
+			if err := x.drop(ctx, t, dropLabel); err != nil && !isCompile(err) { // the schema may be gone
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Clear drops the tables of an owner up to an attempt. Readers do not hinder it.
+func (d *Driver) Clear(ctx context.Context, c resource.Connection, owner string, last source.Attempt) error {
+	if c.Snowflake == nil {
+		return nil
+	}
+	return d.beside(ctx, c, func(x *session) error {
+		names, err := x.stateTables(ctx, dropLabel)
+		if err != nil {
+			return err
+		}
+		for _, t := range names {
+			if !source.IsUpTo(t, owner, last) {
+				continue
+			}
+			if err := x.drop(ctx, t, dropLabel); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Whereabouts names an owner's tables.
+func (*Driver) Whereabouts(c resource.Connection, owner string) string {
+	var f resource.Snowflake
+	if c.Snowflake != nil {
+		f = *c.Snowflake
+	}
+	return source.TablesOf(owner) + " in the schema " + stateSchema(f) + " of the database " + f.Database + " of the account " + f.Account
+}
+
+// beside calls f with a session of its own.
+func (d *Driver) beside(ctx context.Context, c resource.Connection, f func(x *session) error) (err error) {
 	opened, err := d.Open(ctx, c)
 	if err != nil {
 		return err
@@ -131,10 +176,5 @@ func (d *Driver) Drop(ctx context.Context, c resource.Connection, st source.Stat
 		return err
 	}
 	defer func() { s.give(x, err) }()
-	for _, t := range []string{k.Changes(), k.Table()} {
-		if err := x.drop(ctx, t, "millrace"); err != nil && !isCompile(err) { // the schema may be gone
-			return err
-		}
-	}
-	return nil
+	return f(x)
 }

@@ -3,6 +3,7 @@ package sourcetest
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sort"
@@ -36,6 +37,7 @@ func RunChanges(t *testing.T, h Harness) {
 		{"AnOldAttemptDropsNothingNewer", oldAttempt},
 		{"TheBaseIsGone", baseGone},
 		{"Drop", dropState},
+		{"Clear", clearStates},
 		{"OwnersBesideOneAnother", owners},
 		{"NamesOfChangesAreQuoted", changedNames},
 		{"TheQueryIsRefused", changesRefused},
@@ -385,6 +387,41 @@ func dropState(t *testing.T, h Harness) {
 	x.drop(t, got.State) // it may be gone
 	x.drop(t, "nonsense")
 	x.requireGone(t, got.State)
+}
+
+// clearStates clears an owner's states up to an attempt: later ones stay, and so do those of others.
+func clearStates(t *testing.T, h Harness) {
+	x := watchThings(t, h)
+	first := x.next(t)
+	x.w.Exec(t, "UPDATE things SET n = 10 WHERE id = 1")
+	second := x.next(t)
+	require.Equal(t, []string{"1|a|10"}, second.rows)
+	var beside source.Changes
+	x.with(t, func(_ source.Source, r source.ChangeReader) {
+		q := x.q
+		q.Owner, q.Attempt, q.Since = "0123456789abcdef", source.Attempt{Run: 1, Epoch: 1}, ""
+		var err error
+		beside, err = r.Changes(t.Context(), q, 1)
+		require.NoError(t, err)
+	})
+	k, ok := h.Driver.(source.StateKeeper)
+	require.True(t, ok, "the driver keeps states")
+	clearUpTo := func(run int64) {
+		require.NoError(t, k.Clear(t.Context(), x.w.Connection, x.q.Owner, source.Attempt{Run: run, Epoch: math.MaxUint32}))
+	}
+	requireKept := func(s source.State) {
+		x.with(t, func(_ source.Source, r source.ChangeReader) {
+			require.Len(t, x.read(t, r, source.Changes{State: s, Changed: 4, Parts: []source.Range{{}}}).rows, 4)
+		})
+	}
+	clearUpTo(1)
+	x.requireGone(t, first.State)
+	requireKept(second.State)
+	clearUpTo(2)
+	clearUpTo(2) // it may be gone
+	x.requireGone(t, second.State)
+	requireKept(beside.State)
+	require.Contains(t, k.Whereabouts(x.w.Connection, x.q.Owner), x.q.Owner)
 }
 
 // owners look at one table at once.

@@ -1,5 +1,5 @@
 // Package sqltext prepares the SQL of data models for drivers: it cuts what stands behind the statement's end, quotes
-// names and checks table names. It reads the lexical rules that PostgreSQL and DuckDB share; what a statement is, the
+// names, checks table names and writes what compares a query's rows with what they were. It reads the lexical rules that PostgreSQL and DuckDB share; what a statement is, the
 // engine decides.
 package sqltext
 

@@ -51,7 +51,7 @@ func (o *Overlay) Look(ctx context.Context, k profile.Keys) (m Met, err error) {
 			return m, damaged()
 		}
 	}
-	l := looking{Overlay: o, k: k, st: &m.State}
+	l := looking{Overlay: o, k: k, st: &m.State, settled: k.Settled(m.Entries)}
 	for _, step := range []func(context.Context) error{l.bindings, l.named, l.fresh, l.documents} {
 		if err := step(ctx); err != nil {
 			return m, err
@@ -87,8 +87,9 @@ func asking(k profile.Keys, rows [][]byte) profile.Keys {
 // looking is a Look under way, whose entries are those of the overlay already.
 type looking struct {
 	*Overlay
-	k  profile.Keys
-	st *profile.State
+	k       profile.Keys
+	st      *profile.State
+	settled profile.Settled
 }
 
 // place is an identity column and a position.
@@ -97,7 +98,7 @@ type place struct{ column, row int }
 // open calls f for the identities of the rows that their entries do not settle.
 func (l *looking) open(f func(c, i int)) {
 	for i := range l.k.Len() {
-		if l.k.Settled(i, &l.st.Entries[i]) {
+		if l.settled.At(i) {
 			continue
 		}
 		for c, x := range l.k.Identities {
@@ -181,7 +182,7 @@ type candidate struct {
 func (l *looking) fresh(ctx context.Context) error {
 	var open []candidate
 	for i := range l.k.Len() {
-		if l.k.Settled(i, &l.st.Entries[i]) {
+		if l.settled.At(i) {
 			continue
 		}
 		p := l.st.Fresh[i]
@@ -276,12 +277,12 @@ func (l *looking) documents(ctx context.Context) error {
 	}
 	asked := map[id.Profile]bool{}
 	var ps []id.Profile
-	for i := range l.k.Len() {
-		if p := l.k.Document(i, &l.st.Entries[i]); p != 0 && !asked[p] {
+	l.k.Documents(l.st.Entries, l.settled, func(_ int, p id.Profile) {
+		if !asked[p] {
 			asked[p] = true
 			ps = append(ps, p)
 		}
-	}
+	})
 	docs, err := l.Docs(ctx, l.k.Scope, ps)
 	if err != nil {
 		return err

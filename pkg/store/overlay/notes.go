@@ -18,6 +18,7 @@ type became struct {
 const (
 	entryFound = 1 << iota
 	entryTombstone
+	entryRepeats
 )
 
 // entryLen is of flags, effect, what was counted beside, two hashes, and six numbers of eight bytes.
@@ -32,6 +33,9 @@ func appendEntry(e profile.Entry) []byte {
 	}
 	if e.Tombstone {
 		flags |= entryTombstone
+	}
+	if e.Repeats {
+		flags |= entryRepeats
 	}
 	hash, version := e.RecordHash.Bytes(), e.Version.RowHash.Bytes()
 	b = append(b, flags, byte(e.Effect), byte(e.Flags))
@@ -49,7 +53,7 @@ func readEntry(b []byte) (e profile.Entry, ok bool) {
 	if len(b) != entryLen {
 		return e, false
 	}
-	e.Found, e.Tombstone = b[0]&entryFound != 0, b[0]&entryTombstone != 0
+	e.Found, e.Tombstone, e.Repeats = b[0]&entryFound != 0, b[0]&entryTombstone != 0, b[0]&entryRepeats != 0
 	e.Effect, e.Flags = profile.Effect(b[1]), profile.EntryFlags(b[2])
 	e.RecordHash, e.Version.RowHash = row.FromBytes(b[3:]), row.FromBytes(b[19:])
 	number := func(i int) uint64 { return binary.BigEndian.Uint64(b[35+8*i:]) }

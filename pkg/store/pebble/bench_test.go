@@ -86,6 +86,30 @@ func benchUsers(n int, version uint64) record.Batch {
 	return record.Batch{Kind: record.Users, Record: array.NewRecordBatch(arrow.NewSchema(fields, nil), cols, batchRows)}
 }
 
+// benchEvents answers batch number n of a table of events: of a hundred thousand people, ten fields each.
+func benchEvents(n int, version uint64) record.Batch {
+	users := benchUsers(n, version).Record
+	mem := memory.DefaultAllocator
+	customer, typ, name := array.NewStringBuilder(mem), array.NewStringBuilder(mem), array.NewStringBuilder(mem)
+	at := array.NewInt64Builder(mem)
+	for i := range batchRows {
+		x := n*batchRows + i
+		customer.Append("customer-" + strconv.FormatUint(scatter(uint64(x))%100_000, 10))
+		typ.Append("custom_event")
+		name.Append([]string{"viewed", "added", "bought"}[x%3])
+		at.Append(1_700_000_000_000 + int64(x))
+	}
+	cols := append([]arrow.Array{}, users.Columns()...)
+	cols[record.PosIdentities] = structOf([]string{"customer_id"}, customer.NewArray())
+	data := structOf([]string{"event_name", "timestamp_unixtime_ms", "custom_attributes"}, name.NewArray(), at.NewArray(), cols[record.PosBody])
+	cols[record.PosBody] = structOf([]string{"event_type", "data"}, typ.NewArray(), data)
+	fields := make([]arrow.Field, len(cols))
+	for i, c := range cols {
+		fields[i] = arrow.Field{Name: strconv.Itoa(i), Type: c.DataType(), Nullable: true}
+	}
+	return record.Batch{Kind: record.Events, Record: array.NewRecordBatch(arrow.NewSchema(fields, nil), cols, batchRows)}
+}
+
 func structOf(names []string, cols ...arrow.Array) arrow.Array {
 	fields := make([]arrow.Field, len(cols))
 	data := make([]arrow.ArrayData, len(cols))
@@ -135,12 +159,12 @@ func benchScope() profile.Scope {
 
 // load times Look, Decide and Commit of one batch an iteration. CPU is of the whole process, flushes and compactions
 // included, less what making the batches takes.
-func load(b *testing.B, s *pebble.Store, run int64, batches int, version uint64) {
+func load(b *testing.B, s *pebble.Store, table func(n int, version uint64) record.Batch, run int64, batches int, version uint64) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	c0 := cpu(syscall.RUSAGE_SELF)
 	for n := range 8 {
-		benchUsers(n, 0)
+		table(n, 0)
 	}
 	making := (cpu(syscall.RUSAGE_SELF) - c0) / (8 * batchRows)
 	var look, decide, commit time.Duration
@@ -149,7 +173,7 @@ func load(b *testing.B, s *pebble.Store, run int64, batches int, version uint64)
 	b.ResetTimer()
 	for b.Loop() {
 		b.StopTimer()
-		batch := benchUsers(n%batches, version*uint64(1+n/batches))
+		batch := table(n%batches, version*uint64(1+n/batches))
 		b.StartTimer()
 		t0 := cpu(ofThread)
 		k := profile.KeysOf(batch, benchOrigin(run, n), benchScope(), profile.Rules{})
@@ -188,7 +212,12 @@ func openBench(b *testing.B) *pebble.Store {
 
 // BenchmarkNewRows loads users that are all new; an iteration is a batch of 16,384 rows.
 func BenchmarkNewRows(b *testing.B) {
-	load(b, openBench(b), 1, math.MaxInt32, 0)
+	load(b, openBench(b), benchUsers, 1, math.MaxInt32, 0)
+}
+
+// BenchmarkNewEvents loads events that are all new, of people who come again and again.
+func BenchmarkNewEvents(b *testing.B) {
+	load(b, openBench(b), benchEvents, 1, math.MaxInt32, 0)
 }
 
 // BenchmarkUnchangedRows ingests again, batch after batch, what a load of 1,048,576 rows has left: all of it is looked up
@@ -197,7 +226,7 @@ func BenchmarkUnchangedRows(b *testing.B) {
 	s := openBench(b)
 	const batches = 64
 	fill(b, s, batches)
-	load(b, s, 2, batches, 0)
+	load(b, s, benchUsers, 2, batches, 0)
 }
 
 // BenchmarkUpdatedRows ingests new versions of the same rows.
@@ -205,7 +234,7 @@ func BenchmarkUpdatedRows(b *testing.B) {
 	s := openBench(b)
 	const batches = 64
 	fill(b, s, batches)
-	load(b, s, 2, batches, 1)
+	load(b, s, benchUsers, 2, batches, 1)
 }
 
 func fill(b *testing.B, s *pebble.Store, batches int) {

@@ -62,6 +62,7 @@ func (s *Store) enter(ctx context.Context, saw seen, w *writing) (store.Outcome,
 	if err := s.apply(w.b); err != nil {
 		return store.Outcome{}, err // the store is broken: that it never lands does no harm
 	}
+	s.bindings.drop(w.moved)
 	s.turns.land(n)
 	return out, nil
 }
@@ -93,6 +94,7 @@ func (s *Store) admit(ctx context.Context, saw seen, w *writing) (store.Outcome,
 // goes is what comes right before a batch goes into the database.
 func (w *writing) goes() {
 	w.filter.addAll(w.touched.slots)
+	w.filter.add(batchHash(w.e.Result.Batch))
 	killpoint.Reach("pebble.commit.before")
 }
 
@@ -110,6 +112,7 @@ func (s *Store) enterAlone(ctx context.Context, saw seen, w *writing) (store.Out
 	if err := s.apply(w.b); err != nil {
 		return store.Outcome{}, err
 	}
+	s.bindings.drop(w.moved)
 	w.touched.seq = s.turns.next()
 	s.recent.add(w.touched)
 	if w.takes() { // whoever has looked before must look again
@@ -212,6 +215,7 @@ type writing struct {
 	b       *pebble.Batch
 	e       *profile.Effects
 	touched touched
+	moved   []uint64 // identities that were bound to something else, by their hashes
 	scope   uint32
 	sync    uint32
 	ord     order
@@ -261,12 +265,13 @@ func (w *writing) identities() error {
 	var types []string
 	for i := range is {
 		x := &is[i]
-		first, p := profile.Derive(w.e.Keys.Scope, x.Type, x.Value, 0), profileHash(w.scope, x.Profile)
-		w.touched.add(identityHash(first))
-		if first == x.Profile { // so that the profile is new: no two commits make one of the same id
-			w.touched.add(p)
-		} else {
-			w.filter.add(p)
+		first := profile.Derive(w.e.Keys.Scope, x.Type, x.Value, 0)
+		w.touched.add(profileHash(first)) // where the profile is new, it is this one: no two commits make one of the same id
+		if x.From != 0 {
+			w.moved = append(w.moved, profileHash(first))
+		}
+		if first != x.Profile {
+			w.filter.add(profileHash(x.Profile))
 		}
 		if !slices.Contains(types, x.Type) {
 			types = append(types, x.Type)

@@ -125,21 +125,20 @@ func (d *dictionary) scope(n uint32) (profile.Scope, bool) {
 	return profile.Scope{Workspace: id.Workspace(w), Environment: resource.Environment(e), Space: space}, ok && cut
 }
 
-// readIdentity reads an identity as it is stored, and answers the number of its scope too.
-func (d *dictionary) readIdentity(k, v []byte) (i store.Item, scope uint32, ok bool) {
+// readIdentity reads an identity as it is stored.
+func (d *dictionary) readIdentity(k, v []byte) (i store.Item, ok bool) {
 	if len(k) <= identityPrefixLen || len(v) != 8 {
-		return i, 0, false
+		return i, false
 	}
-	scope = binary.BigEndian.Uint32(k[1:])
 	typ, ok := d.name(wordType, uint32(binary.BigEndian.Uint16(k[5:])))
 	if !ok {
-		return i, 0, false
+		return i, false
 	}
-	i.Scope, ok = d.scope(scope)
+	i.Scope, ok = d.scope(binary.BigEndian.Uint32(k[1:]))
 	i.Identity = &profile.IdentityWrite{
 		Type: typ, Value: string(k[identityPrefixLen:]), Profile: id.Profile(binary.BigEndian.Uint64(v)),
 	}
-	return i, scope, ok
+	return i, ok
 }
 
 func syncName(s id.Sync) string { return string(s[:]) }

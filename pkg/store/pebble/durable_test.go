@@ -92,11 +92,11 @@ func TestFilterKept(t *testing.T) {
 	s := open(t, "store", o)
 	require.EqualValues(t, 5000, created(t, s, people(0, 5000), 0))
 	require.NoError(t, s.Close())
-	_, err := fs.Stat("store/filter")
+	_, err := fs.Stat("store/filter-3")
 	require.NoError(t, err, "the database is larger than the filter")
 
 	s = open(t, "store", o)
-	_, err = fs.Stat("store/filter")
+	_, err = fs.Stat("store/filter-3")
 	require.ErrorIs(t, err, os.ErrNotExist, "before anything is committed")
 	require.EqualValues(t, 100, created(t, s, people(4900, 5100), 1))
 	require.NoError(t, s.Close())
@@ -106,8 +106,8 @@ func TestFilterKept(t *testing.T) {
 		func(b []byte) []byte { b[3] ^= 1; return b },
 		func(b []byte) []byte { return append(b, 0) },
 	} {
-		b := readFile(t, fs, "store/filter")
-		writeFile(t, fs, "store/filter", spoil(b))
+		b := readFile(t, fs, "store/filter-3")
+		writeFile(t, fs, "store/filter-3", spoil(b))
 		s = open(t, "store", o)
 		require.Zero(t, created(t, s, people(0, 5100), 2), "a spoiled filter is not believed")
 		require.Eventually(t, s.Whole, time.Minute, time.Millisecond, "only a whole filter is left to the next Open")
@@ -116,6 +116,37 @@ func TestFilterKept(t *testing.T) {
 	o.Filter = 128
 	s = open(t, "store", o)
 	require.Zero(t, created(t, s, people(0, 5100), 3), "nor is one of another size")
+}
+
+// TestAFilterMadeAnewKnowsOfMoreThanRows: a scan meets batches, fences and hash lists too.
+func TestAFilterMadeAnewKnowsOfMoreThanRows(t *testing.T) {
+	fs := vfs.NewMem()
+	s := open(t, "store", small(fs))
+	require.EqualValues(t, 10, created(t, s, people(0, 10), 0))
+	o := benchOrigin(2, 0)
+	_, err := s.Fence(t.Context(), id.Part{Run: o.Batch.Run, Part: o.Batch.Part}, o.Batch.Epoch+1)
+	require.NoError(t, err)
+	require.NoError(t, s.Erase(t.Context(), profile.Erasing{
+		Erasure: profile.Erasure{ID: profile.ErasureID{1}, Scope: scope(), Revision: 1, Type: "email"},
+		Block:   []profile.Blocked{{Hash: profile.Hash{1}, Tag: 1}},
+	}))
+	require.NoError(t, s.Close())
+	_, err = fs.Stat("store/filter-3")
+	require.ErrorIs(t, err, os.ErrNotExist, "a small database leaves none")
+
+	s = open(t, "store", small(fs))
+	require.Eventually(t, s.Whole, time.Minute, time.Millisecond)
+	out, err := ingest(t, s, people(0, 10), 0)
+	require.NoError(t, err)
+	require.True(t, out.Repeated)
+	k := profile.KeysOf(people(0, 10), o, scope(), profile.Rules{})
+	st, err := s.Look(t.Context(), k)
+	require.NoError(t, err)
+	require.True(t, st.Fenced)
+	k = profile.KeysOf(people(0, 10), benchOrigin(3, 0), scope(), profile.Rules{})
+	st, err = s.Look(t.Context(), k)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, st.Blocked)
 }
 
 func readFile(t *testing.T, fs vfs.FS, path string) []byte {
@@ -239,6 +270,26 @@ func TestBrokenLog(t *testing.T) {
 
 	s = open(t, "store", pebble.Options{FS: mem})
 	require.EqualValues(t, 10, created(t, s, people(0, 20), 2), "nothing was lost and nothing doubled")
+}
+
+func TestTheLayoutBeforeIsTakenOver(t *testing.T) {
+	fs := vfs.NewMem()
+	s := open(t, "store", small(fs))
+	require.EqualValues(t, 10, created(t, s, people(0, 10), 0))
+	require.NoError(t, s.SetFormat("1"))
+	require.NoError(t, s.Close())
+	writeFile(t, fs, "store/filter-2", []byte("of another version"))
+	writeFile(t, fs, "store/filter-3", []byte("of before another version"))
+
+	for range 2 {
+		s = open(t, "store", small(fs))
+		for _, name := range []string{"store/filter-2", "store/filter-3"} {
+			_, err := fs.Stat(name)
+			require.ErrorIs(t, err, os.ErrNotExist)
+		}
+		require.Zero(t, created(t, s, people(0, 10), 1))
+		require.NoError(t, s.Close())
+	}
 }
 
 func TestOtherLayout(t *testing.T) {

@@ -111,6 +111,9 @@ func (s *Store) blockedOf(sc profile.Scope) (int64, error) {
 	if !known {
 		return 0, nil
 	}
+	if !s.filter.may(blockedHash(scope)) {
+		return 0, nil
+	}
 	v, err := s.get(scopedKey(kindBlocked, scope))
 	if err != nil || len(v) != 8 {
 		return 0, err
@@ -220,6 +223,7 @@ type erasing struct {
 	b     *pebble.Batch
 	e     *profile.Erasing
 	scope uint32
+	moved []uint64 // as of writing
 }
 
 // enter lets the step into the database, unless it is overtaken.
@@ -236,6 +240,7 @@ func (w *erasing) enter() error {
 	if err := w.apply(w.b); err != nil {
 		return err
 	}
+	w.bindings.drop(w.moved)
 	if seq := w.turns.next(); w.e.Takes() { // whoever has looked before must look again
 		w.fenceSeq = seq
 	}
@@ -317,6 +322,7 @@ func (w *erasing) block() error {
 		}
 		n++
 	}
+	w.filter.add(blockedHash(w.scope))
 	return stored(w.b.Set(scopedKey(kindBlocked, w.scope), binary.BigEndian.AppendUint64(nil, uint64(n)), nil)) //nolint:gosec // not negative
 }
 
@@ -346,6 +352,7 @@ func (w *erasing) profiles() error {
 			if err := stored(w.b.Delete(k, nil)); err != nil {
 				return err
 			}
+			w.moved = append(w.moved, profileHash(profile.Derive(w.e.Erasure.Scope, x.Type, x.Value, 0)))
 		}
 	}
 	return nil

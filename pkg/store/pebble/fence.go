@@ -44,6 +44,7 @@ func (s *Store) raise(p id.Part, epoch uint32) error {
 	if err := b.Set(partKey(nil, kindFence, p), binary.BigEndian.AppendUint32(nil, epoch), nil); err != nil {
 		return unavailable("fence", err)
 	}
+	s.filter.add(fenceHash(p.Run))
 	killpoint.Reach("pebble.fence.before")
 	if err := s.apply(b); err != nil {
 		return err
@@ -58,6 +59,9 @@ func (s *Store) raise(p id.Part, epoch uint32) error {
 
 // fenceOf answers the fence of a part, 0 where it has none.
 func (s *Store) fenceOf(p id.Part) (uint32, error) {
+	if !s.filter.may(fenceHash(p.Run)) {
+		return 0, nil
+	}
 	v, closer, err := s.db.Get(partKey(nil, kindFence, p))
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
@@ -87,6 +91,9 @@ func (s *Store) fencesOf(ctx context.Context, k profile.Keys) (map[profile.RunPa
 }
 
 func (s *Store) fencesOfRun(ctx context.Context, r id.Run, no int64, into map[profile.RunPart]uint32) error {
+	if !s.filter.may(fenceHash(r)) {
+		return nil
+	}
 	prefix := append([]byte{kindFence}, r[:]...)
 	return s.each(ctx, prefix, nil, func(k, v []byte) (bool, error) {
 		if len(k) != partKeyLen || len(v) != 4 {
@@ -99,6 +106,9 @@ func (s *Store) fencesOfRun(ctx context.Context, r id.Run, no int64, into map[pr
 
 // result answers what a batch became, nil where it was not applied.
 func (s *Store) result(b id.Batch) (*profile.Result, error) {
+	if !s.filter.may(batchHash(b)) {
+		return nil, nil //nolint:nilnil // as below
+	}
 	k := batchKey(nil, kindBatch, b)
 	v, closer, err := s.db.Get(k)
 	switch {
@@ -127,6 +137,9 @@ func (s *Store) resultsOf(ctx context.Context, prefix []byte) (out []profile.Res
 
 // overlaps refuses a fragment that covers rows of another fragment of its batch.
 func (s *Store) overlaps(ctx context.Context, r profile.Result) error {
+	if !s.filter.may(batchHash(r.Batch)) {
+		return nil
+	}
 	k := batchKey(nil, kindBatch, r.Batch)
 	others, err := s.resultsOf(ctx, k[:batchKeyLen-4])
 	if err != nil {

@@ -85,8 +85,8 @@ type looking struct {
 	ctx  context.Context //nolint:containedctx // lives as long as one call of Look
 	k    profile.Keys
 	st   *profile.State
-	skip []bool   // positions for which no profile is asked; nil: none
-	hs   []uint64 // by position; 0: not to be looked up
+	skip profile.Settled // positions for which no profile is asked
+	hs   []uint64        // by position; 0: not to be looked up
 	ord  order
 	key  []byte
 	seq0 uint64 // of the last commit before it began
@@ -130,13 +130,8 @@ func (l *looking) rows() error {
 		if l.st.Entries[i], ok = readEntry(v); !ok {
 			return errors.Join(damaged("an entry of the row index"), it.Close())
 		}
-		if l.k.Settled(i, &l.st.Entries[i]) {
-			if l.skip == nil {
-				l.skip = make([]bool, l.k.Len())
-			}
-			l.skip[i] = true
-		}
 	}
+	l.skip = l.k.Settled(l.st.Entries)
 	return cmp.Or(it.Close(), l.ctx.Err())
 }
 
@@ -183,17 +178,18 @@ func (l *looking) column(c int, col profile.IdentityColumn, scope, typ uint32) e
 	values := col.Values
 	for i := range l.hs {
 		l.hs[i] = 0
-		if (l.skip != nil && l.skip[i]) || values.IsNull(i) {
+		if l.skip.At(i) || values.IsNull(i) {
 			continue
 		}
 		first := profile.Derive(l.k.Scope, col.Type, values.Value(i), 0)
 		if l.st.Fresh[i] == 0 {
 			l.st.Fresh[i] = first // to be looked at again in fresh
 		}
-		l.hs[i] = identityHash(first)
+		l.hs[i] = profileHash(first)
 	}
 	l.ord.reset()
-	l.filter.present(l.hs, func(i int) { l.ord.add(prefixOf(values.Value(i)), i) })
+	of, found := owner(scope, typ), l.st.Profiles[c]
+	before := l.known(of, values, found, func(i int) { l.ord.add(prefixOf(values.Value(i)), i) })
 	if len(l.ord.todo) == 0 {
 		return nil
 	}
@@ -203,7 +199,6 @@ func (l *looking) column(c int, col profile.IdentityColumn, scope, typ uint32) e
 		return err
 	}
 	prefix := identityPrefix(scope, typ)
-	found := l.st.Profiles[c]
 	for n, w := range l.ord.todo {
 		if n%checkEvery == 0 && l.ctx.Err() != nil {
 			break
@@ -228,7 +223,11 @@ func (l *looking) column(c int, col profile.IdentityColumn, scope, typ uint32) e
 		}
 		found[w.at] = id.Profile(binary.BigEndian.Uint64(b))
 	}
-	return cmp.Or(it.Close(), l.ctx.Err())
+	if err := cmp.Or(it.Close(), l.ctx.Err()); err != nil {
+		return err
+	}
+	l.learn(of, values, found, before)
+	return nil
 }
 
 // mpids finds the profiles that are named by their ids, or what they were merged into.
@@ -238,7 +237,7 @@ func (l *looking) mpids(c int, values *array.String, scope uint32) error {
 		return err
 	}
 	for i := range l.k.Len() {
-		if (l.skip != nil && l.skip[i]) || values.IsNull(i) {
+		if l.skip.At(i) || values.IsNull(i) {
 			continue
 		}
 		p, err := id.ParseProfile(values.Value(i))
@@ -265,7 +264,7 @@ func (l *looking) fresh() error {
 	for i := range l.hs {
 		l.hs[i] = 0
 		switch {
-		case l.skip != nil && l.skip[i]:
+		case l.skip.At(i):
 			continue
 		case l.isBound(i):
 			l.st.Fresh[i] = 0
@@ -274,7 +273,7 @@ func (l *looking) fresh() error {
 			l.st.Fresh[i] = l.choice(i, 0)
 		}
 		if known && l.st.Fresh[i] != 0 {
-			l.hs[i] = profileHash(scope, l.st.Fresh[i])
+			l.hs[i] = profileHash(l.st.Fresh[i])
 		}
 	}
 	l.ord.reset()

@@ -33,7 +33,7 @@ func (w *writing) reshaping() error {
 	r := &w.e.Reshaping
 	for _, l := range r.Links {
 		if l.Survivor != 0 {
-			w.touched.merged = append(w.touched.merged, profileHash(w.scope, l.Profile))
+			w.touched.merged = append(w.touched.merged, profileHash(l.Profile))
 		}
 		if err := w.b.Set(shapedKey(nil, w.scope, l.Profile), nil, nil); err != nil {
 			return unavailable("commit", err)
@@ -73,7 +73,7 @@ func (w *writing) guarded() error {
 
 // goesTo says whether a profile, given by its hash, gets contributions or identities.
 func (w *writing) goesTo(hash uint64) bool {
-	return slices.ContainsFunc(w.e.Contributions, func(c profile.ContributionWrite) bool { return profileHash(w.scope, c.Profile) == hash })
+	return slices.ContainsFunc(w.e.Contributions, func(c profile.ContributionWrite) bool { return profileHash(c.Profile) == hash })
 }
 
 // Undo takes a merge back as one synced batch.
@@ -113,6 +113,7 @@ func (w *writing) enterUndo() error {
 	if err := w.apply(w.b); err != nil {
 		return err
 	}
+	w.bindings.drop(w.moved)
 	w.touched.seq = w.turns.next()
 	w.recent.add(w.touched)
 	return nil

@@ -219,11 +219,7 @@ func (l *looking) documents() error {
 		return nil
 	}
 	l.ord.reset()
-	for i := range l.st.Entries {
-		if p := l.k.Document(i, &l.st.Entries[i]); p != 0 {
-			l.ord.add(uint64(p), i)
-		}
-	}
+	l.k.Documents(l.st.Entries, l.skip, func(i int, p id.Profile) { l.ord.add(uint64(p), i) })
 	if len(l.ord.todo) == 0 {
 		return nil
 	}
@@ -272,6 +268,7 @@ func (w *writing) gone() error {
 		if err := w.b.Delete(append(identityPrefix(w.scope, n), x.Value...), nil); err != nil {
 			return unavailable("commit", err)
 		}
+		w.moved = append(w.moved, profileHash(profile.Derive(w.e.Keys.Scope, x.Type, x.Value, 0)))
 	}
 	for _, p := range w.e.ProfilesGone {
 		if err := w.b.Delete(profileKey(nil, w.scope, p), nil); err != nil {

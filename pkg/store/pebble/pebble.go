@@ -1,7 +1,7 @@
 // Package pebble keeps the platform's data in a Pebble database: a folder that one process holds.
 //
-// A batch is looked up in sorted order, behind a filter in memory that knows which keys can not be there, and written as
-// one synced Pebble batch. Commits take turns only for the moment in which a batch is let in, and enter the database side
+// A batch is looked up in sorted order, behind a filter in memory that knows which keys can not be there and a memory of
+// what identities are bound to, and written as one synced Pebble batch. Commits take turns only for the moment in which a batch is let in, and enter the database side
 // by side; two that want the same thing are told apart by what recent commits have touched, and the loser is told to look
 // again. What raises a fence, merges profiles or takes something away enters alone. Contributions to profiles are merge
 // operands, folded by Pebble.
@@ -30,8 +30,11 @@ type Options struct {
 	Cache int64
 	// MemTable is the size of one memtable, in bytes; there are at most two. Default 96 MiB.
 	MemTable int64
-	// Filter is the memory of the filter of absent keys, in bytes; it does not grow. Default 128 MiB.
+	// Filter is the memory of the filter of absent keys, in bytes; it does not grow. Default 160 MiB.
 	Filter int64
+	// Bindings is the memory of what identities are bound to, in bytes; it does not grow. Default 32 MiB, half a million of
+	// them.
+	Bindings int64
 	// MinFree is how many bytes of the disk must stay free: below, commits answer Unavailable. Default 512 MiB.
 	MinFree uint64
 	// FS is the file system; default the operating system's. With one in memory, a store lives as long as that.
@@ -49,7 +52,10 @@ func (o Options) withDefaults() Options {
 		o.MemTable = 96 * mib
 	}
 	if o.Filter <= 0 {
-		o.Filter = 128 * mib
+		o.Filter = 160 * mib
+	}
+	if o.Bindings <= 0 {
+		o.Bindings = 32 * mib
 	}
 	if o.MinFree == 0 {
 		o.MinFree = 512 * mib
@@ -76,9 +82,10 @@ type Store struct {
 	scratch sync.Mutex // of Note and Drop
 	keeping sync.Mutex // of Expire and Erase, which both remove kept rows
 
-	filter *filter
-	stop   context.CancelFunc
-	work   sync.WaitGroup // the filter's scan
+	filter   *filter
+	bindings *bindings
+	stop     context.CancelFunc
+	work     sync.WaitGroup // what goes on in the background
 
 	written atomic.Uint64
 
@@ -126,7 +133,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		MemTableSize:                uint64(o.MemTable), //nolint:gosec // positive
 		MemTableStopWritesThreshold: 2,
 		L0CompactionThreshold:       64, // as many bytes as the base level has go down at once: each is written seldom
-		L0CompactionFileThreshold:   1000,
+		L0CompactionFileThreshold:   2000,
 		L0StopWritesThreshold:       256,
 		LBaseMaxBytes:               16 << 30,
 		MaxOpenFiles:                1000,
@@ -138,9 +145,10 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		opts.Levels[i].BlockSize = 16 << 10
 	}
-	opts.TargetFileSizes[0] = 16 << 20
+	// A look-up that the filter let through reads the filter block of a file in each run: small files have small ones.
+	opts.TargetFileSizes[0], opts.FlushSplitBytes = 4<<20, 32<<20
 	for i := 1; i < len(opts.TargetFileSizes); i++ {
-		opts.TargetFileSizes[i] = 32 << 20
+		opts.TargetFileSizes[i] = 16 << 20
 	}
 	var err error
 	if s.db, err = pebble.Open(s.dir, opts); err != nil {
@@ -152,7 +160,14 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if s.dict, err = readDictionary(s.db); err != nil {
 		return err
 	}
-	return s.openFilter(ctx, o.Filter)
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if err := s.openFilter(ctx, o.Filter); err != nil {
+		s.stop()
+		return err
+	}
+	s.bindings = newBindings(o.Bindings)
+	s.work.Go(func() { s.settling(ctx) })
+	return nil
 }
 
 // Close ends the work in the background and closes the database. A filter that is whole is kept for the next Open.
@@ -166,6 +181,7 @@ func (s *Store) Close() error {
 		s.keepFilter()
 	}
 	s.filter.free()
+	s.bindings.free()
 	err := s.db.Close()
 	if lerr := s.lock.Close(); err == nil {
 		err = lerr

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // small are options under which tests meet what large stores meet: flushes, compactions, a crowded filter.
 func small(fs vfs.FS) pebble.Options {
-	return pebble.Options{FS: fs, Cache: 8 << 20, MemTable: 256 << 10, Filter: 4 << 10}
+	return pebble.Options{FS: fs, Cache: 8 << 20, MemTable: 256 << 10, Filter: 4 << 10, Bindings: 4 << 10}
 }
 
 func TestSuite(t *testing.T) {

@@ -16,17 +16,25 @@ import (
 	"millrace.dev/pkg/store"
 )
 
-// format is the layout of keys and values. Another layout is another number.
-const format = "1"
+// format is the layout of keys, values and the filter that Close leaves. Another layout is another number: a version that
+// does not know of the filter of another would leave it behind what it commits. Layout 1 had another filter and was else
+// the same.
+const (
+	format         = "2"
+	formatOfBefore = "1"
+)
 
-// checkFormat refuses a folder of another layout, and signs an empty one.
+// checkFormat refuses a folder of another layout, and signs an empty one and one of the layout before, whose filter is gone.
 func (s *Store) checkFormat() error {
 	k := append([]byte{kindMeta}, "format"...)
 	v, err := s.get(k)
 	if err != nil {
 		return err
 	}
-	if v == nil {
+	if v == nil || string(v) == formatOfBefore {
+		if err := s.dropOtherFilters(); err != nil {
+			return err
+		}
 		b := s.db.NewBatch()
 		if err := b.Set(k, []byte(format), nil); err != nil {
 			return unavailable("open", err)
@@ -223,7 +231,7 @@ func (s *Store) Everything(ctx context.Context) iter.Seq2[store.Item, error] {
 
 func (s *Store) item(kind byte, k, v []byte) (i store.Item, err error) {
 	if kind == kindIdentity {
-		i, _, ok := s.dict.readIdentity(k, v)
+		i, ok := s.dict.readIdentity(k, v)
 		if !ok {
 			return i, damaged("an identity")
 		}

@@ -10,6 +10,9 @@ import (
 	"millrace.dev/pkg/row"
 )
 
+// repeats is a bit beside an entry's effect.
+const repeats = 0x80
+
 // tombstone is a bit beside an entry's flags.
 const tombstone = 0x80
 
@@ -21,6 +24,9 @@ const (
 // putEntry writes e to b, which has entryMax bytes, and answers how many it took.
 func putEntry(b []byte, e *profile.Entry) int {
 	b[0], b[1] = byte(e.Effect), byte(e.Flags)
+	if e.Repeats {
+		b[0] |= repeats
+	}
 	if e.Tombstone {
 		b[1] |= tombstone
 	}
@@ -46,7 +52,8 @@ func readEntry(b []byte) (e profile.Entry, ok bool) {
 		return e, false
 	}
 	e.Found = true
-	e.Effect, e.Flags, e.Tombstone = profile.Effect(b[0]), profile.EntryFlags(b[1]&^tombstone), b[1]&tombstone != 0
+	e.Effect, e.Repeats = profile.Effect(b[0]&^repeats), b[0]&repeats != 0
+	e.Flags, e.Tombstone = profile.EntryFlags(b[1]&^tombstone), b[1]&tombstone != 0
 	e.RecordHash, e.Version.RowHash = row.FromBytes(b[2:]), row.FromBytes(b[18:])
 	e.Version.Time = int64(binary.BigEndian.Uint64(b[34:])) //nolint:gosec // two's complement
 	e.Profile = id.Profile(binary.BigEndian.Uint64(b[42:]))

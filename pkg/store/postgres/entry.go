@@ -9,6 +9,9 @@ import (
 	"millrace.dev/pkg/row"
 )
 
+// repeats is a bit beside an entry's effect.
+const repeats = 0x80
+
 // tombstone is a bit beside the entry's flags.
 const tombstone = 0x80
 
@@ -21,7 +24,11 @@ func appendEntry(dst []byte, e *profile.Entry) []byte {
 	if e.Tombstone {
 		flags |= tombstone
 	}
-	dst = append(dst, byte(e.Effect), flags)
+	effect := byte(e.Effect)
+	if e.Repeats {
+		effect |= repeats
+	}
+	dst = append(dst, effect, flags)
 	dst = binary.AppendVarint(dst, e.Version.RunNo)
 	dst = binary.AppendUvarint(dst, uint64(e.Part))
 	dst = binary.AppendUvarint(dst, uint64(e.Epoch))
@@ -39,7 +46,8 @@ func readEntry(b []byte) (e profile.Entry, ok bool) {
 	e.Found = true
 	e.RecordHash, e.Version.RowHash = row.FromBytes(b), row.FromBytes(b[16:])
 	e.Version.Time = getInt8(b[32:])
-	e.Effect, e.Flags, e.Tombstone = profile.Effect(b[40]), profile.EntryFlags(b[41]&^tombstone), b[41]&tombstone != 0
+	e.Effect, e.Repeats = profile.Effect(b[40]&^repeats), b[40]&repeats != 0
+	e.Flags, e.Tombstone = profile.EntryFlags(b[41]&^tombstone), b[41]&tombstone != 0
 	b = b[entryFixed:]
 	runNo, n := binary.Varint(b)
 	if n <= 0 {

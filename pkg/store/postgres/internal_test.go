@@ -27,7 +27,8 @@ func TestAnEntryReadsAsItWasWritten(t *testing.T) {
 			Found: true, Tombstone: rapid.Bool().Draw(t, "tombstone"), RecordHash: hash("record hash"),
 			Version: profile.Version{Time: rapid.Int64().Draw(t, "time"), RunNo: rapid.Int64().Draw(t, "run"), RowHash: hash("row hash")},
 			Part:    rapid.Uint32().Draw(t, "part"), Epoch: rapid.Uint32().Draw(t, "epoch"),
-			Effect: profile.Effect(rapid.Uint8().Draw(t, "effect")), Flags: profile.EntryFlags(rapid.Uint8Range(0, 3).Draw(t, "flags")),
+			Effect: profile.Effect(rapid.Uint8Max(127).Draw(t, "effect")), Flags: profile.EntryFlags(rapid.Uint8Max(127).Draw(t, "flags")),
+			Repeats: rapid.Bool().Draw(t, "repeats"),
 			Profile: id.Profile(rapid.Uint64().Draw(t, "profile")), EventTime: rapid.Int64().Draw(t, "event time"),
 		}
 		b := appendEntry(nil, &e)

@@ -52,6 +52,7 @@ func (s *Store) Look(ctx context.Context, k profile.Keys) (profile.State, error)
 		if l.state.Applied != nil || l.state.Fenced {
 			return nil
 		}
+		l.settled = k.Settled(l.state.Entries)
 		if err := l.findBound(ctx, c, scope); err != nil {
 			return err
 		}
@@ -75,6 +76,8 @@ type looking struct {
 	places []place  // where identities stand
 	order  []ranked // places in the order of their keys
 	bad    bool
+
+	settled profile.Settled
 }
 
 // place is where an identity stands.
@@ -98,11 +101,6 @@ func newLooking(k profile.Keys) *looking {
 	return l
 }
 
-// settled says whether the row index alone decides on position i.
-func (l *looking) settled(i int) bool {
-	return l.seen.revs[i] != 0 && l.k.RecordHashes != nil && l.k.Settled(i, &l.state.Entries[i])
-}
-
 // findBound finds the profiles that the identities of unsettled positions are bound to.
 func (l *looking) findBound(ctx context.Context, c *pgconn.PgConn, scope int32) error {
 	var mpids []candidate
@@ -110,7 +108,7 @@ func (l *looking) findBound(ctx context.Context, c *pgconn.PgConn, scope int32) 
 	l.places = make([]place, 0, l.n*len(l.k.Identities))
 	for col, x := range l.k.Identities {
 		for i := range l.n {
-			if x.Values.IsNull(i) || l.settled(i) {
+			if x.Values.IsNull(i) || l.settled.At(i) {
 				continue
 			}
 			if x.Type == identity.MPID {
@@ -214,7 +212,7 @@ type candidate struct {
 func (l *looking) findFresh(ctx context.Context, c *pgconn.PgConn, scope int32) error {
 	var open []candidate
 	for i := range l.n {
-		if !l.settled(i) && l.unbound(i) >= 0 {
+		if !l.settled.At(i) && l.unbound(i) >= 0 {
 			open = append(open, candidate{row: int32(i)}) //nolint:gosec // as many as rows of a batch
 		}
 	}

@@ -163,14 +163,13 @@ func (l *looking) findDocuments(ctx context.Context, c *pgconn.PgConn, scope int
 	}
 	ids := newElements(0, 8)
 	l.state.Docs, l.seen.docs = map[id.Profile][]byte{}, map[id.Profile]uint64{}
-	for i := range l.n {
-		p := l.k.Document(i, &l.state.Entries[i])
-		if _, asked := l.state.Docs[p]; asked || p == 0 {
-			continue
+	l.k.Documents(l.state.Entries, l.settled, func(_ int, p id.Profile) {
+		if _, asked := l.state.Docs[p]; asked {
+			return
 		}
 		l.state.Docs[p], l.seen.docs[p] = nil, xxh3.Hash(nil)
 		ids.int8(int64(p))
-	}
+	})
 	if ids.n == 0 {
 		return nil
 	}

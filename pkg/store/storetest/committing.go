@@ -298,3 +298,24 @@ func reopened(t *testing.T, open func() store.Store) {
 	require.EqualValues(t, 1, c.Created)
 	require.False(t, slices.Contains([]id.Profile{0, h.resolve("customer_id", "1")}, h.resolve("customer_id", "2")))
 }
+
+// reopenedWithoutRows: what stands in the way of rows to come is there after a restart, though there are none yet.
+func reopenedWithoutRows(t *testing.T, open func() store.Store) {
+	h := start(t, open)
+	_, err := h.Fence(h.ctx, id.Part{Run: runOf("crm", 1), Part: 1}, 2)
+	require.NoError(t, err)
+	h.block(person("email", "a@x"))
+	require.NoError(t, h.Close())
+
+	for range 2 {
+		h = start(t, open)
+		out, err := h.ingest(users(origin(1, 1, 1, 0), user("1", day(1), nil)))
+		require.NoError(t, err)
+		require.True(t, out.Fenced)
+		b := users(origin(2, 1, 1, 0), user("1", day(1), nil))
+		st, err := h.Look(h.ctx, profile.KeysOf(b.Batch, b.origin, h.scope, h.rules))
+		require.NoError(t, err)
+		require.EqualValues(t, 1, st.Blocked)
+		require.NoError(t, h.Close())
+	}
+}

@@ -47,7 +47,7 @@ func rowIndex(t *testing.T, open func() store.Store) {
 	// What Decide does not make yet has to be kept as well.
 	want[1].Tombstone, want[1].EventTime = true, -5
 	want[1].Flags = profile.FlagLate | profile.FlagUnattributed
-	want[1].Effect = profile.Deleted
+	want[1].Effect, want[1].Repeats = profile.Deleted, true
 	want[1].RecordHash, want[1].Version.RowHash = row.Hash{Hi: 1<<64 - 1, Lo: 2}, row.Hash{Hi: 3, Lo: 1<<64 - 1}
 	want[1].Part, want[1].Epoch = 1<<32-1, 1<<32-1
 	e.Entries[1].Entry = want[1]
@@ -64,6 +64,42 @@ func rowIndex(t *testing.T, open func() store.Store) {
 	st, err = h.Look(h.ctx, profile.KeysOf(other.Batch, other.origin, h.scope, h.rules))
 	require.NoError(t, err)
 	require.False(t, st.Entries[0].Found, "a row index is of one sync")
+}
+
+// repeatedKeys reads two rows of one key in every order, in one batch and in two, run after run: the newest stands.
+func repeatedKeys(t *testing.T, open func() store.Store) {
+	h := start(t, open)
+	for customer, mirror := range map[string]bool{"1": false, "2": true} {
+		newest, older := user(customer, day(9), map[string]any{"plan": "new"}), user(customer, day(5), map[string]any{"plan": "old"})
+		run, seq := int64(0), uint32(0)
+		read := func(batches ...[]recordtest.Row) (sum record.Counts) {
+			run++
+			for _, rows := range batches {
+				seq++
+				o := originOf("shop of "+customer, run, 1, 1, seq)
+				o.Full, o.Mirror = true, mirror
+				sum = sum.Add(h.must(users(o, rows...)))
+			}
+			return sum
+		}
+		rows := func(r ...recordtest.Row) []recordtest.Row { return r }
+		for n, batches := range [][][]recordtest.Row{
+			{rows(newest)},
+			{rows(newest, older)}, // the other comes in a later run, behind the one that is what it was
+			{rows(older), rows(newest)},
+			{rows(newest), rows(older)},
+			{rows(older, newest)},
+			{rows(newest, older)},
+		} {
+			c := read(batches...)
+			require.Equal(t, map[string]string{"plan": `"new"`}, h.attributes(customer), "after read %d", n)
+			require.EqualValues(t, min(n, 1), c.Collapsed, "in read %d", n)
+			require.EqualValues(t, max(0, 1-n), c.Created, "in read %d", n)
+		}
+	}
+	_, n, err := store.Digest(h.ctx, h, h.scope.Workspace)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, n.Profiles, "nobody comes twice")
 }
 
 func identities(t *testing.T, open func() store.Store) {

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testenv.Leaks()...) }
 func TestBothStoresAgree(t *testing.T) {
 	storetest.Agree(t, func(t *testing.T) func() store.Store {
 		return func() store.Store {
-			s, err := pebble.Open(t.Context(), "store", pebble.Options{FS: vfs.NewMem(), Cache: 8 << 20, MemTable: 256 << 10, Filter: 4 << 10})
+			s, err := pebble.Open(t.Context(), "store", pebble.Options{FS: vfs.NewMem(), Cache: 8 << 20, MemTable: 256 << 10, Filter: 4 << 10, Bindings: 4 << 10})
 			require.NoError(t, err)
 			return s
 		}

@@ -37,6 +37,7 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 	}{
 		{"look at nothing", "", lookAtNothing},
 		{"row index", "", rowIndex},
+		{"a key that a complete read has twice", "", repeatedKeys},
 		{"identities", "", identities},
 		{"an mpid names its profile", "", mpid},
 		{"ids of profiles are probed", "", probed},
@@ -77,6 +78,8 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 		{"conflict over an undone merge", "", conflictUndo},
 		{"an identity goes to another profile", "", steal},
 		{"eight mergers", "", eightMergers},
+		{"an identity is looked up again", "", lookedUpAgain},
+		{"an identity is looked up while it goes to and fro", "", lookedUpMeanwhile},
 		{"a mirror of merged profiles", "", mirrorOfMerged},
 		{"erasures are kept", "", erasuresKept},
 		{"hash lists", "", hashLists},
@@ -96,6 +99,7 @@ func Run(t *testing.T, open Opener, ex Exceptions) {
 		{"ended context", "", endedContext},
 		{"closed", "", closed},
 		{"reopened", ex.Reopen, reopened},
+		{"reopened with nothing but a fence and a hash list", ex.Reopen, reopenedWithoutRows},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.except != "" {

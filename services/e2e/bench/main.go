@@ -30,8 +30,8 @@ func main() {
 	var o options
 	flag.BoolVar(&o.full, "full", false, "every size of the tables, not the quick ones")
 	flag.StringVar(&o.out, "out", "bench.json", "file that the figures are written to")
-	flag.StringVar(&o.only, "only", "", "workloads to run, as letters: UEIMPL (default: all)")
-	flag.Func("sizes", "rows of U, E, I and M instead of the table's, such as 200k,2M,10M", func(text string) (err error) {
+	flag.StringVar(&o.only, "only", "", "workloads to run, as letters: UEIMPLTC (default: all)")
+	flag.Func("sizes", "rows of U, E, I, M and T instead of the table's, such as 200k,2M,10M", func(text string) (err error) {
 		o.sizes, err = parseSizes(text)
 		return err
 	})

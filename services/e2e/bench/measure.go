@@ -67,7 +67,7 @@ func (s *scene) measured(ctx context.Context, id, sync string, want account, ver
 	if f.Disk, err = s.disk(); err != nil {
 		return figures{}, err
 	}
-	say(fmt.Sprintf("%s: %.1f s, verifying.", id, f.Seconds))
+	say(fmt.Sprintf("%s: %.1f s, %.0f rows/s, %.2f CPU s/M, %d MiB; verifying.", id, f.Seconds, f.RowsPerSecond, f.CPU, f.PeakRSS))
 	if err := balanced(run, want); err != nil {
 		return figures{}, err
 	}

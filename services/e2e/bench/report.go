@@ -42,16 +42,40 @@ type figures struct {
 	Written       float64            `json:"store_written_mib,omitempty"` // by batches into an embedded store, before compaction
 	Stages        map[string]float64 `json:"stages,omitempty"`            // share of the time that stages were at work
 	P50           float64            `json:"p50_ms,omitempty"`
+	P95           float64            `json:"p95_ms,omitempty"`
 	P99           float64            `json:"p99_ms,omitempty"`
+	Max           float64            `json:"max_ms,omitempty"`
+	Goals         []goal             `json:"goals,omitempty"`
 	Verified      verified           `json:"verified"`
+}
+
+// goal is a figure that is to stay within a bound.
+type goal struct {
+	What   string  `json:"what"`
+	Value  float64 `json:"value"`
+	AtMost float64 `json:"at_most"`
+	Met    bool    `json:"met"`
+}
+
+// atMost answers a goal.
+func atMost(what string, value, bound float64) goal { return goal{what, value, bound, value <= bound} }
+
+func (g goal) String() string {
+	verdict := "missed"
+	if g.Met {
+		verdict = "met"
+	}
+	return fmt.Sprintf("%s %.4g, at most %.4g: %s", g.What, g.Value, g.AtMost, verdict)
 }
 
 // verified is what was compared with the source before the speed was believed.
 type verified struct {
 	Rows     int64 `json:"rows"`              // counted by the run, equal to the source's
-	Stored   int64 `json:"stored"`            // profiles or events in the store
+	Stored   int64 `json:"stored,omitempty"`  // profiles or events in the store
 	Balanced bool  `json:"balanced"`          // certificate: what was read is what is accounted for
 	Sampled  int   `json:"sampled,omitempty"` // profiles or events compared value by value
+
+	digest string // of the store
 }
 
 func (r report) write(path string) error {
@@ -72,11 +96,16 @@ func (r report) print(w io.Writer) {
 		fmt.Fprintf(t, "%s\t%.0f\t\n", c.ID, c.RowsPerSecond)
 	}
 	fmt.Fprintln(t, "\t\t")
-	fmt.Fprintln(t, "workload\trows\tseconds\trows/s\tCPU s/M\tpeak RSS MiB\tdisk MiB\twritten MiB\tp50 ms\tp99 ms\t")
+	fmt.Fprintln(t, "workload\trows\tseconds\trows/s\tCPU s/M\tpeak RSS MiB\tdisk MiB\twritten MiB\tp50 ms\tp95 ms\tp99 ms\tmax ms\t")
 	for _, f := range r.Workloads {
-		fmt.Fprintf(t, "%s\t%d\t%.1f\t%.0f\t%.2f\t%d\t%d\t%.1f\t%.0f\t%.0f\t\n", f.ID, f.Rows, f.Seconds, f.RowsPerSecond, f.CPU, f.PeakRSS, f.Disk, f.Written, f.P50, f.P99)
+		fmt.Fprintf(t, "%s\t%d\t%.1f\t%.0f\t%.2f\t%d\t%d\t%.1f\t%.0f\t%.0f\t%.0f\t%.0f\t\n", f.ID, f.Rows, f.Seconds, f.RowsPerSecond, f.CPU, f.PeakRSS, f.Disk, f.Written, f.P50, f.P95, f.P99, f.Max)
 	}
 	_ = t.Flush() // to a terminal
+	for _, f := range r.Workloads {
+		for _, g := range f.Goals {
+			fmt.Fprintf(w, "%s %s\n", f.ID, g)
+		}
+	}
 	for _, f := range r.Workloads {
 		if len(f.Stages) == 0 {
 			continue

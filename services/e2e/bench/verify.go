@@ -54,7 +54,7 @@ func verifyUsers(ctx context.Context, s *system, n int64, sample string, open op
 		return verified{}, fmt.Errorf("read the source: %w", err)
 	}
 	defer rows.Close()
-	v := verified{Stored: digest.GetProfiles()}
+	v := verified{Stored: digest.GetProfiles(), digest: digest.GetDigest()}
 	for rows.Next() {
 		var (
 			id, visits              int64

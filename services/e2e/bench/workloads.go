@@ -17,7 +17,7 @@ type bench struct {
 type workload struct {
 	letter, title string
 	sized         bool    // --sizes chooses others
-	quick, full   []int64 // rows, or small runs
+	quick, full   []int64 // rows, or runs
 	run           func(ctx context.Context, b bench, w workload, n int64) ([]figures, error)
 }
 
@@ -31,6 +31,8 @@ func workloads() []workload {
 		{"M", "the same by what the warehouse finds", true, []int64{m}, []int64{2 * m, 10 * m}, runMirror("diff")},
 		{"P", "users from PostgreSQL to the PostgreSQL store", false, []int64{2 * m}, []int64{2 * m}, runPostgres},
 		{"L", "latency of small runs and previews", false, []int64{200}, []int64{200}, runLatency},
+		{"T", "what tracing costs users from DuckDB", true, []int64{m}, []int64{2 * m}, runTracing},
+		{"C", "the console's pages of 10,000 runs, over SQLite and PostgreSQL", false, []int64{10_000}, []int64{10_000}, runConsole},
 	}
 }
 
@@ -111,7 +113,7 @@ func duckdbConnection(path string) string {
 
 func runUsers(ctx context.Context, b bench, w workload, n int64) ([]figures, error) {
 	return b.in(ctx, w.letter, n, nil, func(s *scene) ([]figures, error) {
-		f, err := s.loadUsers(ctx, b, usersDocuments)
+		f, err := s.loadUsers(ctx, b, usersDocuments, func() (verified, error) { return s.verifyLoad(ctx) })
 		f.ID = s.id
 		return []figures{f}, err
 	})

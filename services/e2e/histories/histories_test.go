@@ -25,7 +25,7 @@ import (
 const together = "8"
 
 // shortForm is how many seeds each store has in `go test`.
-const shortForm = 20
+const shortForm = 12
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", together); err != nil {

@@ -106,6 +106,16 @@ func table() []mutant {
 			catch: "pkg/profile", test: "TestReadAgainCountsTheSame",
 		},
 		{
+			name: "decide-forgets", breaks: "a row of a key that repeats does not say that this run has read it, where it is what it was",
+			file: "pkg/profile/decide.go", edits: one("return d.full && !d.own(old)", "return false && d.full && !d.own(old)"),
+			catch: "pkg/profile", test: "TestCases/full_repeated_key",
+		},
+		{
+			name: "settled-too-soon", breaks: "a row that is what it was is not looked up where another one of its key is not",
+			file: "pkg/profile/settled.go", edits: one("if s != nil && changed > 0 {", "if s != nil && changed < 0 {"),
+			catch: "pkg/store/pebble", test: "TestSuite/a_key_that_a_complete_read_has_twice",
+		},
+		{
 			name: "ingestion-report", breaks: "ingestion acks a batch whose report has failed",
 			file: "services/ingestion/worker.go", edits: one("err = w.report(ctx, out.Result, out.remarks)\n", "_ = w.report(ctx, out.Result, out.remarks)\n"),
 			catch: "services/ingestion", test: "TestAReportThatNobodyWantsEndsQuietly",
@@ -124,6 +134,41 @@ func table() []mutant {
 			name: "pebble-batch-key", breaks: "Pebble's commit does not look at the batch key",
 			file: "pkg/store/pebble/commit.go", edits: one("if applied != nil {\n\t\treturn store.Outcome{Repeated: true", "if applied != nil && r.Rows < 0 {\n\t\treturn store.Outcome{Repeated: true"),
 			catch: "pkg/store/pebble", test: "TestSuite/a_batch_commits_once",
+		},
+		{
+			name: "pebble-fence-hidden", breaks: "Pebble's filter does not get to know of a fence",
+			file: "pkg/store/pebble/fence.go", edits: one("\ts.filter.add(fenceHash(p.Run))\n", ""),
+			catch: "pkg/store/pebble", test: "TestSuite/fence", short: true,
+		},
+		{
+			name: "pebble-batch-hidden", breaks: "Pebble's filter does not get to know of a batch",
+			file: "pkg/store/pebble/commit.go", edits: one("\tw.filter.add(batchHash(w.e.Result.Batch))\n", ""),
+			catch: "pkg/store/pebble", test: "TestSuite/a_batch_commits_once",
+		},
+		{
+			name: "pebble-fence-unscanned", breaks: "Pebble's filter is made anew without the fences",
+			file: "pkg/store/pebble/filter.go", edits: one("s.filter.add(fenceHash(id.Run(k[1:17])))", "_ = id.Run(k[1:17])"),
+			catch: "pkg/store/pebble", test: "TestAFilterMadeAnewKnowsOfMoreThanRows",
+		},
+		{
+			name: "pebble-block-unscanned", breaks: "Pebble's filter is made anew without the hash lists",
+			file: "pkg/store/pebble/filter.go", edits: one("s.filter.add(blockedHash(binary.BigEndian.Uint32(k[1:])))", "_ = binary.BigEndian.Uint32(k[1:])"),
+			catch: "pkg/store/pebble", test: "TestAFilterMadeAnewKnowsOfMoreThanRows",
+		},
+		{
+			name: "pebble-block-hidden", breaks: "Pebble's filter does not get to know of a hash list",
+			file: "pkg/store/pebble/erasure.go", edits: one("\tw.filter.add(blockedHash(w.scope))\n", ""),
+			catch: "pkg/store/pebble", test: "TestSuite/hash_lists",
+		},
+		{
+			name: "pebble-remembers", breaks: "an identity that Pebble's commit binds to another profile stays remembered as it was",
+			file: "pkg/store/pebble/commit.go", edits: one("s.bindings.drop(w.moved)\n\tw.touched.seq", "w.touched.seq"),
+			catch: "pkg/store/pebble", test: "TestSuite/an_identity_is_looked_up_again",
+		},
+		{
+			name: "pebble-remembers-late", breaks: "what was read before an identity went to another profile is remembered after it",
+			file: "pkg/store/pebble/bindings.go", edits: one("if b.dropped != before {", "if b.dropped < 0*before {"),
+			catch: "pkg/store/pebble", test: "TestWhatWasReadBeforeADropIsNotLearnt",
 		},
 		{
 			name: "postgres-drops", breaks: "PostgreSQL's commit leaves out an event",

@@ -2699,6 +2699,530 @@ func (*DeleteSyncResponse) Descriptor() ([]byte, []int) {
 	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{49}
 }
 
+type CreateAlertRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Alert         *Alert                 `protobuf:"bytes,2,opt,name=alert,proto3" json:"alert,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAlertRequest) Reset() {
+	*x = CreateAlertRequest{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAlertRequest) ProtoMessage() {}
+
+func (x *CreateAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAlertRequest.ProtoReflect.Descriptor instead.
+func (*CreateAlertRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *CreateAlertRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *CreateAlertRequest) GetAlert() *Alert {
+	if x != nil {
+		return x.Alert
+	}
+	return nil
+}
+
+type CreateAlertResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Alert         *Alert                 `protobuf:"bytes,1,opt,name=alert,proto3" json:"alert,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAlertResponse) Reset() {
+	*x = CreateAlertResponse{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAlertResponse) ProtoMessage() {}
+
+func (x *CreateAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAlertResponse.ProtoReflect.Descriptor instead.
+func (*CreateAlertResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *CreateAlertResponse) GetAlert() *Alert {
+	if x != nil {
+		return x.Alert
+	}
+	return nil
+}
+
+type GetAlertRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAlertRequest) Reset() {
+	*x = GetAlertRequest{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAlertRequest) ProtoMessage() {}
+
+func (x *GetAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAlertRequest.ProtoReflect.Descriptor instead.
+func (*GetAlertRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *GetAlertRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *GetAlertRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type GetAlertResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Alert         *Alert                 `protobuf:"bytes,1,opt,name=alert,proto3" json:"alert,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAlertResponse) Reset() {
+	*x = GetAlertResponse{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAlertResponse) ProtoMessage() {}
+
+func (x *GetAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAlertResponse.ProtoReflect.Descriptor instead.
+func (*GetAlertResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetAlertResponse) GetAlert() *Alert {
+	if x != nil {
+		return x.Alert
+	}
+	return nil
+}
+
+type ListAlertsRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// At most 1000; default 100.
+	PageSize  int32  `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Terms FIELD=VALUE joined by AND, over id, display_name and labels.KEY.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// id (default), display_name, create_time or update_time, with " desc" behind it to turn it round.
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAlertsRequest) Reset() {
+	*x = ListAlertsRequest{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAlertsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAlertsRequest) ProtoMessage() {}
+
+func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAlertsRequest.ProtoReflect.Descriptor instead.
+func (*ListAlertsRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ListAlertsRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *ListAlertsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAlertsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAlertsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListAlertsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+type ListAlertsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Alerts        []*Alert               `protobuf:"bytes,1,rep,name=alerts,proto3" json:"alerts,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAlertsResponse) Reset() {
+	*x = ListAlertsResponse{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAlertsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAlertsResponse) ProtoMessage() {}
+
+func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAlertsResponse.ProtoReflect.Descriptor instead.
+func (*ListAlertsResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *ListAlertsResponse) GetAlerts() []*Alert {
+	if x != nil {
+		return x.Alerts
+	}
+	return nil
+}
+
+func (x *ListAlertsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type UpdateAlertRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Alert         *Alert                 `protobuf:"bytes,2,opt,name=alert,proto3" json:"alert,omitempty"`
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateAlertRequest) Reset() {
+	*x = UpdateAlertRequest{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAlertRequest) ProtoMessage() {}
+
+func (x *UpdateAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAlertRequest.ProtoReflect.Descriptor instead.
+func (*UpdateAlertRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *UpdateAlertRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *UpdateAlertRequest) GetAlert() *Alert {
+	if x != nil {
+		return x.Alert
+	}
+	return nil
+}
+
+func (x *UpdateAlertRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+type UpdateAlertResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Alert         *Alert                 `protobuf:"bytes,1,opt,name=alert,proto3" json:"alert,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateAlertResponse) Reset() {
+	*x = UpdateAlertResponse{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAlertResponse) ProtoMessage() {}
+
+func (x *UpdateAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAlertResponse.ProtoReflect.Descriptor instead.
+func (*UpdateAlertResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *UpdateAlertResponse) GetAlert() *Alert {
+	if x != nil {
+		return x.Alert
+	}
+	return nil
+}
+
+type DeleteAlertRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Id        string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// When set, must be the current one.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAlertRequest) Reset() {
+	*x = DeleteAlertRequest{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAlertRequest) ProtoMessage() {}
+
+func (x *DeleteAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAlertRequest.ProtoReflect.Descriptor instead.
+func (*DeleteAlertRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *DeleteAlertRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *DeleteAlertRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteAlertRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+type DeleteAlertResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAlertResponse) Reset() {
+	*x = DeleteAlertResponse{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAlertResponse) ProtoMessage() {}
+
+func (x *DeleteAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAlertResponse.ProtoReflect.Descriptor instead.
+func (*DeleteAlertResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{59}
+}
+
 // CheckStep is one step of a connection test.
 type CheckStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2715,7 +3239,7 @@ type CheckStep struct {
 
 func (x *CheckStep) Reset() {
 	*x = CheckStep{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[50]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2727,7 +3251,7 @@ func (x *CheckStep) String() string {
 func (*CheckStep) ProtoMessage() {}
 
 func (x *CheckStep) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[50]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2740,7 +3264,7 @@ func (x *CheckStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStep.ProtoReflect.Descriptor instead.
 func (*CheckStep) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{50}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CheckStep) GetName() string {
@@ -2781,7 +3305,7 @@ type TestConnectionRequest struct {
 
 func (x *TestConnectionRequest) Reset() {
 	*x = TestConnectionRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[51]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2793,7 +3317,7 @@ func (x *TestConnectionRequest) String() string {
 func (*TestConnectionRequest) ProtoMessage() {}
 
 func (x *TestConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[51]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2806,7 +3330,7 @@ func (x *TestConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestConnectionRequest.ProtoReflect.Descriptor instead.
 func (*TestConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{51}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *TestConnectionRequest) GetWorkspace() string {
@@ -2833,7 +3357,7 @@ type TestConnectionResponse struct {
 
 func (x *TestConnectionResponse) Reset() {
 	*x = TestConnectionResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[52]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2845,7 +3369,7 @@ func (x *TestConnectionResponse) String() string {
 func (*TestConnectionResponse) ProtoMessage() {}
 
 func (x *TestConnectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[52]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2858,7 +3382,7 @@ func (x *TestConnectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestConnectionResponse.ProtoReflect.Descriptor instead.
 func (*TestConnectionResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{52}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *TestConnectionResponse) GetOk() bool {
@@ -2885,7 +3409,7 @@ type PrintSetupRequest struct {
 
 func (x *PrintSetupRequest) Reset() {
 	*x = PrintSetupRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[53]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2897,7 +3421,7 @@ func (x *PrintSetupRequest) String() string {
 func (*PrintSetupRequest) ProtoMessage() {}
 
 func (x *PrintSetupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[53]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2910,7 +3434,7 @@ func (x *PrintSetupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrintSetupRequest.ProtoReflect.Descriptor instead.
 func (*PrintSetupRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{53}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *PrintSetupRequest) GetWorkspace() string {
@@ -2936,7 +3460,7 @@ type PrintSetupResponse struct {
 
 func (x *PrintSetupResponse) Reset() {
 	*x = PrintSetupResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[54]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2948,7 +3472,7 @@ func (x *PrintSetupResponse) String() string {
 func (*PrintSetupResponse) ProtoMessage() {}
 
 func (x *PrintSetupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[54]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2961,7 +3485,7 @@ func (x *PrintSetupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrintSetupResponse.ProtoReflect.Descriptor instead.
 func (*PrintSetupResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{54}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *PrintSetupResponse) GetText() string {
@@ -2983,7 +3507,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[55]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2995,7 +3519,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[55]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3008,7 +3532,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{55}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Column) GetName() string {
@@ -3043,7 +3567,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[56]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3579,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[56]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3592,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{56}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Table) GetName() string {
@@ -3098,7 +3622,7 @@ type ListTablesRequest struct {
 
 func (x *ListTablesRequest) Reset() {
 	*x = ListTablesRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[57]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3110,7 +3634,7 @@ func (x *ListTablesRequest) String() string {
 func (*ListTablesRequest) ProtoMessage() {}
 
 func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[57]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3123,7 +3647,7 @@ func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesRequest.ProtoReflect.Descriptor instead.
 func (*ListTablesRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{57}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ListTablesRequest) GetWorkspace() string {
@@ -3163,7 +3687,7 @@ type ListTablesResponse struct {
 
 func (x *ListTablesResponse) Reset() {
 	*x = ListTablesResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[58]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3175,7 +3699,7 @@ func (x *ListTablesResponse) String() string {
 func (*ListTablesResponse) ProtoMessage() {}
 
 func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[58]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3188,7 +3712,7 @@ func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesResponse.ProtoReflect.Descriptor instead.
 func (*ListTablesResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{58}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ListTablesResponse) GetTables() []*Table {
@@ -3203,14 +3727,16 @@ type PreviewDataModelRequest struct {
 	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
 	Id        string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// At most 100; default 10.
-	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Answer the rows as Arrow too.
+	WithArrow     bool `protobuf:"varint,4,opt,name=with_arrow,json=withArrow,proto3" json:"with_arrow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PreviewDataModelRequest) Reset() {
 	*x = PreviewDataModelRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[59]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3222,7 +3748,7 @@ func (x *PreviewDataModelRequest) String() string {
 func (*PreviewDataModelRequest) ProtoMessage() {}
 
 func (x *PreviewDataModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[59]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3235,7 +3761,7 @@ func (x *PreviewDataModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewDataModelRequest.ProtoReflect.Descriptor instead.
 func (*PreviewDataModelRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{59}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *PreviewDataModelRequest) GetWorkspace() string {
@@ -3259,17 +3785,28 @@ func (x *PreviewDataModelRequest) GetLimit() int32 {
 	return 0
 }
 
+func (x *PreviewDataModelRequest) GetWithArrow() bool {
+	if x != nil {
+		return x.WithArrow
+	}
+	return false
+}
+
 type PreviewDataModelResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Columns       []*Column              `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
-	Rows          []*structpb.Struct     `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Columns []*Column              `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
+	Rows    []*structpb.Struct     `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
+	// With with_arrow: the rows as an Arrow IPC stream, for MapperService.PreviewMapping.
+	Arrow []byte `protobuf:"bytes,3,opt,name=arrow,proto3" json:"arrow,omitempty"`
+	// Bytes that a read of all its rows would scan, as the warehouse estimates without running it; absent: it does not.
+	EstimatedBytesScanned *int64 `protobuf:"varint,4,opt,name=estimated_bytes_scanned,json=estimatedBytesScanned,proto3,oneof" json:"estimated_bytes_scanned,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *PreviewDataModelResponse) Reset() {
 	*x = PreviewDataModelResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[60]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3281,7 +3818,7 @@ func (x *PreviewDataModelResponse) String() string {
 func (*PreviewDataModelResponse) ProtoMessage() {}
 
 func (x *PreviewDataModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[60]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3294,7 +3831,7 @@ func (x *PreviewDataModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewDataModelResponse.ProtoReflect.Descriptor instead.
 func (*PreviewDataModelResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{60}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *PreviewDataModelResponse) GetColumns() []*Column {
@@ -3311,6 +3848,20 @@ func (x *PreviewDataModelResponse) GetRows() []*structpb.Struct {
 	return nil
 }
 
+func (x *PreviewDataModelResponse) GetArrow() []byte {
+	if x != nil {
+		return x.Arrow
+	}
+	return nil
+}
+
+func (x *PreviewDataModelResponse) GetEstimatedBytesScanned() int64 {
+	if x != nil && x.EstimatedBytesScanned != nil {
+		return *x.EstimatedBytesScanned
+	}
+	return 0
+}
+
 type PreviewSyncRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
@@ -3323,7 +3874,7 @@ type PreviewSyncRequest struct {
 
 func (x *PreviewSyncRequest) Reset() {
 	*x = PreviewSyncRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[61]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3335,7 +3886,7 @@ func (x *PreviewSyncRequest) String() string {
 func (*PreviewSyncRequest) ProtoMessage() {}
 
 func (x *PreviewSyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[61]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3348,7 +3899,7 @@ func (x *PreviewSyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewSyncRequest.ProtoReflect.Descriptor instead.
 func (*PreviewSyncRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{61}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *PreviewSyncRequest) GetWorkspace() string {
@@ -3392,7 +3943,7 @@ type PreviewedRow struct {
 
 func (x *PreviewedRow) Reset() {
 	*x = PreviewedRow{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[62]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3404,7 +3955,7 @@ func (x *PreviewedRow) String() string {
 func (*PreviewedRow) ProtoMessage() {}
 
 func (x *PreviewedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[62]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3417,7 +3968,7 @@ func (x *PreviewedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewedRow.ProtoReflect.Descriptor instead.
 func (*PreviewedRow) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{62}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *PreviewedRow) GetRow() *structpb.Struct {
@@ -3473,14 +4024,17 @@ type PreviewSyncResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Rows  []*PreviewedRow        `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
 	// What the rows would do to profiles (millrace.ingestion.v1.IdentityFigures).
-	Figures       *structpb.Struct `protobuf:"bytes,2,opt,name=figures,proto3" json:"figures,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Figures *structpb.Struct `protobuf:"bytes,2,opt,name=figures,proto3" json:"figures,omitempty"`
+	// Bytes that a read of all rows of the data model would scan, as the warehouse estimates without running it; absent: it
+	// does not.
+	EstimatedBytesScanned *int64 `protobuf:"varint,3,opt,name=estimated_bytes_scanned,json=estimatedBytesScanned,proto3,oneof" json:"estimated_bytes_scanned,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *PreviewSyncResponse) Reset() {
 	*x = PreviewSyncResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[63]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3492,7 +4046,7 @@ func (x *PreviewSyncResponse) String() string {
 func (*PreviewSyncResponse) ProtoMessage() {}
 
 func (x *PreviewSyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[63]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3505,7 +4059,7 @@ func (x *PreviewSyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewSyncResponse.ProtoReflect.Descriptor instead.
 func (*PreviewSyncResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{63}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *PreviewSyncResponse) GetRows() []*PreviewedRow {
@@ -3522,6 +4076,13 @@ func (x *PreviewSyncResponse) GetFigures() *structpb.Struct {
 	return nil
 }
 
+func (x *PreviewSyncResponse) GetEstimatedBytesScanned() int64 {
+	if x != nil && x.EstimatedBytesScanned != nil {
+		return *x.EstimatedBytesScanned
+	}
+	return 0
+}
+
 type ActivateSyncRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Workspace     string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
@@ -3532,7 +4093,7 @@ type ActivateSyncRequest struct {
 
 func (x *ActivateSyncRequest) Reset() {
 	*x = ActivateSyncRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[64]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3544,7 +4105,7 @@ func (x *ActivateSyncRequest) String() string {
 func (*ActivateSyncRequest) ProtoMessage() {}
 
 func (x *ActivateSyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[64]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3557,7 +4118,7 @@ func (x *ActivateSyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateSyncRequest.ProtoReflect.Descriptor instead.
 func (*ActivateSyncRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{64}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ActivateSyncRequest) GetWorkspace() string {
@@ -3585,7 +4146,7 @@ type ActivateSyncResponse struct {
 
 func (x *ActivateSyncResponse) Reset() {
 	*x = ActivateSyncResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[65]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3597,7 +4158,7 @@ func (x *ActivateSyncResponse) String() string {
 func (*ActivateSyncResponse) ProtoMessage() {}
 
 func (x *ActivateSyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[65]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3610,7 +4171,7 @@ func (x *ActivateSyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateSyncResponse.ProtoReflect.Descriptor instead.
 func (*ActivateSyncResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{65}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ActivateSyncResponse) GetSync() *Sync {
@@ -3637,7 +4198,7 @@ type PauseSyncRequest struct {
 
 func (x *PauseSyncRequest) Reset() {
 	*x = PauseSyncRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[66]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3649,7 +4210,7 @@ func (x *PauseSyncRequest) String() string {
 func (*PauseSyncRequest) ProtoMessage() {}
 
 func (x *PauseSyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[66]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3662,7 +4223,7 @@ func (x *PauseSyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSyncRequest.ProtoReflect.Descriptor instead.
 func (*PauseSyncRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{66}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *PauseSyncRequest) GetWorkspace() string {
@@ -3688,7 +4249,7 @@ type PauseSyncResponse struct {
 
 func (x *PauseSyncResponse) Reset() {
 	*x = PauseSyncResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[67]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3700,7 +4261,7 @@ func (x *PauseSyncResponse) String() string {
 func (*PauseSyncResponse) ProtoMessage() {}
 
 func (x *PauseSyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[67]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3713,7 +4274,7 @@ func (x *PauseSyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSyncResponse.ProtoReflect.Descriptor instead.
 func (*PauseSyncResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{67}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *PauseSyncResponse) GetSync() *Sync {
@@ -3733,7 +4294,7 @@ type ResumeSyncRequest struct {
 
 func (x *ResumeSyncRequest) Reset() {
 	*x = ResumeSyncRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[68]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3745,7 +4306,7 @@ func (x *ResumeSyncRequest) String() string {
 func (*ResumeSyncRequest) ProtoMessage() {}
 
 func (x *ResumeSyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[68]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3758,7 +4319,7 @@ func (x *ResumeSyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSyncRequest.ProtoReflect.Descriptor instead.
 func (*ResumeSyncRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{68}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ResumeSyncRequest) GetWorkspace() string {
@@ -3784,7 +4345,7 @@ type ResumeSyncResponse struct {
 
 func (x *ResumeSyncResponse) Reset() {
 	*x = ResumeSyncResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[69]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3796,7 +4357,7 @@ func (x *ResumeSyncResponse) String() string {
 func (*ResumeSyncResponse) ProtoMessage() {}
 
 func (x *ResumeSyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[69]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3809,7 +4370,7 @@ func (x *ResumeSyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSyncResponse.ProtoReflect.Descriptor instead.
 func (*ResumeSyncResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{69}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ResumeSyncResponse) GetSync() *Sync {
@@ -3836,7 +4397,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[70]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3848,7 +4409,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[70]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3861,7 +4422,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{70}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Document) GetFile() string {
@@ -3901,14 +4462,17 @@ type ApplyRequest struct {
 	Prune bool `protobuf:"varint,4,opt,name=prune,proto3" json:"prune,omitempty"`
 	// The label of what this apply brings in; required by prune. What carries another set's label keeps it, unless prune
 	// claims it for this one.
-	ApplySet      string `protobuf:"bytes,5,opt,name=apply_set,json=applySet,proto3" json:"apply_set,omitempty"`
+	ApplySet string `protobuf:"bytes,5,opt,name=apply_set,json=applySet,proto3" json:"apply_set,omitempty"`
+	// What the documents were written against, by "Kind/id" such as Sync/customers: the etag of what is stored, empty where
+	// nothing is. Where something else is stored by now: ABORTED STALE_ETAG, and nothing is planned. Left out: not asked.
+	ExpectedEtags map[string]string `protobuf:"bytes,6,rep,name=expected_etags,json=expectedEtags,proto3" json:"expected_etags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[71]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3920,7 +4484,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[71]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3933,7 +4497,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{71}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ApplyRequest) GetWorkspace() string {
@@ -3971,24 +4535,33 @@ func (x *ApplyRequest) GetApplySet() string {
 	return ""
 }
 
+func (x *ApplyRequest) GetExpectedEtags() map[string]string {
+	if x != nil {
+		return x.ExpectedEtags
+	}
+	return nil
+}
+
 // PlannedChange is one line of a plan.
 type PlannedChange struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Action Action                 `protobuf:"varint,1,opt,name=action,proto3,enum=millrace.config.v1.Action" json:"action,omitempty"`
-	// Connection, Feed, DataModel, Mapping or Sync.
+	// Connection, Feed, DataModel, Mapping, Sync or Alert.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	Id   string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
 	// Field paths that differ; secrets as (set), (changed) or (kept).
 	Fields []string `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
 	// What it means for the next run, and settings that the mode does not use.
-	Notes         []string `protobuf:"bytes,5,rep,name=notes,proto3" json:"notes,omitempty"`
+	Notes []string `protobuf:"bytes,5,rep,name=notes,proto3" json:"notes,omitempty"`
+	// Of what was stored when the plan was made, for expected_etags; empty: nothing was.
+	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PlannedChange) Reset() {
 	*x = PlannedChange{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[72]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4000,7 +4573,7 @@ func (x *PlannedChange) String() string {
 func (*PlannedChange) ProtoMessage() {}
 
 func (x *PlannedChange) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[72]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4013,7 +4586,7 @@ func (x *PlannedChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedChange.ProtoReflect.Descriptor instead.
 func (*PlannedChange) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{72}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *PlannedChange) GetAction() Action {
@@ -4051,6 +4624,13 @@ func (x *PlannedChange) GetNotes() []string {
 	return nil
 }
 
+func (x *PlannedChange) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 type ApplyResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Changes []*PlannedChange       `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
@@ -4063,7 +4643,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[73]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4075,7 +4655,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[73]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4088,7 +4668,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{73}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ApplyResponse) GetChanges() []*PlannedChange {
@@ -4121,7 +4701,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[74]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4133,7 +4713,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[74]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4146,7 +4726,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{74}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ExportRequest) GetWorkspace() string {
@@ -4165,7 +4745,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[75]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4177,7 +4757,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[75]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4190,7 +4770,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{75}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ExportResponse) GetDocuments() []*Document {
@@ -4212,7 +4792,7 @@ type GetSyncSnapshotRequest struct {
 
 func (x *GetSyncSnapshotRequest) Reset() {
 	*x = GetSyncSnapshotRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[76]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4224,7 +4804,7 @@ func (x *GetSyncSnapshotRequest) String() string {
 func (*GetSyncSnapshotRequest) ProtoMessage() {}
 
 func (x *GetSyncSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[76]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4237,7 +4817,7 @@ func (x *GetSyncSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSyncSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*GetSyncSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{76}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *GetSyncSnapshotRequest) GetWorkspace() string {
@@ -4270,7 +4850,7 @@ type GetSyncSnapshotResponse struct {
 
 func (x *GetSyncSnapshotResponse) Reset() {
 	*x = GetSyncSnapshotResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[77]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4282,7 +4862,7 @@ func (x *GetSyncSnapshotResponse) String() string {
 func (*GetSyncSnapshotResponse) ProtoMessage() {}
 
 func (x *GetSyncSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[77]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4295,7 +4875,7 @@ func (x *GetSyncSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSyncSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*GetSyncSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{77}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *GetSyncSnapshotResponse) GetSnapshot() *SyncSnapshot {
@@ -4321,14 +4901,16 @@ type ScheduledSync struct {
 	// Since when it is active; ticks before it are not missed.
 	ActiveSince *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=active_since,json=activeSince,proto3" json:"active_since,omitempty"`
 	// The id of its connection.
-	Connection    string `protobuf:"bytes,11,opt,name=connection,proto3" json:"connection,omitempty"`
+	Connection string `protobuf:"bytes,11,opt,name=connection,proto3" json:"connection,omitempty"`
+	// The age of its data beyond which it is late; empty: no goal.
+	Freshness     string `protobuf:"bytes,12,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ScheduledSync) Reset() {
 	*x = ScheduledSync{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[78]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4340,7 +4922,7 @@ func (x *ScheduledSync) String() string {
 func (*ScheduledSync) ProtoMessage() {}
 
 func (x *ScheduledSync) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[78]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4353,7 +4935,7 @@ func (x *ScheduledSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduledSync.ProtoReflect.Descriptor instead.
 func (*ScheduledSync) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{78}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ScheduledSync) GetWorkspace() string {
@@ -4433,6 +5015,13 @@ func (x *ScheduledSync) GetConnection() string {
 	return ""
 }
 
+func (x *ScheduledSync) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
+	}
+	return ""
+}
+
 type ListSchedulesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	PageSize      int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -4443,7 +5032,7 @@ type ListSchedulesRequest struct {
 
 func (x *ListSchedulesRequest) Reset() {
 	*x = ListSchedulesRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[79]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4455,7 +5044,7 @@ func (x *ListSchedulesRequest) String() string {
 func (*ListSchedulesRequest) ProtoMessage() {}
 
 func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[79]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4468,7 +5057,7 @@ func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSchedulesRequest.ProtoReflect.Descriptor instead.
 func (*ListSchedulesRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{79}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ListSchedulesRequest) GetPageSize() int32 {
@@ -4495,7 +5084,7 @@ type ListSchedulesResponse struct {
 
 func (x *ListSchedulesResponse) Reset() {
 	*x = ListSchedulesResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[80]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4507,7 +5096,7 @@ func (x *ListSchedulesResponse) String() string {
 func (*ListSchedulesResponse) ProtoMessage() {}
 
 func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[80]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4520,7 +5109,7 @@ func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSchedulesResponse.ProtoReflect.Descriptor instead.
 func (*ListSchedulesResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{80}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *ListSchedulesResponse) GetSyncs() []*ScheduledSync {
@@ -4550,7 +5139,7 @@ type SetSyncStatusRequest struct {
 
 func (x *SetSyncStatusRequest) Reset() {
 	*x = SetSyncStatusRequest{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[81]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4562,7 +5151,7 @@ func (x *SetSyncStatusRequest) String() string {
 func (*SetSyncStatusRequest) ProtoMessage() {}
 
 func (x *SetSyncStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[81]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4575,7 +5164,7 @@ func (x *SetSyncStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSyncStatusRequest.ProtoReflect.Descriptor instead.
 func (*SetSyncStatusRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{81}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *SetSyncStatusRequest) GetWorkspace() string {
@@ -4621,7 +5210,7 @@ type SetSyncStatusResponse struct {
 
 func (x *SetSyncStatusResponse) Reset() {
 	*x = SetSyncStatusResponse{}
-	mi := &file_millrace_config_v1_config_proto_msgTypes[82]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4633,7 +5222,7 @@ func (x *SetSyncStatusResponse) String() string {
 func (*SetSyncStatusResponse) ProtoMessage() {}
 
 func (x *SetSyncStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_config_proto_msgTypes[82]
+	mi := &file_millrace_config_v1_config_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4646,7 +5235,120 @@ func (x *SetSyncStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSyncStatusResponse.ProtoReflect.Descriptor instead.
 func (*SetSyncStatusResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{82}
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{92}
+}
+
+type ListSealedAlertsRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	PageSize  int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Empty: all workspaces.
+	Workspace     string `protobuf:"bytes,3,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSealedAlertsRequest) Reset() {
+	*x = ListSealedAlertsRequest{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[93]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSealedAlertsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSealedAlertsRequest) ProtoMessage() {}
+
+func (x *ListSealedAlertsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[93]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSealedAlertsRequest.ProtoReflect.Descriptor instead.
+func (*ListSealedAlertsRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{93}
+}
+
+func (x *ListSealedAlertsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSealedAlertsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListSealedAlertsRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+type ListSealedAlertsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Alerts        []*Alert               `protobuf:"bytes,1,rep,name=alerts,proto3" json:"alerts,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSealedAlertsResponse) Reset() {
+	*x = ListSealedAlertsResponse{}
+	mi := &file_millrace_config_v1_config_proto_msgTypes[94]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSealedAlertsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSealedAlertsResponse) ProtoMessage() {}
+
+func (x *ListSealedAlertsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_config_proto_msgTypes[94]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSealedAlertsResponse.ProtoReflect.Descriptor instead.
+func (*ListSealedAlertsResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_config_proto_rawDescGZIP(), []int{94}
+}
+
+func (x *ListSealedAlertsResponse) GetAlerts() []*Alert {
+	if x != nil {
+		return x.Alerts
+	}
+	return nil
+}
+
+func (x *ListSealedAlertsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 var File_millrace_config_v1_config_proto protoreflect.FileDescriptor
@@ -4830,6 +5532,38 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04etag\x18\x03 \x01(\tR\x04etag\"\x14\n" +
 	"\x12DeleteSyncResponse\"c\n" +
+	"\x12CreateAlertRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12/\n" +
+	"\x05alert\x18\x02 \x01(\v2\x19.millrace.config.v1.AlertR\x05alert\"F\n" +
+	"\x13CreateAlertResponse\x12/\n" +
+	"\x05alert\x18\x01 \x01(\v2\x19.millrace.config.v1.AlertR\x05alert\"?\n" +
+	"\x0fGetAlertRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"C\n" +
+	"\x10GetAlertResponse\x12/\n" +
+	"\x05alert\x18\x01 \x01(\v2\x19.millrace.config.v1.AlertR\x05alert\"\xa0\x01\n" +
+	"\x11ListAlertsRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x12\x19\n" +
+	"\border_by\x18\x05 \x01(\tR\aorderBy\"o\n" +
+	"\x12ListAlertsResponse\x121\n" +
+	"\x06alerts\x18\x01 \x03(\v2\x19.millrace.config.v1.AlertR\x06alerts\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x01\n" +
+	"\x12UpdateAlertRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12/\n" +
+	"\x05alert\x18\x02 \x01(\v2\x19.millrace.config.v1.AlertR\x05alert\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"F\n" +
+	"\x13UpdateAlertResponse\x12/\n" +
+	"\x05alert\x18\x01 \x01(\v2\x19.millrace.config.v1.AlertR\x05alert\"V\n" +
+	"\x12DeleteAlertRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\"\x15\n" +
+	"\x13DeleteAlertResponse\"c\n" +
 	"\tCheckStep\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x18\n" +
@@ -4859,14 +5593,19 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x06prefix\x18\x03 \x01(\tR\x06prefix\x12\x1b\n" +
 	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\"G\n" +
 	"\x12ListTablesResponse\x121\n" +
-	"\x06tables\x18\x01 \x03(\v2\x19.millrace.config.v1.TableR\x06tables\"]\n" +
+	"\x06tables\x18\x01 \x03(\v2\x19.millrace.config.v1.TableR\x06tables\"|\n" +
 	"\x17PreviewDataModelRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
-	"\x05limit\x18\x03 \x01(\x05R\x05limit\"}\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x1d\n" +
+	"\n" +
+	"with_arrow\x18\x04 \x01(\bR\twithArrow\"\xec\x01\n" +
 	"\x18PreviewDataModelResponse\x124\n" +
 	"\acolumns\x18\x01 \x03(\v2\x1a.millrace.config.v1.ColumnR\acolumns\x12+\n" +
-	"\x04rows\x18\x02 \x03(\v2\x17.google.protobuf.StructR\x04rows\"X\n" +
+	"\x04rows\x18\x02 \x03(\v2\x17.google.protobuf.StructR\x04rows\x12\x14\n" +
+	"\x05arrow\x18\x03 \x01(\fR\x05arrow\x12;\n" +
+	"\x17estimated_bytes_scanned\x18\x04 \x01(\x03H\x00R\x15estimatedBytesScanned\x88\x01\x01B\x1a\n" +
+	"\x18_estimated_bytes_scanned\"X\n" +
 	"\x12PreviewSyncRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
@@ -4878,10 +5617,12 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x06effect\x18\x04 \x01(\tR\x06effect\x121\n" +
 	"\aprofile\x18\x05 \x01(\v2\x17.google.protobuf.StructR\aprofile\x12-\n" +
 	"\x05group\x18\x06 \x01(\v2\x17.google.protobuf.StructR\x05group\x123\n" +
-	"\bidentity\x18\a \x01(\v2\x17.google.protobuf.StructR\bidentity\"~\n" +
+	"\bidentity\x18\a \x01(\v2\x17.google.protobuf.StructR\bidentity\"\xd7\x01\n" +
 	"\x13PreviewSyncResponse\x124\n" +
 	"\x04rows\x18\x01 \x03(\v2 .millrace.config.v1.PreviewedRowR\x04rows\x121\n" +
-	"\afigures\x18\x02 \x01(\v2\x17.google.protobuf.StructR\afigures\"C\n" +
+	"\afigures\x18\x02 \x01(\v2\x17.google.protobuf.StructR\afigures\x12;\n" +
+	"\x17estimated_bytes_scanned\x18\x03 \x01(\x03H\x00R\x15estimatedBytesScanned\x88\x01\x01B\x1a\n" +
+	"\x18_estimated_bytes_scanned\"C\n" +
 	"\x13ActivateSyncRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"`\n" +
@@ -4905,19 +5646,24 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\bbase_dir\x18\x04 \x01(\tR\abaseDir\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd2\x02\n" +
 	"\fApplyRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12:\n" +
 	"\tdocuments\x18\x02 \x03(\v2\x1c.millrace.config.v1.DocumentR\tdocuments\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x14\n" +
 	"\x05prune\x18\x04 \x01(\bR\x05prune\x12\x1b\n" +
-	"\tapply_set\x18\x05 \x01(\tR\bapplySet\"\x95\x01\n" +
+	"\tapply_set\x18\x05 \x01(\tR\bapplySet\x12Z\n" +
+	"\x0eexpected_etags\x18\x06 \x03(\v23.millrace.config.v1.ApplyRequest.ExpectedEtagsEntryR\rexpectedEtags\x1a@\n" +
+	"\x12ExpectedEtagsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa9\x01\n" +
 	"\rPlannedChange\x122\n" +
 	"\x06action\x18\x01 \x01(\x0e2\x1a.millrace.config.v1.ActionR\x06action\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x12\x16\n" +
 	"\x06fields\x18\x04 \x03(\tR\x06fields\x12\x14\n" +
-	"\x05notes\x18\x05 \x03(\tR\x05notes\"\x82\x01\n" +
+	"\x05notes\x18\x05 \x03(\tR\x05notes\x12\x12\n" +
+	"\x04etag\x18\x06 \x01(\tR\x04etag\"\x82\x01\n" +
 	"\rApplyResponse\x12;\n" +
 	"\achanges\x18\x01 \x03(\v2!.millrace.config.v1.PlannedChangeR\achanges\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\bR\aapplied\x12\x1a\n" +
@@ -4931,7 +5677,7 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x04sync\x18\x02 \x01(\tR\x04sync\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x03R\aversion\"W\n" +
 	"\x17GetSyncSnapshotResponse\x12<\n" +
-	"\bsnapshot\x18\x01 \x01(\v2 .millrace.config.v1.SyncSnapshotR\bsnapshot\"\xc2\x03\n" +
+	"\bsnapshot\x18\x01 \x01(\v2 .millrace.config.v1.SyncSnapshotR\bsnapshot\"\xe0\x03\n" +
 	"\rScheduledSync\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -4946,7 +5692,8 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\vactiveSince\x12\x1e\n" +
 	"\n" +
 	"connection\x18\v \x01(\tR\n" +
-	"connection\"R\n" +
+	"connection\x12\x1c\n" +
+	"\tfreshness\x18\f \x01(\tR\tfreshness\"R\n" +
 	"\x14ListSchedulesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -4960,13 +5707,21 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x06status\x18\x03 \x01(\x0e2\x1e.millrace.config.v1.SyncStatusR\x06status\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1b\n" +
 	"\tnext_step\x18\x05 \x01(\tR\bnextStep\"\x17\n" +
-	"\x15SetSyncStatusResponse*o\n" +
+	"\x15SetSyncStatusResponse\"s\n" +
+	"\x17ListSealedAlertsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1c\n" +
+	"\tworkspace\x18\x03 \x01(\tR\tworkspace\"u\n" +
+	"\x18ListSealedAlertsResponse\x121\n" +
+	"\x06alerts\x18\x01 \x03(\v2\x19.millrace.config.v1.AlertR\x06alerts\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*o\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rACTION_CREATE\x10\x01\x12\x11\n" +
 	"\rACTION_CHANGE\x10\x02\x12\x14\n" +
 	"\x10ACTION_UNCHANGED\x10\x03\x12\x11\n" +
-	"\rACTION_DELETE\x10\x042\x9d\x1d\n" +
+	"\rACTION_DELETE\x10\x042\xe0!\n" +
 	"\rConfigService\x12m\n" +
 	"\x10CreateConnection\x12+.millrace.config.v1.CreateConnectionRequest\x1a,.millrace.config.v1.CreateConnectionResponse\x12d\n" +
 	"\rGetConnection\x12(.millrace.config.v1.GetConnectionRequest\x1a).millrace.config.v1.GetConnectionResponse\x12j\n" +
@@ -4999,7 +5754,13 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\n" +
 	"UpdateSync\x12%.millrace.config.v1.UpdateSyncRequest\x1a&.millrace.config.v1.UpdateSyncResponse\x12[\n" +
 	"\n" +
-	"DeleteSync\x12%.millrace.config.v1.DeleteSyncRequest\x1a&.millrace.config.v1.DeleteSyncResponse\x12g\n" +
+	"DeleteSync\x12%.millrace.config.v1.DeleteSyncRequest\x1a&.millrace.config.v1.DeleteSyncResponse\x12^\n" +
+	"\vCreateAlert\x12&.millrace.config.v1.CreateAlertRequest\x1a'.millrace.config.v1.CreateAlertResponse\x12U\n" +
+	"\bGetAlert\x12#.millrace.config.v1.GetAlertRequest\x1a$.millrace.config.v1.GetAlertResponse\x12[\n" +
+	"\n" +
+	"ListAlerts\x12%.millrace.config.v1.ListAlertsRequest\x1a&.millrace.config.v1.ListAlertsResponse\x12^\n" +
+	"\vUpdateAlert\x12&.millrace.config.v1.UpdateAlertRequest\x1a'.millrace.config.v1.UpdateAlertResponse\x12^\n" +
+	"\vDeleteAlert\x12&.millrace.config.v1.DeleteAlertRequest\x1a'.millrace.config.v1.DeleteAlertResponse\x12g\n" +
 	"\x0eTestConnection\x12).millrace.config.v1.TestConnectionRequest\x1a*.millrace.config.v1.TestConnectionResponse\x12[\n" +
 	"\n" +
 	"PrintSetup\x12%.millrace.config.v1.PrintSetupRequest\x1a&.millrace.config.v1.PrintSetupResponse\x12[\n" +
@@ -5015,7 +5776,8 @@ const file_millrace_config_v1_config_proto_rawDesc = "" +
 	"\x06Export\x12!.millrace.config.v1.ExportRequest\x1a\".millrace.config.v1.ExportResponse\x12j\n" +
 	"\x0fGetSyncSnapshot\x12*.millrace.config.v1.GetSyncSnapshotRequest\x1a+.millrace.config.v1.GetSyncSnapshotResponse\x12d\n" +
 	"\rListSchedules\x12(.millrace.config.v1.ListSchedulesRequest\x1a).millrace.config.v1.ListSchedulesResponse\x12d\n" +
-	"\rSetSyncStatus\x12(.millrace.config.v1.SetSyncStatusRequest\x1a).millrace.config.v1.SetSyncStatusResponseB\xbd\x01\n" +
+	"\rSetSyncStatus\x12(.millrace.config.v1.SetSyncStatusRequest\x1a).millrace.config.v1.SetSyncStatusResponse\x12m\n" +
+	"\x10ListSealedAlerts\x12+.millrace.config.v1.ListSealedAlertsRequest\x1a,.millrace.config.v1.ListSealedAlertsResponseB\xbd\x01\n" +
 	"\x16com.millrace.config.v1B\vConfigProtoP\x01Z,millrace.dev/gen/millrace/config/v1;configv1\xa2\x02\x03MCX\xaa\x02\x12Millrace.Config.V1\xca\x02\x12Millrace\\Config\\V1\xe2\x02\x1eMillrace\\Config\\V1\\GPBMetadata\xea\x02\x14Millrace::Config::V1b\x06proto3"
 
 var (
@@ -5031,7 +5793,7 @@ func file_millrace_config_v1_config_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_config_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_millrace_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 84)
+var file_millrace_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 97)
 var file_millrace_config_v1_config_proto_goTypes = []any{
 	(Action)(0),                      // 0: millrace.config.v1.Action
 	(*CreateConnectionRequest)(nil),  // 1: millrace.config.v1.CreateConnectionRequest
@@ -5084,199 +5846,234 @@ var file_millrace_config_v1_config_proto_goTypes = []any{
 	(*UpdateSyncResponse)(nil),       // 48: millrace.config.v1.UpdateSyncResponse
 	(*DeleteSyncRequest)(nil),        // 49: millrace.config.v1.DeleteSyncRequest
 	(*DeleteSyncResponse)(nil),       // 50: millrace.config.v1.DeleteSyncResponse
-	(*CheckStep)(nil),                // 51: millrace.config.v1.CheckStep
-	(*TestConnectionRequest)(nil),    // 52: millrace.config.v1.TestConnectionRequest
-	(*TestConnectionResponse)(nil),   // 53: millrace.config.v1.TestConnectionResponse
-	(*PrintSetupRequest)(nil),        // 54: millrace.config.v1.PrintSetupRequest
-	(*PrintSetupResponse)(nil),       // 55: millrace.config.v1.PrintSetupResponse
-	(*Column)(nil),                   // 56: millrace.config.v1.Column
-	(*Table)(nil),                    // 57: millrace.config.v1.Table
-	(*ListTablesRequest)(nil),        // 58: millrace.config.v1.ListTablesRequest
-	(*ListTablesResponse)(nil),       // 59: millrace.config.v1.ListTablesResponse
-	(*PreviewDataModelRequest)(nil),  // 60: millrace.config.v1.PreviewDataModelRequest
-	(*PreviewDataModelResponse)(nil), // 61: millrace.config.v1.PreviewDataModelResponse
-	(*PreviewSyncRequest)(nil),       // 62: millrace.config.v1.PreviewSyncRequest
-	(*PreviewedRow)(nil),             // 63: millrace.config.v1.PreviewedRow
-	(*PreviewSyncResponse)(nil),      // 64: millrace.config.v1.PreviewSyncResponse
-	(*ActivateSyncRequest)(nil),      // 65: millrace.config.v1.ActivateSyncRequest
-	(*ActivateSyncResponse)(nil),     // 66: millrace.config.v1.ActivateSyncResponse
-	(*PauseSyncRequest)(nil),         // 67: millrace.config.v1.PauseSyncRequest
-	(*PauseSyncResponse)(nil),        // 68: millrace.config.v1.PauseSyncResponse
-	(*ResumeSyncRequest)(nil),        // 69: millrace.config.v1.ResumeSyncRequest
-	(*ResumeSyncResponse)(nil),       // 70: millrace.config.v1.ResumeSyncResponse
-	(*Document)(nil),                 // 71: millrace.config.v1.Document
-	(*ApplyRequest)(nil),             // 72: millrace.config.v1.ApplyRequest
-	(*PlannedChange)(nil),            // 73: millrace.config.v1.PlannedChange
-	(*ApplyResponse)(nil),            // 74: millrace.config.v1.ApplyResponse
-	(*ExportRequest)(nil),            // 75: millrace.config.v1.ExportRequest
-	(*ExportResponse)(nil),           // 76: millrace.config.v1.ExportResponse
-	(*GetSyncSnapshotRequest)(nil),   // 77: millrace.config.v1.GetSyncSnapshotRequest
-	(*GetSyncSnapshotResponse)(nil),  // 78: millrace.config.v1.GetSyncSnapshotResponse
-	(*ScheduledSync)(nil),            // 79: millrace.config.v1.ScheduledSync
-	(*ListSchedulesRequest)(nil),     // 80: millrace.config.v1.ListSchedulesRequest
-	(*ListSchedulesResponse)(nil),    // 81: millrace.config.v1.ListSchedulesResponse
-	(*SetSyncStatusRequest)(nil),     // 82: millrace.config.v1.SetSyncStatusRequest
-	(*SetSyncStatusResponse)(nil),    // 83: millrace.config.v1.SetSyncStatusResponse
-	nil,                              // 84: millrace.config.v1.Document.SecretsEntry
-	(*Connection)(nil),               // 85: millrace.config.v1.Connection
-	(*fieldmaskpb.FieldMask)(nil),    // 86: google.protobuf.FieldMask
-	(*Feed)(nil),                     // 87: millrace.config.v1.Feed
-	(*DataModel)(nil),                // 88: millrace.config.v1.DataModel
-	(*Mapping)(nil),                  // 89: millrace.config.v1.Mapping
-	(*Sync)(nil),                     // 90: millrace.config.v1.Sync
-	(*structpb.Struct)(nil),          // 91: google.protobuf.Struct
-	(*SyncSnapshot)(nil),             // 92: millrace.config.v1.SyncSnapshot
-	(Mode)(0),                        // 93: millrace.config.v1.Mode
-	(*Schedule)(nil),                 // 94: millrace.config.v1.Schedule
-	(SyncState)(0),                   // 95: millrace.config.v1.SyncState
-	(SyncStatus)(0),                  // 96: millrace.config.v1.SyncStatus
-	(*timestamppb.Timestamp)(nil),    // 97: google.protobuf.Timestamp
+	(*CreateAlertRequest)(nil),       // 51: millrace.config.v1.CreateAlertRequest
+	(*CreateAlertResponse)(nil),      // 52: millrace.config.v1.CreateAlertResponse
+	(*GetAlertRequest)(nil),          // 53: millrace.config.v1.GetAlertRequest
+	(*GetAlertResponse)(nil),         // 54: millrace.config.v1.GetAlertResponse
+	(*ListAlertsRequest)(nil),        // 55: millrace.config.v1.ListAlertsRequest
+	(*ListAlertsResponse)(nil),       // 56: millrace.config.v1.ListAlertsResponse
+	(*UpdateAlertRequest)(nil),       // 57: millrace.config.v1.UpdateAlertRequest
+	(*UpdateAlertResponse)(nil),      // 58: millrace.config.v1.UpdateAlertResponse
+	(*DeleteAlertRequest)(nil),       // 59: millrace.config.v1.DeleteAlertRequest
+	(*DeleteAlertResponse)(nil),      // 60: millrace.config.v1.DeleteAlertResponse
+	(*CheckStep)(nil),                // 61: millrace.config.v1.CheckStep
+	(*TestConnectionRequest)(nil),    // 62: millrace.config.v1.TestConnectionRequest
+	(*TestConnectionResponse)(nil),   // 63: millrace.config.v1.TestConnectionResponse
+	(*PrintSetupRequest)(nil),        // 64: millrace.config.v1.PrintSetupRequest
+	(*PrintSetupResponse)(nil),       // 65: millrace.config.v1.PrintSetupResponse
+	(*Column)(nil),                   // 66: millrace.config.v1.Column
+	(*Table)(nil),                    // 67: millrace.config.v1.Table
+	(*ListTablesRequest)(nil),        // 68: millrace.config.v1.ListTablesRequest
+	(*ListTablesResponse)(nil),       // 69: millrace.config.v1.ListTablesResponse
+	(*PreviewDataModelRequest)(nil),  // 70: millrace.config.v1.PreviewDataModelRequest
+	(*PreviewDataModelResponse)(nil), // 71: millrace.config.v1.PreviewDataModelResponse
+	(*PreviewSyncRequest)(nil),       // 72: millrace.config.v1.PreviewSyncRequest
+	(*PreviewedRow)(nil),             // 73: millrace.config.v1.PreviewedRow
+	(*PreviewSyncResponse)(nil),      // 74: millrace.config.v1.PreviewSyncResponse
+	(*ActivateSyncRequest)(nil),      // 75: millrace.config.v1.ActivateSyncRequest
+	(*ActivateSyncResponse)(nil),     // 76: millrace.config.v1.ActivateSyncResponse
+	(*PauseSyncRequest)(nil),         // 77: millrace.config.v1.PauseSyncRequest
+	(*PauseSyncResponse)(nil),        // 78: millrace.config.v1.PauseSyncResponse
+	(*ResumeSyncRequest)(nil),        // 79: millrace.config.v1.ResumeSyncRequest
+	(*ResumeSyncResponse)(nil),       // 80: millrace.config.v1.ResumeSyncResponse
+	(*Document)(nil),                 // 81: millrace.config.v1.Document
+	(*ApplyRequest)(nil),             // 82: millrace.config.v1.ApplyRequest
+	(*PlannedChange)(nil),            // 83: millrace.config.v1.PlannedChange
+	(*ApplyResponse)(nil),            // 84: millrace.config.v1.ApplyResponse
+	(*ExportRequest)(nil),            // 85: millrace.config.v1.ExportRequest
+	(*ExportResponse)(nil),           // 86: millrace.config.v1.ExportResponse
+	(*GetSyncSnapshotRequest)(nil),   // 87: millrace.config.v1.GetSyncSnapshotRequest
+	(*GetSyncSnapshotResponse)(nil),  // 88: millrace.config.v1.GetSyncSnapshotResponse
+	(*ScheduledSync)(nil),            // 89: millrace.config.v1.ScheduledSync
+	(*ListSchedulesRequest)(nil),     // 90: millrace.config.v1.ListSchedulesRequest
+	(*ListSchedulesResponse)(nil),    // 91: millrace.config.v1.ListSchedulesResponse
+	(*SetSyncStatusRequest)(nil),     // 92: millrace.config.v1.SetSyncStatusRequest
+	(*SetSyncStatusResponse)(nil),    // 93: millrace.config.v1.SetSyncStatusResponse
+	(*ListSealedAlertsRequest)(nil),  // 94: millrace.config.v1.ListSealedAlertsRequest
+	(*ListSealedAlertsResponse)(nil), // 95: millrace.config.v1.ListSealedAlertsResponse
+	nil,                              // 96: millrace.config.v1.Document.SecretsEntry
+	nil,                              // 97: millrace.config.v1.ApplyRequest.ExpectedEtagsEntry
+	(*Connection)(nil),               // 98: millrace.config.v1.Connection
+	(*fieldmaskpb.FieldMask)(nil),    // 99: google.protobuf.FieldMask
+	(*Feed)(nil),                     // 100: millrace.config.v1.Feed
+	(*DataModel)(nil),                // 101: millrace.config.v1.DataModel
+	(*Mapping)(nil),                  // 102: millrace.config.v1.Mapping
+	(*Sync)(nil),                     // 103: millrace.config.v1.Sync
+	(*Alert)(nil),                    // 104: millrace.config.v1.Alert
+	(*structpb.Struct)(nil),          // 105: google.protobuf.Struct
+	(*SyncSnapshot)(nil),             // 106: millrace.config.v1.SyncSnapshot
+	(Mode)(0),                        // 107: millrace.config.v1.Mode
+	(*Schedule)(nil),                 // 108: millrace.config.v1.Schedule
+	(SyncState)(0),                   // 109: millrace.config.v1.SyncState
+	(SyncStatus)(0),                  // 110: millrace.config.v1.SyncStatus
+	(*timestamppb.Timestamp)(nil),    // 111: google.protobuf.Timestamp
 }
 var file_millrace_config_v1_config_proto_depIdxs = []int32{
-	85,  // 0: millrace.config.v1.CreateConnectionRequest.connection:type_name -> millrace.config.v1.Connection
-	85,  // 1: millrace.config.v1.CreateConnectionResponse.connection:type_name -> millrace.config.v1.Connection
-	85,  // 2: millrace.config.v1.GetConnectionResponse.connection:type_name -> millrace.config.v1.Connection
-	85,  // 3: millrace.config.v1.ListConnectionsResponse.connections:type_name -> millrace.config.v1.Connection
-	85,  // 4: millrace.config.v1.UpdateConnectionRequest.connection:type_name -> millrace.config.v1.Connection
-	86,  // 5: millrace.config.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	85,  // 6: millrace.config.v1.UpdateConnectionResponse.connection:type_name -> millrace.config.v1.Connection
-	87,  // 7: millrace.config.v1.CreateFeedRequest.feed:type_name -> millrace.config.v1.Feed
-	87,  // 8: millrace.config.v1.CreateFeedResponse.feed:type_name -> millrace.config.v1.Feed
-	87,  // 9: millrace.config.v1.GetFeedResponse.feed:type_name -> millrace.config.v1.Feed
-	87,  // 10: millrace.config.v1.ListFeedsResponse.feeds:type_name -> millrace.config.v1.Feed
-	87,  // 11: millrace.config.v1.UpdateFeedRequest.feed:type_name -> millrace.config.v1.Feed
-	86,  // 12: millrace.config.v1.UpdateFeedRequest.update_mask:type_name -> google.protobuf.FieldMask
-	87,  // 13: millrace.config.v1.UpdateFeedResponse.feed:type_name -> millrace.config.v1.Feed
-	88,  // 14: millrace.config.v1.CreateDataModelRequest.data_model:type_name -> millrace.config.v1.DataModel
-	88,  // 15: millrace.config.v1.CreateDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
-	88,  // 16: millrace.config.v1.GetDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
-	88,  // 17: millrace.config.v1.ListDataModelsResponse.data_models:type_name -> millrace.config.v1.DataModel
-	88,  // 18: millrace.config.v1.UpdateDataModelRequest.data_model:type_name -> millrace.config.v1.DataModel
-	86,  // 19: millrace.config.v1.UpdateDataModelRequest.update_mask:type_name -> google.protobuf.FieldMask
-	88,  // 20: millrace.config.v1.UpdateDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
-	89,  // 21: millrace.config.v1.CreateMappingRequest.mapping:type_name -> millrace.config.v1.Mapping
-	89,  // 22: millrace.config.v1.CreateMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
-	89,  // 23: millrace.config.v1.GetMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
-	89,  // 24: millrace.config.v1.ListMappingsResponse.mappings:type_name -> millrace.config.v1.Mapping
-	89,  // 25: millrace.config.v1.UpdateMappingRequest.mapping:type_name -> millrace.config.v1.Mapping
-	86,  // 26: millrace.config.v1.UpdateMappingRequest.update_mask:type_name -> google.protobuf.FieldMask
-	89,  // 27: millrace.config.v1.UpdateMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
-	90,  // 28: millrace.config.v1.CreateSyncRequest.sync:type_name -> millrace.config.v1.Sync
-	90,  // 29: millrace.config.v1.CreateSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	90,  // 30: millrace.config.v1.GetSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	90,  // 31: millrace.config.v1.ListSyncsResponse.syncs:type_name -> millrace.config.v1.Sync
-	90,  // 32: millrace.config.v1.UpdateSyncRequest.sync:type_name -> millrace.config.v1.Sync
-	86,  // 33: millrace.config.v1.UpdateSyncRequest.update_mask:type_name -> google.protobuf.FieldMask
-	90,  // 34: millrace.config.v1.UpdateSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	51,  // 35: millrace.config.v1.TestConnectionResponse.steps:type_name -> millrace.config.v1.CheckStep
-	56,  // 36: millrace.config.v1.Table.columns:type_name -> millrace.config.v1.Column
-	57,  // 37: millrace.config.v1.ListTablesResponse.tables:type_name -> millrace.config.v1.Table
-	56,  // 38: millrace.config.v1.PreviewDataModelResponse.columns:type_name -> millrace.config.v1.Column
-	91,  // 39: millrace.config.v1.PreviewDataModelResponse.rows:type_name -> google.protobuf.Struct
-	91,  // 40: millrace.config.v1.PreviewedRow.row:type_name -> google.protobuf.Struct
-	91,  // 41: millrace.config.v1.PreviewedRow.record:type_name -> google.protobuf.Struct
-	91,  // 42: millrace.config.v1.PreviewedRow.profile:type_name -> google.protobuf.Struct
-	91,  // 43: millrace.config.v1.PreviewedRow.group:type_name -> google.protobuf.Struct
-	91,  // 44: millrace.config.v1.PreviewedRow.identity:type_name -> google.protobuf.Struct
-	63,  // 45: millrace.config.v1.PreviewSyncResponse.rows:type_name -> millrace.config.v1.PreviewedRow
-	91,  // 46: millrace.config.v1.PreviewSyncResponse.figures:type_name -> google.protobuf.Struct
-	90,  // 47: millrace.config.v1.ActivateSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	90,  // 48: millrace.config.v1.PauseSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	90,  // 49: millrace.config.v1.ResumeSyncResponse.sync:type_name -> millrace.config.v1.Sync
-	84,  // 50: millrace.config.v1.Document.secrets:type_name -> millrace.config.v1.Document.SecretsEntry
-	71,  // 51: millrace.config.v1.ApplyRequest.documents:type_name -> millrace.config.v1.Document
-	0,   // 52: millrace.config.v1.PlannedChange.action:type_name -> millrace.config.v1.Action
-	73,  // 53: millrace.config.v1.ApplyResponse.changes:type_name -> millrace.config.v1.PlannedChange
-	71,  // 54: millrace.config.v1.ExportResponse.documents:type_name -> millrace.config.v1.Document
-	92,  // 55: millrace.config.v1.GetSyncSnapshotResponse.snapshot:type_name -> millrace.config.v1.SyncSnapshot
-	93,  // 56: millrace.config.v1.ScheduledSync.mode:type_name -> millrace.config.v1.Mode
-	94,  // 57: millrace.config.v1.ScheduledSync.schedule:type_name -> millrace.config.v1.Schedule
-	95,  // 58: millrace.config.v1.ScheduledSync.state:type_name -> millrace.config.v1.SyncState
-	96,  // 59: millrace.config.v1.ScheduledSync.status:type_name -> millrace.config.v1.SyncStatus
-	97,  // 60: millrace.config.v1.ScheduledSync.active_since:type_name -> google.protobuf.Timestamp
-	79,  // 61: millrace.config.v1.ListSchedulesResponse.syncs:type_name -> millrace.config.v1.ScheduledSync
-	96,  // 62: millrace.config.v1.SetSyncStatusRequest.status:type_name -> millrace.config.v1.SyncStatus
-	1,   // 63: millrace.config.v1.ConfigService.CreateConnection:input_type -> millrace.config.v1.CreateConnectionRequest
-	3,   // 64: millrace.config.v1.ConfigService.GetConnection:input_type -> millrace.config.v1.GetConnectionRequest
-	5,   // 65: millrace.config.v1.ConfigService.ListConnections:input_type -> millrace.config.v1.ListConnectionsRequest
-	7,   // 66: millrace.config.v1.ConfigService.UpdateConnection:input_type -> millrace.config.v1.UpdateConnectionRequest
-	9,   // 67: millrace.config.v1.ConfigService.DeleteConnection:input_type -> millrace.config.v1.DeleteConnectionRequest
-	11,  // 68: millrace.config.v1.ConfigService.CreateFeed:input_type -> millrace.config.v1.CreateFeedRequest
-	13,  // 69: millrace.config.v1.ConfigService.GetFeed:input_type -> millrace.config.v1.GetFeedRequest
-	15,  // 70: millrace.config.v1.ConfigService.ListFeeds:input_type -> millrace.config.v1.ListFeedsRequest
-	17,  // 71: millrace.config.v1.ConfigService.UpdateFeed:input_type -> millrace.config.v1.UpdateFeedRequest
-	19,  // 72: millrace.config.v1.ConfigService.DeleteFeed:input_type -> millrace.config.v1.DeleteFeedRequest
-	21,  // 73: millrace.config.v1.ConfigService.CreateDataModel:input_type -> millrace.config.v1.CreateDataModelRequest
-	23,  // 74: millrace.config.v1.ConfigService.GetDataModel:input_type -> millrace.config.v1.GetDataModelRequest
-	25,  // 75: millrace.config.v1.ConfigService.ListDataModels:input_type -> millrace.config.v1.ListDataModelsRequest
-	27,  // 76: millrace.config.v1.ConfigService.UpdateDataModel:input_type -> millrace.config.v1.UpdateDataModelRequest
-	29,  // 77: millrace.config.v1.ConfigService.DeleteDataModel:input_type -> millrace.config.v1.DeleteDataModelRequest
-	31,  // 78: millrace.config.v1.ConfigService.CreateMapping:input_type -> millrace.config.v1.CreateMappingRequest
-	33,  // 79: millrace.config.v1.ConfigService.GetMapping:input_type -> millrace.config.v1.GetMappingRequest
-	35,  // 80: millrace.config.v1.ConfigService.ListMappings:input_type -> millrace.config.v1.ListMappingsRequest
-	37,  // 81: millrace.config.v1.ConfigService.UpdateMapping:input_type -> millrace.config.v1.UpdateMappingRequest
-	39,  // 82: millrace.config.v1.ConfigService.DeleteMapping:input_type -> millrace.config.v1.DeleteMappingRequest
-	41,  // 83: millrace.config.v1.ConfigService.CreateSync:input_type -> millrace.config.v1.CreateSyncRequest
-	43,  // 84: millrace.config.v1.ConfigService.GetSync:input_type -> millrace.config.v1.GetSyncRequest
-	45,  // 85: millrace.config.v1.ConfigService.ListSyncs:input_type -> millrace.config.v1.ListSyncsRequest
-	47,  // 86: millrace.config.v1.ConfigService.UpdateSync:input_type -> millrace.config.v1.UpdateSyncRequest
-	49,  // 87: millrace.config.v1.ConfigService.DeleteSync:input_type -> millrace.config.v1.DeleteSyncRequest
-	52,  // 88: millrace.config.v1.ConfigService.TestConnection:input_type -> millrace.config.v1.TestConnectionRequest
-	54,  // 89: millrace.config.v1.ConfigService.PrintSetup:input_type -> millrace.config.v1.PrintSetupRequest
-	58,  // 90: millrace.config.v1.ConfigService.ListTables:input_type -> millrace.config.v1.ListTablesRequest
-	60,  // 91: millrace.config.v1.ConfigService.PreviewDataModel:input_type -> millrace.config.v1.PreviewDataModelRequest
-	62,  // 92: millrace.config.v1.ConfigService.PreviewSync:input_type -> millrace.config.v1.PreviewSyncRequest
-	65,  // 93: millrace.config.v1.ConfigService.ActivateSync:input_type -> millrace.config.v1.ActivateSyncRequest
-	67,  // 94: millrace.config.v1.ConfigService.PauseSync:input_type -> millrace.config.v1.PauseSyncRequest
-	69,  // 95: millrace.config.v1.ConfigService.ResumeSync:input_type -> millrace.config.v1.ResumeSyncRequest
-	72,  // 96: millrace.config.v1.ConfigService.Apply:input_type -> millrace.config.v1.ApplyRequest
-	75,  // 97: millrace.config.v1.ConfigService.Export:input_type -> millrace.config.v1.ExportRequest
-	77,  // 98: millrace.config.v1.ConfigService.GetSyncSnapshot:input_type -> millrace.config.v1.GetSyncSnapshotRequest
-	80,  // 99: millrace.config.v1.ConfigService.ListSchedules:input_type -> millrace.config.v1.ListSchedulesRequest
-	82,  // 100: millrace.config.v1.ConfigService.SetSyncStatus:input_type -> millrace.config.v1.SetSyncStatusRequest
-	2,   // 101: millrace.config.v1.ConfigService.CreateConnection:output_type -> millrace.config.v1.CreateConnectionResponse
-	4,   // 102: millrace.config.v1.ConfigService.GetConnection:output_type -> millrace.config.v1.GetConnectionResponse
-	6,   // 103: millrace.config.v1.ConfigService.ListConnections:output_type -> millrace.config.v1.ListConnectionsResponse
-	8,   // 104: millrace.config.v1.ConfigService.UpdateConnection:output_type -> millrace.config.v1.UpdateConnectionResponse
-	10,  // 105: millrace.config.v1.ConfigService.DeleteConnection:output_type -> millrace.config.v1.DeleteConnectionResponse
-	12,  // 106: millrace.config.v1.ConfigService.CreateFeed:output_type -> millrace.config.v1.CreateFeedResponse
-	14,  // 107: millrace.config.v1.ConfigService.GetFeed:output_type -> millrace.config.v1.GetFeedResponse
-	16,  // 108: millrace.config.v1.ConfigService.ListFeeds:output_type -> millrace.config.v1.ListFeedsResponse
-	18,  // 109: millrace.config.v1.ConfigService.UpdateFeed:output_type -> millrace.config.v1.UpdateFeedResponse
-	20,  // 110: millrace.config.v1.ConfigService.DeleteFeed:output_type -> millrace.config.v1.DeleteFeedResponse
-	22,  // 111: millrace.config.v1.ConfigService.CreateDataModel:output_type -> millrace.config.v1.CreateDataModelResponse
-	24,  // 112: millrace.config.v1.ConfigService.GetDataModel:output_type -> millrace.config.v1.GetDataModelResponse
-	26,  // 113: millrace.config.v1.ConfigService.ListDataModels:output_type -> millrace.config.v1.ListDataModelsResponse
-	28,  // 114: millrace.config.v1.ConfigService.UpdateDataModel:output_type -> millrace.config.v1.UpdateDataModelResponse
-	30,  // 115: millrace.config.v1.ConfigService.DeleteDataModel:output_type -> millrace.config.v1.DeleteDataModelResponse
-	32,  // 116: millrace.config.v1.ConfigService.CreateMapping:output_type -> millrace.config.v1.CreateMappingResponse
-	34,  // 117: millrace.config.v1.ConfigService.GetMapping:output_type -> millrace.config.v1.GetMappingResponse
-	36,  // 118: millrace.config.v1.ConfigService.ListMappings:output_type -> millrace.config.v1.ListMappingsResponse
-	38,  // 119: millrace.config.v1.ConfigService.UpdateMapping:output_type -> millrace.config.v1.UpdateMappingResponse
-	40,  // 120: millrace.config.v1.ConfigService.DeleteMapping:output_type -> millrace.config.v1.DeleteMappingResponse
-	42,  // 121: millrace.config.v1.ConfigService.CreateSync:output_type -> millrace.config.v1.CreateSyncResponse
-	44,  // 122: millrace.config.v1.ConfigService.GetSync:output_type -> millrace.config.v1.GetSyncResponse
-	46,  // 123: millrace.config.v1.ConfigService.ListSyncs:output_type -> millrace.config.v1.ListSyncsResponse
-	48,  // 124: millrace.config.v1.ConfigService.UpdateSync:output_type -> millrace.config.v1.UpdateSyncResponse
-	50,  // 125: millrace.config.v1.ConfigService.DeleteSync:output_type -> millrace.config.v1.DeleteSyncResponse
-	53,  // 126: millrace.config.v1.ConfigService.TestConnection:output_type -> millrace.config.v1.TestConnectionResponse
-	55,  // 127: millrace.config.v1.ConfigService.PrintSetup:output_type -> millrace.config.v1.PrintSetupResponse
-	59,  // 128: millrace.config.v1.ConfigService.ListTables:output_type -> millrace.config.v1.ListTablesResponse
-	61,  // 129: millrace.config.v1.ConfigService.PreviewDataModel:output_type -> millrace.config.v1.PreviewDataModelResponse
-	64,  // 130: millrace.config.v1.ConfigService.PreviewSync:output_type -> millrace.config.v1.PreviewSyncResponse
-	66,  // 131: millrace.config.v1.ConfigService.ActivateSync:output_type -> millrace.config.v1.ActivateSyncResponse
-	68,  // 132: millrace.config.v1.ConfigService.PauseSync:output_type -> millrace.config.v1.PauseSyncResponse
-	70,  // 133: millrace.config.v1.ConfigService.ResumeSync:output_type -> millrace.config.v1.ResumeSyncResponse
-	74,  // 134: millrace.config.v1.ConfigService.Apply:output_type -> millrace.config.v1.ApplyResponse
-	76,  // 135: millrace.config.v1.ConfigService.Export:output_type -> millrace.config.v1.ExportResponse
-	78,  // 136: millrace.config.v1.ConfigService.GetSyncSnapshot:output_type -> millrace.config.v1.GetSyncSnapshotResponse
-	81,  // 137: millrace.config.v1.ConfigService.ListSchedules:output_type -> millrace.config.v1.ListSchedulesResponse
-	83,  // 138: millrace.config.v1.ConfigService.SetSyncStatus:output_type -> millrace.config.v1.SetSyncStatusResponse
-	101, // [101:139] is the sub-list for method output_type
-	63,  // [63:101] is the sub-list for method input_type
-	63,  // [63:63] is the sub-list for extension type_name
-	63,  // [63:63] is the sub-list for extension extendee
-	0,   // [0:63] is the sub-list for field type_name
+	98,  // 0: millrace.config.v1.CreateConnectionRequest.connection:type_name -> millrace.config.v1.Connection
+	98,  // 1: millrace.config.v1.CreateConnectionResponse.connection:type_name -> millrace.config.v1.Connection
+	98,  // 2: millrace.config.v1.GetConnectionResponse.connection:type_name -> millrace.config.v1.Connection
+	98,  // 3: millrace.config.v1.ListConnectionsResponse.connections:type_name -> millrace.config.v1.Connection
+	98,  // 4: millrace.config.v1.UpdateConnectionRequest.connection:type_name -> millrace.config.v1.Connection
+	99,  // 5: millrace.config.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	98,  // 6: millrace.config.v1.UpdateConnectionResponse.connection:type_name -> millrace.config.v1.Connection
+	100, // 7: millrace.config.v1.CreateFeedRequest.feed:type_name -> millrace.config.v1.Feed
+	100, // 8: millrace.config.v1.CreateFeedResponse.feed:type_name -> millrace.config.v1.Feed
+	100, // 9: millrace.config.v1.GetFeedResponse.feed:type_name -> millrace.config.v1.Feed
+	100, // 10: millrace.config.v1.ListFeedsResponse.feeds:type_name -> millrace.config.v1.Feed
+	100, // 11: millrace.config.v1.UpdateFeedRequest.feed:type_name -> millrace.config.v1.Feed
+	99,  // 12: millrace.config.v1.UpdateFeedRequest.update_mask:type_name -> google.protobuf.FieldMask
+	100, // 13: millrace.config.v1.UpdateFeedResponse.feed:type_name -> millrace.config.v1.Feed
+	101, // 14: millrace.config.v1.CreateDataModelRequest.data_model:type_name -> millrace.config.v1.DataModel
+	101, // 15: millrace.config.v1.CreateDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
+	101, // 16: millrace.config.v1.GetDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
+	101, // 17: millrace.config.v1.ListDataModelsResponse.data_models:type_name -> millrace.config.v1.DataModel
+	101, // 18: millrace.config.v1.UpdateDataModelRequest.data_model:type_name -> millrace.config.v1.DataModel
+	99,  // 19: millrace.config.v1.UpdateDataModelRequest.update_mask:type_name -> google.protobuf.FieldMask
+	101, // 20: millrace.config.v1.UpdateDataModelResponse.data_model:type_name -> millrace.config.v1.DataModel
+	102, // 21: millrace.config.v1.CreateMappingRequest.mapping:type_name -> millrace.config.v1.Mapping
+	102, // 22: millrace.config.v1.CreateMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
+	102, // 23: millrace.config.v1.GetMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
+	102, // 24: millrace.config.v1.ListMappingsResponse.mappings:type_name -> millrace.config.v1.Mapping
+	102, // 25: millrace.config.v1.UpdateMappingRequest.mapping:type_name -> millrace.config.v1.Mapping
+	99,  // 26: millrace.config.v1.UpdateMappingRequest.update_mask:type_name -> google.protobuf.FieldMask
+	102, // 27: millrace.config.v1.UpdateMappingResponse.mapping:type_name -> millrace.config.v1.Mapping
+	103, // 28: millrace.config.v1.CreateSyncRequest.sync:type_name -> millrace.config.v1.Sync
+	103, // 29: millrace.config.v1.CreateSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	103, // 30: millrace.config.v1.GetSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	103, // 31: millrace.config.v1.ListSyncsResponse.syncs:type_name -> millrace.config.v1.Sync
+	103, // 32: millrace.config.v1.UpdateSyncRequest.sync:type_name -> millrace.config.v1.Sync
+	99,  // 33: millrace.config.v1.UpdateSyncRequest.update_mask:type_name -> google.protobuf.FieldMask
+	103, // 34: millrace.config.v1.UpdateSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	104, // 35: millrace.config.v1.CreateAlertRequest.alert:type_name -> millrace.config.v1.Alert
+	104, // 36: millrace.config.v1.CreateAlertResponse.alert:type_name -> millrace.config.v1.Alert
+	104, // 37: millrace.config.v1.GetAlertResponse.alert:type_name -> millrace.config.v1.Alert
+	104, // 38: millrace.config.v1.ListAlertsResponse.alerts:type_name -> millrace.config.v1.Alert
+	104, // 39: millrace.config.v1.UpdateAlertRequest.alert:type_name -> millrace.config.v1.Alert
+	99,  // 40: millrace.config.v1.UpdateAlertRequest.update_mask:type_name -> google.protobuf.FieldMask
+	104, // 41: millrace.config.v1.UpdateAlertResponse.alert:type_name -> millrace.config.v1.Alert
+	61,  // 42: millrace.config.v1.TestConnectionResponse.steps:type_name -> millrace.config.v1.CheckStep
+	66,  // 43: millrace.config.v1.Table.columns:type_name -> millrace.config.v1.Column
+	67,  // 44: millrace.config.v1.ListTablesResponse.tables:type_name -> millrace.config.v1.Table
+	66,  // 45: millrace.config.v1.PreviewDataModelResponse.columns:type_name -> millrace.config.v1.Column
+	105, // 46: millrace.config.v1.PreviewDataModelResponse.rows:type_name -> google.protobuf.Struct
+	105, // 47: millrace.config.v1.PreviewedRow.row:type_name -> google.protobuf.Struct
+	105, // 48: millrace.config.v1.PreviewedRow.record:type_name -> google.protobuf.Struct
+	105, // 49: millrace.config.v1.PreviewedRow.profile:type_name -> google.protobuf.Struct
+	105, // 50: millrace.config.v1.PreviewedRow.group:type_name -> google.protobuf.Struct
+	105, // 51: millrace.config.v1.PreviewedRow.identity:type_name -> google.protobuf.Struct
+	73,  // 52: millrace.config.v1.PreviewSyncResponse.rows:type_name -> millrace.config.v1.PreviewedRow
+	105, // 53: millrace.config.v1.PreviewSyncResponse.figures:type_name -> google.protobuf.Struct
+	103, // 54: millrace.config.v1.ActivateSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	103, // 55: millrace.config.v1.PauseSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	103, // 56: millrace.config.v1.ResumeSyncResponse.sync:type_name -> millrace.config.v1.Sync
+	96,  // 57: millrace.config.v1.Document.secrets:type_name -> millrace.config.v1.Document.SecretsEntry
+	81,  // 58: millrace.config.v1.ApplyRequest.documents:type_name -> millrace.config.v1.Document
+	97,  // 59: millrace.config.v1.ApplyRequest.expected_etags:type_name -> millrace.config.v1.ApplyRequest.ExpectedEtagsEntry
+	0,   // 60: millrace.config.v1.PlannedChange.action:type_name -> millrace.config.v1.Action
+	83,  // 61: millrace.config.v1.ApplyResponse.changes:type_name -> millrace.config.v1.PlannedChange
+	81,  // 62: millrace.config.v1.ExportResponse.documents:type_name -> millrace.config.v1.Document
+	106, // 63: millrace.config.v1.GetSyncSnapshotResponse.snapshot:type_name -> millrace.config.v1.SyncSnapshot
+	107, // 64: millrace.config.v1.ScheduledSync.mode:type_name -> millrace.config.v1.Mode
+	108, // 65: millrace.config.v1.ScheduledSync.schedule:type_name -> millrace.config.v1.Schedule
+	109, // 66: millrace.config.v1.ScheduledSync.state:type_name -> millrace.config.v1.SyncState
+	110, // 67: millrace.config.v1.ScheduledSync.status:type_name -> millrace.config.v1.SyncStatus
+	111, // 68: millrace.config.v1.ScheduledSync.active_since:type_name -> google.protobuf.Timestamp
+	89,  // 69: millrace.config.v1.ListSchedulesResponse.syncs:type_name -> millrace.config.v1.ScheduledSync
+	110, // 70: millrace.config.v1.SetSyncStatusRequest.status:type_name -> millrace.config.v1.SyncStatus
+	104, // 71: millrace.config.v1.ListSealedAlertsResponse.alerts:type_name -> millrace.config.v1.Alert
+	1,   // 72: millrace.config.v1.ConfigService.CreateConnection:input_type -> millrace.config.v1.CreateConnectionRequest
+	3,   // 73: millrace.config.v1.ConfigService.GetConnection:input_type -> millrace.config.v1.GetConnectionRequest
+	5,   // 74: millrace.config.v1.ConfigService.ListConnections:input_type -> millrace.config.v1.ListConnectionsRequest
+	7,   // 75: millrace.config.v1.ConfigService.UpdateConnection:input_type -> millrace.config.v1.UpdateConnectionRequest
+	9,   // 76: millrace.config.v1.ConfigService.DeleteConnection:input_type -> millrace.config.v1.DeleteConnectionRequest
+	11,  // 77: millrace.config.v1.ConfigService.CreateFeed:input_type -> millrace.config.v1.CreateFeedRequest
+	13,  // 78: millrace.config.v1.ConfigService.GetFeed:input_type -> millrace.config.v1.GetFeedRequest
+	15,  // 79: millrace.config.v1.ConfigService.ListFeeds:input_type -> millrace.config.v1.ListFeedsRequest
+	17,  // 80: millrace.config.v1.ConfigService.UpdateFeed:input_type -> millrace.config.v1.UpdateFeedRequest
+	19,  // 81: millrace.config.v1.ConfigService.DeleteFeed:input_type -> millrace.config.v1.DeleteFeedRequest
+	21,  // 82: millrace.config.v1.ConfigService.CreateDataModel:input_type -> millrace.config.v1.CreateDataModelRequest
+	23,  // 83: millrace.config.v1.ConfigService.GetDataModel:input_type -> millrace.config.v1.GetDataModelRequest
+	25,  // 84: millrace.config.v1.ConfigService.ListDataModels:input_type -> millrace.config.v1.ListDataModelsRequest
+	27,  // 85: millrace.config.v1.ConfigService.UpdateDataModel:input_type -> millrace.config.v1.UpdateDataModelRequest
+	29,  // 86: millrace.config.v1.ConfigService.DeleteDataModel:input_type -> millrace.config.v1.DeleteDataModelRequest
+	31,  // 87: millrace.config.v1.ConfigService.CreateMapping:input_type -> millrace.config.v1.CreateMappingRequest
+	33,  // 88: millrace.config.v1.ConfigService.GetMapping:input_type -> millrace.config.v1.GetMappingRequest
+	35,  // 89: millrace.config.v1.ConfigService.ListMappings:input_type -> millrace.config.v1.ListMappingsRequest
+	37,  // 90: millrace.config.v1.ConfigService.UpdateMapping:input_type -> millrace.config.v1.UpdateMappingRequest
+	39,  // 91: millrace.config.v1.ConfigService.DeleteMapping:input_type -> millrace.config.v1.DeleteMappingRequest
+	41,  // 92: millrace.config.v1.ConfigService.CreateSync:input_type -> millrace.config.v1.CreateSyncRequest
+	43,  // 93: millrace.config.v1.ConfigService.GetSync:input_type -> millrace.config.v1.GetSyncRequest
+	45,  // 94: millrace.config.v1.ConfigService.ListSyncs:input_type -> millrace.config.v1.ListSyncsRequest
+	47,  // 95: millrace.config.v1.ConfigService.UpdateSync:input_type -> millrace.config.v1.UpdateSyncRequest
+	49,  // 96: millrace.config.v1.ConfigService.DeleteSync:input_type -> millrace.config.v1.DeleteSyncRequest
+	51,  // 97: millrace.config.v1.ConfigService.CreateAlert:input_type -> millrace.config.v1.CreateAlertRequest
+	53,  // 98: millrace.config.v1.ConfigService.GetAlert:input_type -> millrace.config.v1.GetAlertRequest
+	55,  // 99: millrace.config.v1.ConfigService.ListAlerts:input_type -> millrace.config.v1.ListAlertsRequest
+	57,  // 100: millrace.config.v1.ConfigService.UpdateAlert:input_type -> millrace.config.v1.UpdateAlertRequest
+	59,  // 101: millrace.config.v1.ConfigService.DeleteAlert:input_type -> millrace.config.v1.DeleteAlertRequest
+	62,  // 102: millrace.config.v1.ConfigService.TestConnection:input_type -> millrace.config.v1.TestConnectionRequest
+	64,  // 103: millrace.config.v1.ConfigService.PrintSetup:input_type -> millrace.config.v1.PrintSetupRequest
+	68,  // 104: millrace.config.v1.ConfigService.ListTables:input_type -> millrace.config.v1.ListTablesRequest
+	70,  // 105: millrace.config.v1.ConfigService.PreviewDataModel:input_type -> millrace.config.v1.PreviewDataModelRequest
+	72,  // 106: millrace.config.v1.ConfigService.PreviewSync:input_type -> millrace.config.v1.PreviewSyncRequest
+	75,  // 107: millrace.config.v1.ConfigService.ActivateSync:input_type -> millrace.config.v1.ActivateSyncRequest
+	77,  // 108: millrace.config.v1.ConfigService.PauseSync:input_type -> millrace.config.v1.PauseSyncRequest
+	79,  // 109: millrace.config.v1.ConfigService.ResumeSync:input_type -> millrace.config.v1.ResumeSyncRequest
+	82,  // 110: millrace.config.v1.ConfigService.Apply:input_type -> millrace.config.v1.ApplyRequest
+	85,  // 111: millrace.config.v1.ConfigService.Export:input_type -> millrace.config.v1.ExportRequest
+	87,  // 112: millrace.config.v1.ConfigService.GetSyncSnapshot:input_type -> millrace.config.v1.GetSyncSnapshotRequest
+	90,  // 113: millrace.config.v1.ConfigService.ListSchedules:input_type -> millrace.config.v1.ListSchedulesRequest
+	92,  // 114: millrace.config.v1.ConfigService.SetSyncStatus:input_type -> millrace.config.v1.SetSyncStatusRequest
+	94,  // 115: millrace.config.v1.ConfigService.ListSealedAlerts:input_type -> millrace.config.v1.ListSealedAlertsRequest
+	2,   // 116: millrace.config.v1.ConfigService.CreateConnection:output_type -> millrace.config.v1.CreateConnectionResponse
+	4,   // 117: millrace.config.v1.ConfigService.GetConnection:output_type -> millrace.config.v1.GetConnectionResponse
+	6,   // 118: millrace.config.v1.ConfigService.ListConnections:output_type -> millrace.config.v1.ListConnectionsResponse
+	8,   // 119: millrace.config.v1.ConfigService.UpdateConnection:output_type -> millrace.config.v1.UpdateConnectionResponse
+	10,  // 120: millrace.config.v1.ConfigService.DeleteConnection:output_type -> millrace.config.v1.DeleteConnectionResponse
+	12,  // 121: millrace.config.v1.ConfigService.CreateFeed:output_type -> millrace.config.v1.CreateFeedResponse
+	14,  // 122: millrace.config.v1.ConfigService.GetFeed:output_type -> millrace.config.v1.GetFeedResponse
+	16,  // 123: millrace.config.v1.ConfigService.ListFeeds:output_type -> millrace.config.v1.ListFeedsResponse
+	18,  // 124: millrace.config.v1.ConfigService.UpdateFeed:output_type -> millrace.config.v1.UpdateFeedResponse
+	20,  // 125: millrace.config.v1.ConfigService.DeleteFeed:output_type -> millrace.config.v1.DeleteFeedResponse
+	22,  // 126: millrace.config.v1.ConfigService.CreateDataModel:output_type -> millrace.config.v1.CreateDataModelResponse
+	24,  // 127: millrace.config.v1.ConfigService.GetDataModel:output_type -> millrace.config.v1.GetDataModelResponse
+	26,  // 128: millrace.config.v1.ConfigService.ListDataModels:output_type -> millrace.config.v1.ListDataModelsResponse
+	28,  // 129: millrace.config.v1.ConfigService.UpdateDataModel:output_type -> millrace.config.v1.UpdateDataModelResponse
+	30,  // 130: millrace.config.v1.ConfigService.DeleteDataModel:output_type -> millrace.config.v1.DeleteDataModelResponse
+	32,  // 131: millrace.config.v1.ConfigService.CreateMapping:output_type -> millrace.config.v1.CreateMappingResponse
+	34,  // 132: millrace.config.v1.ConfigService.GetMapping:output_type -> millrace.config.v1.GetMappingResponse
+	36,  // 133: millrace.config.v1.ConfigService.ListMappings:output_type -> millrace.config.v1.ListMappingsResponse
+	38,  // 134: millrace.config.v1.ConfigService.UpdateMapping:output_type -> millrace.config.v1.UpdateMappingResponse
+	40,  // 135: millrace.config.v1.ConfigService.DeleteMapping:output_type -> millrace.config.v1.DeleteMappingResponse
+	42,  // 136: millrace.config.v1.ConfigService.CreateSync:output_type -> millrace.config.v1.CreateSyncResponse
+	44,  // 137: millrace.config.v1.ConfigService.GetSync:output_type -> millrace.config.v1.GetSyncResponse
+	46,  // 138: millrace.config.v1.ConfigService.ListSyncs:output_type -> millrace.config.v1.ListSyncsResponse
+	48,  // 139: millrace.config.v1.ConfigService.UpdateSync:output_type -> millrace.config.v1.UpdateSyncResponse
+	50,  // 140: millrace.config.v1.ConfigService.DeleteSync:output_type -> millrace.config.v1.DeleteSyncResponse
+	52,  // 141: millrace.config.v1.ConfigService.CreateAlert:output_type -> millrace.config.v1.CreateAlertResponse
+	54,  // 142: millrace.config.v1.ConfigService.GetAlert:output_type -> millrace.config.v1.GetAlertResponse
+	56,  // 143: millrace.config.v1.ConfigService.ListAlerts:output_type -> millrace.config.v1.ListAlertsResponse
+	58,  // 144: millrace.config.v1.ConfigService.UpdateAlert:output_type -> millrace.config.v1.UpdateAlertResponse
+	60,  // 145: millrace.config.v1.ConfigService.DeleteAlert:output_type -> millrace.config.v1.DeleteAlertResponse
+	63,  // 146: millrace.config.v1.ConfigService.TestConnection:output_type -> millrace.config.v1.TestConnectionResponse
+	65,  // 147: millrace.config.v1.ConfigService.PrintSetup:output_type -> millrace.config.v1.PrintSetupResponse
+	69,  // 148: millrace.config.v1.ConfigService.ListTables:output_type -> millrace.config.v1.ListTablesResponse
+	71,  // 149: millrace.config.v1.ConfigService.PreviewDataModel:output_type -> millrace.config.v1.PreviewDataModelResponse
+	74,  // 150: millrace.config.v1.ConfigService.PreviewSync:output_type -> millrace.config.v1.PreviewSyncResponse
+	76,  // 151: millrace.config.v1.ConfigService.ActivateSync:output_type -> millrace.config.v1.ActivateSyncResponse
+	78,  // 152: millrace.config.v1.ConfigService.PauseSync:output_type -> millrace.config.v1.PauseSyncResponse
+	80,  // 153: millrace.config.v1.ConfigService.ResumeSync:output_type -> millrace.config.v1.ResumeSyncResponse
+	84,  // 154: millrace.config.v1.ConfigService.Apply:output_type -> millrace.config.v1.ApplyResponse
+	86,  // 155: millrace.config.v1.ConfigService.Export:output_type -> millrace.config.v1.ExportResponse
+	88,  // 156: millrace.config.v1.ConfigService.GetSyncSnapshot:output_type -> millrace.config.v1.GetSyncSnapshotResponse
+	91,  // 157: millrace.config.v1.ConfigService.ListSchedules:output_type -> millrace.config.v1.ListSchedulesResponse
+	93,  // 158: millrace.config.v1.ConfigService.SetSyncStatus:output_type -> millrace.config.v1.SetSyncStatusResponse
+	95,  // 159: millrace.config.v1.ConfigService.ListSealedAlerts:output_type -> millrace.config.v1.ListSealedAlertsResponse
+	116, // [116:160] is the sub-list for method output_type
+	72,  // [72:116] is the sub-list for method input_type
+	72,  // [72:72] is the sub-list for extension type_name
+	72,  // [72:72] is the sub-list for extension extendee
+	0,   // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_config_proto_init() }
@@ -5285,13 +6082,15 @@ func file_millrace_config_v1_config_proto_init() {
 		return
 	}
 	file_millrace_config_v1_resources_proto_init()
+	file_millrace_config_v1_config_proto_msgTypes[70].OneofWrappers = []any{}
+	file_millrace_config_v1_config_proto_msgTypes[73].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_config_v1_config_proto_rawDesc), len(file_millrace_config_v1_config_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   84,
+			NumMessages:   97,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -44,6 +44,11 @@ const (
 	ConfigService_ListSyncs_FullMethodName        = "/millrace.config.v1.ConfigService/ListSyncs"
 	ConfigService_UpdateSync_FullMethodName       = "/millrace.config.v1.ConfigService/UpdateSync"
 	ConfigService_DeleteSync_FullMethodName       = "/millrace.config.v1.ConfigService/DeleteSync"
+	ConfigService_CreateAlert_FullMethodName      = "/millrace.config.v1.ConfigService/CreateAlert"
+	ConfigService_GetAlert_FullMethodName         = "/millrace.config.v1.ConfigService/GetAlert"
+	ConfigService_ListAlerts_FullMethodName       = "/millrace.config.v1.ConfigService/ListAlerts"
+	ConfigService_UpdateAlert_FullMethodName      = "/millrace.config.v1.ConfigService/UpdateAlert"
+	ConfigService_DeleteAlert_FullMethodName      = "/millrace.config.v1.ConfigService/DeleteAlert"
 	ConfigService_TestConnection_FullMethodName   = "/millrace.config.v1.ConfigService/TestConnection"
 	ConfigService_PrintSetup_FullMethodName       = "/millrace.config.v1.ConfigService/PrintSetup"
 	ConfigService_ListTables_FullMethodName       = "/millrace.config.v1.ConfigService/ListTables"
@@ -57,13 +62,14 @@ const (
 	ConfigService_GetSyncSnapshot_FullMethodName  = "/millrace.config.v1.ConfigService/GetSyncSnapshot"
 	ConfigService_ListSchedules_FullMethodName    = "/millrace.config.v1.ConfigService/ListSchedules"
 	ConfigService_SetSyncStatus_FullMethodName    = "/millrace.config.v1.ConfigService/SetSyncStatus"
+	ConfigService_ListSealedAlerts_FullMethodName = "/millrace.config.v1.ConfigService/ListSealedAlerts"
 )
 
 // ConfigServiceClient is the client API for ConfigService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ConfigService keeps what people want: connections, feeds, data models, mappings and syncs.
+// ConfigService keeps what people want: connections, feeds, data models, mappings, syncs and alerts.
 // Every method takes `workspace` (default "default"). Violations are reported all at once, before anything is stored.
 type ConfigServiceClient interface {
 	CreateConnection(ctx context.Context, in *CreateConnectionRequest, opts ...grpc.CallOption) (*CreateConnectionResponse, error)
@@ -101,6 +107,13 @@ type ConfigServiceClient interface {
 	UpdateSync(ctx context.Context, in *UpdateSyncRequest, opts ...grpc.CallOption) (*UpdateSyncResponse, error)
 	// Refused while others use it; the message names them.
 	DeleteSync(ctx context.Context, in *DeleteSyncRequest, opts ...grpc.CallOption) (*DeleteSyncResponse, error)
+	// Test-fire one with TestAlert of the scheduler.
+	CreateAlert(ctx context.Context, in *CreateAlertRequest, opts ...grpc.CallOption) (*CreateAlertResponse, error)
+	GetAlert(ctx context.Context, in *GetAlertRequest, opts ...grpc.CallOption) (*GetAlertResponse, error)
+	ListAlerts(ctx context.Context, in *ListAlertsRequest, opts ...grpc.CallOption) (*ListAlertsResponse, error)
+	// Needs the resource's etag (stale: ABORTED) and a field mask; "*" replaces everything.
+	UpdateAlert(ctx context.Context, in *UpdateAlertRequest, opts ...grpc.CallOption) (*UpdateAlertResponse, error)
+	DeleteAlert(ctx context.Context, in *DeleteAlertRequest, opts ...grpc.CallOption) (*DeleteAlertResponse, error)
 	// Answers named steps, each ok or failed with what to do.
 	TestConnection(ctx context.Context, in *TestConnectionRequest, opts ...grpc.CallOption) (*TestConnectionResponse, error)
 	// The SQL or commands that an administrator runs in the warehouse, least privilege.
@@ -125,6 +138,8 @@ type ConfigServiceClient interface {
 	ListSchedules(ctx context.Context, in *ListSchedulesRequest, opts ...grpc.CallOption) (*ListSchedulesResponse, error)
 	// For services: what is, as the scheduler sees it.
 	SetSyncStatus(ctx context.Context, in *SetSyncStatusRequest, opts ...grpc.CallOption) (*SetSyncStatusResponse, error)
+	// For the scheduler: the alerts of all workspaces, or of one. Secrets are sealed.
+	ListSealedAlerts(ctx context.Context, in *ListSealedAlertsRequest, opts ...grpc.CallOption) (*ListSealedAlertsResponse, error)
 }
 
 type configServiceClient struct {
@@ -385,6 +400,56 @@ func (c *configServiceClient) DeleteSync(ctx context.Context, in *DeleteSyncRequ
 	return out, nil
 }
 
+func (c *configServiceClient) CreateAlert(ctx context.Context, in *CreateAlertRequest, opts ...grpc.CallOption) (*CreateAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateAlertResponse)
+	err := c.cc.Invoke(ctx, ConfigService_CreateAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) GetAlert(ctx context.Context, in *GetAlertRequest, opts ...grpc.CallOption) (*GetAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAlertResponse)
+	err := c.cc.Invoke(ctx, ConfigService_GetAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) ListAlerts(ctx context.Context, in *ListAlertsRequest, opts ...grpc.CallOption) (*ListAlertsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAlertsResponse)
+	err := c.cc.Invoke(ctx, ConfigService_ListAlerts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) UpdateAlert(ctx context.Context, in *UpdateAlertRequest, opts ...grpc.CallOption) (*UpdateAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateAlertResponse)
+	err := c.cc.Invoke(ctx, ConfigService_UpdateAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) DeleteAlert(ctx context.Context, in *DeleteAlertRequest, opts ...grpc.CallOption) (*DeleteAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteAlertResponse)
+	err := c.cc.Invoke(ctx, ConfigService_DeleteAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *configServiceClient) TestConnection(ctx context.Context, in *TestConnectionRequest, opts ...grpc.CallOption) (*TestConnectionResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TestConnectionResponse)
@@ -515,11 +580,21 @@ func (c *configServiceClient) SetSyncStatus(ctx context.Context, in *SetSyncStat
 	return out, nil
 }
 
+func (c *configServiceClient) ListSealedAlerts(ctx context.Context, in *ListSealedAlertsRequest, opts ...grpc.CallOption) (*ListSealedAlertsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSealedAlertsResponse)
+	err := c.cc.Invoke(ctx, ConfigService_ListSealedAlerts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ConfigServiceServer is the server API for ConfigService service.
 // All implementations must embed UnimplementedConfigServiceServer
 // for forward compatibility.
 //
-// ConfigService keeps what people want: connections, feeds, data models, mappings and syncs.
+// ConfigService keeps what people want: connections, feeds, data models, mappings, syncs and alerts.
 // Every method takes `workspace` (default "default"). Violations are reported all at once, before anything is stored.
 type ConfigServiceServer interface {
 	CreateConnection(context.Context, *CreateConnectionRequest) (*CreateConnectionResponse, error)
@@ -557,6 +632,13 @@ type ConfigServiceServer interface {
 	UpdateSync(context.Context, *UpdateSyncRequest) (*UpdateSyncResponse, error)
 	// Refused while others use it; the message names them.
 	DeleteSync(context.Context, *DeleteSyncRequest) (*DeleteSyncResponse, error)
+	// Test-fire one with TestAlert of the scheduler.
+	CreateAlert(context.Context, *CreateAlertRequest) (*CreateAlertResponse, error)
+	GetAlert(context.Context, *GetAlertRequest) (*GetAlertResponse, error)
+	ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error)
+	// Needs the resource's etag (stale: ABORTED) and a field mask; "*" replaces everything.
+	UpdateAlert(context.Context, *UpdateAlertRequest) (*UpdateAlertResponse, error)
+	DeleteAlert(context.Context, *DeleteAlertRequest) (*DeleteAlertResponse, error)
 	// Answers named steps, each ok or failed with what to do.
 	TestConnection(context.Context, *TestConnectionRequest) (*TestConnectionResponse, error)
 	// The SQL or commands that an administrator runs in the warehouse, least privilege.
@@ -581,6 +663,8 @@ type ConfigServiceServer interface {
 	ListSchedules(context.Context, *ListSchedulesRequest) (*ListSchedulesResponse, error)
 	// For services: what is, as the scheduler sees it.
 	SetSyncStatus(context.Context, *SetSyncStatusRequest) (*SetSyncStatusResponse, error)
+	// For the scheduler: the alerts of all workspaces, or of one. Secrets are sealed.
+	ListSealedAlerts(context.Context, *ListSealedAlertsRequest) (*ListSealedAlertsResponse, error)
 	mustEmbedUnimplementedConfigServiceServer()
 }
 
@@ -666,6 +750,21 @@ func (UnimplementedConfigServiceServer) UpdateSync(context.Context, *UpdateSyncR
 func (UnimplementedConfigServiceServer) DeleteSync(context.Context, *DeleteSyncRequest) (*DeleteSyncResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSync not implemented")
 }
+func (UnimplementedConfigServiceServer) CreateAlert(context.Context, *CreateAlertRequest) (*CreateAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateAlert not implemented")
+}
+func (UnimplementedConfigServiceServer) GetAlert(context.Context, *GetAlertRequest) (*GetAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAlert not implemented")
+}
+func (UnimplementedConfigServiceServer) ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAlerts not implemented")
+}
+func (UnimplementedConfigServiceServer) UpdateAlert(context.Context, *UpdateAlertRequest) (*UpdateAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateAlert not implemented")
+}
+func (UnimplementedConfigServiceServer) DeleteAlert(context.Context, *DeleteAlertRequest) (*DeleteAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteAlert not implemented")
+}
 func (UnimplementedConfigServiceServer) TestConnection(context.Context, *TestConnectionRequest) (*TestConnectionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TestConnection not implemented")
 }
@@ -704,6 +803,9 @@ func (UnimplementedConfigServiceServer) ListSchedules(context.Context, *ListSche
 }
 func (UnimplementedConfigServiceServer) SetSyncStatus(context.Context, *SetSyncStatusRequest) (*SetSyncStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetSyncStatus not implemented")
+}
+func (UnimplementedConfigServiceServer) ListSealedAlerts(context.Context, *ListSealedAlertsRequest) (*ListSealedAlertsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSealedAlerts not implemented")
 }
 func (UnimplementedConfigServiceServer) mustEmbedUnimplementedConfigServiceServer() {}
 func (UnimplementedConfigServiceServer) testEmbeddedByValue()                       {}
@@ -1176,6 +1278,96 @@ func _ConfigService_DeleteSync_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConfigService_CreateAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).CreateAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_CreateAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).CreateAlert(ctx, req.(*CreateAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_GetAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).GetAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_GetAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).GetAlert(ctx, req.(*GetAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_ListAlerts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAlertsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).ListAlerts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_ListAlerts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).ListAlerts(ctx, req.(*ListAlertsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_UpdateAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).UpdateAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_UpdateAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).UpdateAlert(ctx, req.(*UpdateAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_DeleteAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).DeleteAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_DeleteAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).DeleteAlert(ctx, req.(*DeleteAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ConfigService_TestConnection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TestConnectionRequest)
 	if err := dec(in); err != nil {
@@ -1410,6 +1602,24 @@ func _ConfigService_SetSyncStatus_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConfigService_ListSealedAlerts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSealedAlertsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).ListSealedAlerts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_ListSealedAlerts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).ListSealedAlerts(ctx, req.(*ListSealedAlertsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ConfigService_ServiceDesc is the grpc.ServiceDesc for ConfigService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1518,6 +1728,26 @@ var ConfigService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ConfigService_DeleteSync_Handler,
 		},
 		{
+			MethodName: "CreateAlert",
+			Handler:    _ConfigService_CreateAlert_Handler,
+		},
+		{
+			MethodName: "GetAlert",
+			Handler:    _ConfigService_GetAlert_Handler,
+		},
+		{
+			MethodName: "ListAlerts",
+			Handler:    _ConfigService_ListAlerts_Handler,
+		},
+		{
+			MethodName: "UpdateAlert",
+			Handler:    _ConfigService_UpdateAlert_Handler,
+		},
+		{
+			MethodName: "DeleteAlert",
+			Handler:    _ConfigService_DeleteAlert_Handler,
+		},
+		{
 			MethodName: "TestConnection",
 			Handler:    _ConfigService_TestConnection_Handler,
 		},
@@ -1568,6 +1798,10 @@ var ConfigService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetSyncStatus",
 			Handler:    _ConfigService_SetSyncStatus_Handler,
+		},
+		{
+			MethodName: "ListSealedAlerts",
+			Handler:    _ConfigService_ListSealedAlerts_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -401,9 +401,10 @@ const (
 	MirrorEngine_MIRROR_ENGINE_UNSPECIFIED MirrorEngine = 0
 	// Each run reads everything, and the row index on our side says what has changed. Any source, read-only.
 	MirrorEngine_MIRROR_ENGINE_ROW_INDEX MirrorEngine = 1
-	// The warehouse compares with a snapshot that it keeps of the last run, and only what differs is read. duckdb, postgres, snowflake.
+	// The warehouse compares with a snapshot that it keeps of the last run, and only what differs is read. bigquery, duckdb, postgres, redshift, snowflake.
 	MirrorEngine_MIRROR_ENGINE_DIFF MirrorEngine = 2
-	// The warehouse has a feed of the changes of a table, and only what it names is read; nothing is kept in the warehouse. snowflake.
+	// The warehouse has a feed of the changes of a table, and only what it names is read; nothing is kept in the warehouse.
+	// bigquery, databricks, delta_sharing, snowflake.
 	MirrorEngine_MIRROR_ENGINE_NATIVE MirrorEngine = 3
 )
 
@@ -656,6 +657,70 @@ func (x DriftPolicy) Number() protoreflect.EnumNumber {
 // Deprecated: Use DriftPolicy.Descriptor instead.
 func (DriftPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{11}
+}
+
+// AlertEvent is something of a sync that an alert tells of.
+type AlertEvent int32
+
+const (
+	AlertEvent_ALERT_EVENT_UNSPECIFIED AlertEvent = 0
+	// A run failed.
+	AlertEvent_ALERT_EVENT_FAILED AlertEvent = 1
+	// A run ended with rejected or refused rows.
+	AlertEvent_ALERT_EVENT_PARTIALLY_SUCCEEDED AlertEvent = 2
+	// A run waits for its owner.
+	AlertEvent_ALERT_EVENT_HELD AlertEvent = 3
+	// The sync takes no ticks until its owner acts: faulted or resync_required.
+	AlertEvent_ALERT_EVENT_FAULTED AlertEvent = 4
+	// The sync's data is older than its freshness.
+	AlertEvent_ALERT_EVENT_LATE AlertEvent = 5
+)
+
+// Enum value maps for AlertEvent.
+var (
+	AlertEvent_name = map[int32]string{
+		0: "ALERT_EVENT_UNSPECIFIED",
+		1: "ALERT_EVENT_FAILED",
+		2: "ALERT_EVENT_PARTIALLY_SUCCEEDED",
+		3: "ALERT_EVENT_HELD",
+		4: "ALERT_EVENT_FAULTED",
+		5: "ALERT_EVENT_LATE",
+	}
+	AlertEvent_value = map[string]int32{
+		"ALERT_EVENT_UNSPECIFIED":         0,
+		"ALERT_EVENT_FAILED":              1,
+		"ALERT_EVENT_PARTIALLY_SUCCEEDED": 2,
+		"ALERT_EVENT_HELD":                3,
+		"ALERT_EVENT_FAULTED":             4,
+		"ALERT_EVENT_LATE":                5,
+	}
+)
+
+func (x AlertEvent) Enum() *AlertEvent {
+	p := new(AlertEvent)
+	*p = x
+	return p
+}
+
+func (x AlertEvent) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AlertEvent) Descriptor() protoreflect.EnumDescriptor {
+	return file_millrace_config_v1_resources_proto_enumTypes[12].Descriptor()
+}
+
+func (AlertEvent) Type() protoreflect.EnumType {
+	return &file_millrace_config_v1_resources_proto_enumTypes[12]
+}
+
+func (x AlertEvent) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AlertEvent.Descriptor instead.
+func (AlertEvent) EnumDescriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 // Meta is what every resource carries.
@@ -1261,7 +1326,7 @@ type Redshift struct {
 	Ca string `protobuf:"bytes,15,opt,name=ca,proto3" json:"ca,omitempty"`
 	// A duration such as 10m; default 1h.
 	StatementTimeout string `protobuf:"bytes,16,opt,name=statement_timeout,json=statementTimeout,proto3" json:"statement_timeout,omitempty"`
-	// Where mirrors with the engine diff keep their snapshots; default millrace.
+	// Where mirrors with the engine diff keep their snapshots; default millrace. In lower case.
 	StateSchema string `protobuf:"bytes,17,opt,name=state_schema,json=stateSchema,proto3" json:"state_schema,omitempty"`
 	// URLs in the place of AWS's: private links, or servers for tests. Of the Redshift API, of STS and of S3.
 	Endpoint      string `protobuf:"bytes,18,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
@@ -2965,7 +3030,11 @@ type Sync struct {
 	// Of mode mirror.
 	OnDelete *OnDelete `protobuf:"varint,20,opt,name=on_delete,json=onDelete,proto3,enum=millrace.config.v1.OnDelete,oneof" json:"on_delete,omitempty"`
 	// Of mode mirror.
-	MirrorEngine  *MirrorEngine `protobuf:"varint,21,opt,name=mirror_engine,json=mirrorEngine,proto3,enum=millrace.config.v1.MirrorEngine,oneof" json:"mirror_engine,omitempty"`
+	MirrorEngine *MirrorEngine `protobuf:"varint,21,opt,name=mirror_engine,json=mirrorEngine,proto3,enum=millrace.config.v1.MirrorEngine,oneof" json:"mirror_engine,omitempty"`
+	Budget       *Budget       `protobuf:"bytes,22,opt,name=budget,proto3" json:"budget,omitempty"`
+	// A duration such as 2h: the age of its data beyond which an active sync is late. Empty: no goal. The data's age counts
+	// from the plan of the last run of the live lane that is done, and from the sync's activation at the earliest.
+	Freshness     string `protobuf:"bytes,23,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3145,6 +3214,20 @@ func (x *Sync) GetMirrorEngine() MirrorEngine {
 		return *x.MirrorEngine
 	}
 	return MirrorEngine_MIRROR_ENGINE_UNSPECIFIED
+}
+
+func (x *Sync) GetBudget() *Budget {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
+func (x *Sync) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
+	}
+	return ""
 }
 
 // Guard bounds what a run may do before it is held, or its owner is told. A guarded run first makes a dry pass: the same
@@ -3445,6 +3528,53 @@ func (x *RejectLimit) GetOf() int64 {
 	return 0
 }
 
+// Budget bounds what the queries of one run may cost. A run that is estimated to cost more fails in its plan, before the
+// query runs. Only of warehouses that estimate.
+type Budget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: no bound.
+	BytesScanned  int64 `protobuf:"varint,1,opt,name=bytes_scanned,json=bytesScanned,proto3" json:"bytes_scanned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Budget) Reset() {
+	*x = Budget{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Budget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Budget) ProtoMessage() {}
+
+func (x *Budget) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Budget.ProtoReflect.Descriptor instead.
+func (*Budget) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Budget) GetBytesScanned() int64 {
+	if x != nil {
+		return x.BytesScanned
+	}
+	return 0
+}
+
 // SyncSnapshot is a sync with everything it is made of, at one version. Secrets are sealed.
 type SyncSnapshot struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -3461,7 +3591,7 @@ type SyncSnapshot struct {
 
 func (x *SyncSnapshot) Reset() {
 	*x = SyncSnapshot{}
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[27]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3473,7 +3603,7 @@ func (x *SyncSnapshot) String() string {
 func (*SyncSnapshot) ProtoMessage() {}
 
 func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_config_v1_resources_proto_msgTypes[27]
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3486,7 +3616,7 @@ func (x *SyncSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncSnapshot.ProtoReflect.Descriptor instead.
 func (*SyncSnapshot) Descriptor() ([]byte, []int) {
-	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{27}
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SyncSnapshot) GetVersion() int64 {
@@ -3527,6 +3657,186 @@ func (x *SyncSnapshot) GetMapping() *Mapping {
 func (x *SyncSnapshot) GetFeed() *Feed {
 	if x != nil {
 		return x.Feed
+	}
+	return nil
+}
+
+// Alert says who is told of what happens to syncs. It tells of changes only: once when something that it asks for begins,
+// and once (recovered) when nothing of what it asks for is left.
+type Alert struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Meta  *Meta                  `protobuf:"bytes,1,opt,name=meta,proto3" json:"meta,omitempty"`
+	// Empty: all.
+	On []AlertEvent `protobuf:"varint,2,rep,packed,name=on,proto3,enum=millrace.config.v1.AlertEvent" json:"on,omitempty"`
+	// Ids of syncs; empty: all of the workspace.
+	Syncs         []string `protobuf:"bytes,3,rep,name=syncs,proto3" json:"syncs,omitempty"`
+	Webhook       *Webhook `protobuf:"bytes,4,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	Email         *Email   `protobuf:"bytes,5,opt,name=email,proto3" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alert) Reset() {
+	*x = Alert{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alert) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alert) ProtoMessage() {}
+
+func (x *Alert) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alert.ProtoReflect.Descriptor instead.
+func (*Alert) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Alert) GetMeta() *Meta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *Alert) GetOn() []AlertEvent {
+	if x != nil {
+		return x.On
+	}
+	return nil
+}
+
+func (x *Alert) GetSyncs() []string {
+	if x != nil {
+		return x.Syncs
+	}
+	return nil
+}
+
+func (x *Alert) GetWebhook() *Webhook {
+	if x != nil {
+		return x.Webhook
+	}
+	return nil
+}
+
+func (x *Alert) GetEmail() *Email {
+	if x != nil {
+		return x.Email
+	}
+	return nil
+}
+
+// Webhook is an address that alerts are posted to, signed by the Standard Webhooks scheme.
+type Webhook struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// http or https, without credentials.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// What messages are signed with: whsec_ and 16 to 256 random bytes in base64, or a text of that length.
+	Secret        *Secret `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Webhook) Reset() {
+	*x = Webhook{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Webhook) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Webhook) ProtoMessage() {}
+
+func (x *Webhook) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Webhook.ProtoReflect.Descriptor instead.
+func (*Webhook) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Webhook) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Webhook) GetSecret() *Secret {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
+}
+
+// Email is whom alerts are mailed to, each by himself.
+type Email struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	To            []string               `protobuf:"bytes,1,rep,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Email) Reset() {
+	*x = Email{}
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Email) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Email) ProtoMessage() {}
+
+func (x *Email) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_config_v1_resources_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Email.ProtoReflect.Descriptor instead.
+func (*Email) Descriptor() ([]byte, []int) {
+	return file_millrace_config_v1_resources_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Email) GetTo() []string {
+	if x != nil {
+		return x.To
 	}
 	return nil
 }
@@ -3757,7 +4067,7 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05After\x12\x14\n" +
 	"\x05syncs\x18\x01 \x03(\tR\x05syncs\"\n" +
 	"\n" +
-	"\bOnDemand\"\xca\a\n" +
+	"\bOnDemand\"\x9c\b\n" +
 	"\x04Sync\x12,\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12\x1d\n" +
 	"\n" +
@@ -3781,7 +4091,9 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x05drift\x18\x12 \x01(\v2\x19.millrace.config.v1.DriftR\x05drift\x12B\n" +
 	"\freject_limit\x18\x13 \x01(\v2\x1f.millrace.config.v1.RejectLimitR\vrejectLimit\x12>\n" +
 	"\ton_delete\x18\x14 \x01(\x0e2\x1c.millrace.config.v1.OnDeleteH\x00R\bonDelete\x88\x01\x01\x12J\n" +
-	"\rmirror_engine\x18\x15 \x01(\x0e2 .millrace.config.v1.MirrorEngineH\x01R\fmirrorEngine\x88\x01\x01B\f\n" +
+	"\rmirror_engine\x18\x15 \x01(\x0e2 .millrace.config.v1.MirrorEngineH\x01R\fmirrorEngine\x88\x01\x01\x122\n" +
+	"\x06budget\x18\x16 \x01(\v2\x1a.millrace.config.v1.BudgetR\x06budget\x12\x1c\n" +
+	"\tfreshness\x18\x17 \x01(\tR\tfreshnessB\f\n" +
 	"\n" +
 	"_on_deleteB\x10\n" +
 	"\x0e_mirror_engine\"\xa2\x02\n" +
@@ -3804,7 +4116,9 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\bnarrowed\x18\x03 \x01(\x0e2\x1f.millrace.config.v1.DriftPolicyR\bnarrowed\"7\n" +
 	"\vRejectLimit\x12\x18\n" +
 	"\apercent\x18\x01 \x01(\x01R\apercent\x12\x0e\n" +
-	"\x02of\x18\x02 \x01(\x03R\x02of\"\xb9\x02\n" +
+	"\x02of\x18\x02 \x01(\x03R\x02of\"-\n" +
+	"\x06Budget\x12#\n" +
+	"\rbytes_scanned\x18\x01 \x01(\x03R\fbytesScanned\"\xb9\x02\n" +
 	"\fSyncSnapshot\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x12,\n" +
 	"\x04sync\x18\x02 \x01(\v2\x18.millrace.config.v1.SyncR\x04sync\x12>\n" +
@@ -3814,7 +4128,18 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"data_model\x18\x04 \x01(\v2\x1d.millrace.config.v1.DataModelR\tdataModel\x125\n" +
 	"\amapping\x18\x05 \x01(\v2\x1b.millrace.config.v1.MappingR\amapping\x12,\n" +
-	"\x04feed\x18\x06 \x01(\v2\x18.millrace.config.v1.FeedR\x04feed*U\n" +
+	"\x04feed\x18\x06 \x01(\v2\x18.millrace.config.v1.FeedR\x04feed\"\xe3\x01\n" +
+	"\x05Alert\x12,\n" +
+	"\x04meta\x18\x01 \x01(\v2\x18.millrace.config.v1.MetaR\x04meta\x12.\n" +
+	"\x02on\x18\x02 \x03(\x0e2\x1e.millrace.config.v1.AlertEventR\x02on\x12\x14\n" +
+	"\x05syncs\x18\x03 \x03(\tR\x05syncs\x125\n" +
+	"\awebhook\x18\x04 \x01(\v2\x1b.millrace.config.v1.WebhookR\awebhook\x12/\n" +
+	"\x05email\x18\x05 \x01(\v2\x19.millrace.config.v1.EmailR\x05email\"O\n" +
+	"\aWebhook\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x122\n" +
+	"\x06secret\x18\x02 \x01(\v2\x1a.millrace.config.v1.SecretR\x06secret\"\x17\n" +
+	"\x05Email\x12\x0e\n" +
+	"\x02to\x18\x01 \x03(\tR\x02to*U\n" +
 	"\vEnvironment\x12\x1b\n" +
 	"\x17ENVIRONMENT_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ENVIRONMENT_PROD\x10\x01\x12\x13\n" +
@@ -3877,7 +4202,15 @@ const file_millrace_config_v1_resources_proto_rawDesc = "" +
 	"\x18DRIFT_POLICY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13DRIFT_POLICY_IGNORE\x10\x01\x12\x14\n" +
 	"\x10DRIFT_POLICY_MAP\x10\x02\x12\x15\n" +
-	"\x11DRIFT_POLICY_HOLD\x10\x03B\xc0\x01\n" +
+	"\x11DRIFT_POLICY_HOLD\x10\x03*\xab\x01\n" +
+	"\n" +
+	"AlertEvent\x12\x1b\n" +
+	"\x17ALERT_EVENT_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12ALERT_EVENT_FAILED\x10\x01\x12#\n" +
+	"\x1fALERT_EVENT_PARTIALLY_SUCCEEDED\x10\x02\x12\x14\n" +
+	"\x10ALERT_EVENT_HELD\x10\x03\x12\x17\n" +
+	"\x13ALERT_EVENT_FAULTED\x10\x04\x12\x14\n" +
+	"\x10ALERT_EVENT_LATE\x10\x05B\xc0\x01\n" +
 	"\x16com.millrace.config.v1B\x0eResourcesProtoP\x01Z,millrace.dev/gen/millrace/config/v1;configv1\xa2\x02\x03MCX\xaa\x02\x12Millrace.Config.V1\xca\x02\x12Millrace\\Config\\V1\xe2\x02\x1eMillrace\\Config\\V1\\GPBMetadata\xea\x02\x14Millrace::Config::V1b\x06proto3"
 
 var (
@@ -3892,8 +4225,8 @@ func file_millrace_config_v1_resources_proto_rawDescGZIP() []byte {
 	return file_millrace_config_v1_resources_proto_rawDescData
 }
 
-var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_millrace_config_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 13)
+var file_millrace_config_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(Environment)(0),              // 0: millrace.config.v1.Environment
 	(InputProtection)(0),          // 1: millrace.config.v1.InputProtection
@@ -3907,115 +4240,126 @@ var file_millrace_config_v1_resources_proto_goTypes = []any{
 	(SyncStatus)(0),               // 9: millrace.config.v1.SyncStatus
 	(GuardAction)(0),              // 10: millrace.config.v1.GuardAction
 	(DriftPolicy)(0),              // 11: millrace.config.v1.DriftPolicy
-	(*Meta)(nil),                  // 12: millrace.config.v1.Meta
-	(*Secret)(nil),                // 13: millrace.config.v1.Secret
-	(*Connection)(nil),            // 14: millrace.config.v1.Connection
-	(*DuckDB)(nil),                // 15: millrace.config.v1.DuckDB
-	(*Postgres)(nil),              // 16: millrace.config.v1.Postgres
-	(*Redshift)(nil),              // 17: millrace.config.v1.Redshift
-	(*Databricks)(nil),            // 18: millrace.config.v1.Databricks
-	(*DeltaSharing)(nil),          // 19: millrace.config.v1.DeltaSharing
-	(*Snowflake)(nil),             // 20: millrace.config.v1.Snowflake
-	(*BigQuery)(nil),              // 21: millrace.config.v1.BigQuery
-	(*Feed)(nil),                  // 22: millrace.config.v1.Feed
-	(*Iterator)(nil),              // 23: millrace.config.v1.Iterator
-	(*DataModel)(nil),             // 24: millrace.config.v1.DataModel
-	(*Rule)(nil),                  // 25: millrace.config.v1.Rule
-	(*EventsMapping)(nil),         // 26: millrace.config.v1.EventsMapping
-	(*Mapping)(nil),               // 27: millrace.config.v1.Mapping
-	(*Schedule)(nil),              // 28: millrace.config.v1.Schedule
-	(*Every)(nil),                 // 29: millrace.config.v1.Every
-	(*Cron)(nil),                  // 30: millrace.config.v1.Cron
-	(*After)(nil),                 // 31: millrace.config.v1.After
-	(*OnDemand)(nil),              // 32: millrace.config.v1.OnDemand
-	(*Sync)(nil),                  // 33: millrace.config.v1.Sync
-	(*Guard)(nil),                 // 34: millrace.config.v1.Guard
-	(*GuardLimit)(nil),            // 35: millrace.config.v1.GuardLimit
-	(*GuardRows)(nil),             // 36: millrace.config.v1.GuardRows
-	(*Drift)(nil),                 // 37: millrace.config.v1.Drift
-	(*RejectLimit)(nil),           // 38: millrace.config.v1.RejectLimit
-	(*SyncSnapshot)(nil),          // 39: millrace.config.v1.SyncSnapshot
-	nil,                           // 40: millrace.config.v1.Meta.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 42: google.protobuf.Value
+	(AlertEvent)(0),               // 12: millrace.config.v1.AlertEvent
+	(*Meta)(nil),                  // 13: millrace.config.v1.Meta
+	(*Secret)(nil),                // 14: millrace.config.v1.Secret
+	(*Connection)(nil),            // 15: millrace.config.v1.Connection
+	(*DuckDB)(nil),                // 16: millrace.config.v1.DuckDB
+	(*Postgres)(nil),              // 17: millrace.config.v1.Postgres
+	(*Redshift)(nil),              // 18: millrace.config.v1.Redshift
+	(*Databricks)(nil),            // 19: millrace.config.v1.Databricks
+	(*DeltaSharing)(nil),          // 20: millrace.config.v1.DeltaSharing
+	(*Snowflake)(nil),             // 21: millrace.config.v1.Snowflake
+	(*BigQuery)(nil),              // 22: millrace.config.v1.BigQuery
+	(*Feed)(nil),                  // 23: millrace.config.v1.Feed
+	(*Iterator)(nil),              // 24: millrace.config.v1.Iterator
+	(*DataModel)(nil),             // 25: millrace.config.v1.DataModel
+	(*Rule)(nil),                  // 26: millrace.config.v1.Rule
+	(*EventsMapping)(nil),         // 27: millrace.config.v1.EventsMapping
+	(*Mapping)(nil),               // 28: millrace.config.v1.Mapping
+	(*Schedule)(nil),              // 29: millrace.config.v1.Schedule
+	(*Every)(nil),                 // 30: millrace.config.v1.Every
+	(*Cron)(nil),                  // 31: millrace.config.v1.Cron
+	(*After)(nil),                 // 32: millrace.config.v1.After
+	(*OnDemand)(nil),              // 33: millrace.config.v1.OnDemand
+	(*Sync)(nil),                  // 34: millrace.config.v1.Sync
+	(*Guard)(nil),                 // 35: millrace.config.v1.Guard
+	(*GuardLimit)(nil),            // 36: millrace.config.v1.GuardLimit
+	(*GuardRows)(nil),             // 37: millrace.config.v1.GuardRows
+	(*Drift)(nil),                 // 38: millrace.config.v1.Drift
+	(*RejectLimit)(nil),           // 39: millrace.config.v1.RejectLimit
+	(*Budget)(nil),                // 40: millrace.config.v1.Budget
+	(*SyncSnapshot)(nil),          // 41: millrace.config.v1.SyncSnapshot
+	(*Alert)(nil),                 // 42: millrace.config.v1.Alert
+	(*Webhook)(nil),               // 43: millrace.config.v1.Webhook
+	(*Email)(nil),                 // 44: millrace.config.v1.Email
+	nil,                           // 45: millrace.config.v1.Meta.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 47: google.protobuf.Value
 }
 var file_millrace_config_v1_resources_proto_depIdxs = []int32{
-	40, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
-	41, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
-	41, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
-	12, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
-	15, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
-	16, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
-	17, // 6: millrace.config.v1.Connection.redshift:type_name -> millrace.config.v1.Redshift
-	21, // 7: millrace.config.v1.Connection.bigquery:type_name -> millrace.config.v1.BigQuery
-	18, // 8: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
-	20, // 9: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
-	19, // 10: millrace.config.v1.Connection.delta_sharing:type_name -> millrace.config.v1.DeltaSharing
-	13, // 11: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
-	13, // 12: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
-	13, // 13: millrace.config.v1.Redshift.password:type_name -> millrace.config.v1.Secret
-	13, // 14: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
-	13, // 15: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
-	13, // 16: millrace.config.v1.DeltaSharing.profile:type_name -> millrace.config.v1.Secret
-	13, // 17: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
-	13, // 18: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
-	13, // 19: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
-	13, // 20: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
-	13, // 21: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
-	13, // 22: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
-	13, // 23: millrace.config.v1.Snowflake.private_key_passphrase:type_name -> millrace.config.v1.Secret
-	13, // 24: millrace.config.v1.Snowflake.private_key_2_passphrase:type_name -> millrace.config.v1.Secret
-	13, // 25: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
-	12, // 26: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
+	45, // 0: millrace.config.v1.Meta.labels:type_name -> millrace.config.v1.Meta.LabelsEntry
+	46, // 1: millrace.config.v1.Meta.create_time:type_name -> google.protobuf.Timestamp
+	46, // 2: millrace.config.v1.Meta.update_time:type_name -> google.protobuf.Timestamp
+	13, // 3: millrace.config.v1.Connection.meta:type_name -> millrace.config.v1.Meta
+	16, // 4: millrace.config.v1.Connection.duckdb:type_name -> millrace.config.v1.DuckDB
+	17, // 5: millrace.config.v1.Connection.postgres:type_name -> millrace.config.v1.Postgres
+	18, // 6: millrace.config.v1.Connection.redshift:type_name -> millrace.config.v1.Redshift
+	22, // 7: millrace.config.v1.Connection.bigquery:type_name -> millrace.config.v1.BigQuery
+	19, // 8: millrace.config.v1.Connection.databricks:type_name -> millrace.config.v1.Databricks
+	21, // 9: millrace.config.v1.Connection.snowflake:type_name -> millrace.config.v1.Snowflake
+	20, // 10: millrace.config.v1.Connection.delta_sharing:type_name -> millrace.config.v1.DeltaSharing
+	14, // 11: millrace.config.v1.Postgres.password:type_name -> millrace.config.v1.Secret
+	14, // 12: millrace.config.v1.Postgres.client_key:type_name -> millrace.config.v1.Secret
+	14, // 13: millrace.config.v1.Redshift.password:type_name -> millrace.config.v1.Secret
+	14, // 14: millrace.config.v1.Databricks.client_secret:type_name -> millrace.config.v1.Secret
+	14, // 15: millrace.config.v1.Databricks.token:type_name -> millrace.config.v1.Secret
+	14, // 16: millrace.config.v1.DeltaSharing.profile:type_name -> millrace.config.v1.Secret
+	14, // 17: millrace.config.v1.Snowflake.private_key:type_name -> millrace.config.v1.Secret
+	14, // 18: millrace.config.v1.Snowflake.private_key_2:type_name -> millrace.config.v1.Secret
+	14, // 19: millrace.config.v1.Snowflake.oauth_client_secret:type_name -> millrace.config.v1.Secret
+	14, // 20: millrace.config.v1.Snowflake.token:type_name -> millrace.config.v1.Secret
+	14, // 21: millrace.config.v1.Snowflake.workload_identity_token:type_name -> millrace.config.v1.Secret
+	14, // 22: millrace.config.v1.Snowflake.password:type_name -> millrace.config.v1.Secret
+	14, // 23: millrace.config.v1.Snowflake.private_key_passphrase:type_name -> millrace.config.v1.Secret
+	14, // 24: millrace.config.v1.Snowflake.private_key_2_passphrase:type_name -> millrace.config.v1.Secret
+	14, // 25: millrace.config.v1.BigQuery.service_account_key:type_name -> millrace.config.v1.Secret
+	13, // 26: millrace.config.v1.Feed.meta:type_name -> millrace.config.v1.Meta
 	0,  // 27: millrace.config.v1.Feed.environment:type_name -> millrace.config.v1.Environment
 	1,  // 28: millrace.config.v1.Feed.input_protection:type_name -> millrace.config.v1.InputProtection
 	3,  // 29: millrace.config.v1.Iterator.type:type_name -> millrace.config.v1.IteratorType
 	4,  // 30: millrace.config.v1.Iterator.nulls:type_name -> millrace.config.v1.NullPolicy
-	12, // 31: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
+	13, // 31: millrace.config.v1.DataModel.meta:type_name -> millrace.config.v1.Meta
 	2,  // 32: millrace.config.v1.DataModel.record_kind:type_name -> millrace.config.v1.RecordKind
-	23, // 33: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
-	42, // 34: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
-	25, // 35: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
-	42, // 36: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
-	12, // 37: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
-	25, // 38: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
-	26, // 39: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
-	29, // 40: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
-	30, // 41: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
-	41, // 42: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
-	31, // 43: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
-	32, // 44: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
-	41, // 45: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
-	12, // 46: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
+	24, // 33: millrace.config.v1.DataModel.iterator:type_name -> millrace.config.v1.Iterator
+	47, // 34: millrace.config.v1.Rule.static:type_name -> google.protobuf.Value
+	26, // 35: millrace.config.v1.Rule.rules:type_name -> millrace.config.v1.Rule
+	47, // 36: millrace.config.v1.Rule.default:type_name -> google.protobuf.Value
+	13, // 37: millrace.config.v1.Mapping.meta:type_name -> millrace.config.v1.Meta
+	26, // 38: millrace.config.v1.Mapping.rules:type_name -> millrace.config.v1.Rule
+	27, // 39: millrace.config.v1.Mapping.events:type_name -> millrace.config.v1.EventsMapping
+	30, // 40: millrace.config.v1.Schedule.every:type_name -> millrace.config.v1.Every
+	31, // 41: millrace.config.v1.Schedule.cron:type_name -> millrace.config.v1.Cron
+	46, // 42: millrace.config.v1.Schedule.once:type_name -> google.protobuf.Timestamp
+	32, // 43: millrace.config.v1.Schedule.after:type_name -> millrace.config.v1.After
+	33, // 44: millrace.config.v1.Schedule.on_demand:type_name -> millrace.config.v1.OnDemand
+	46, // 45: millrace.config.v1.Every.start:type_name -> google.protobuf.Timestamp
+	13, // 46: millrace.config.v1.Sync.meta:type_name -> millrace.config.v1.Meta
 	5,  // 47: millrace.config.v1.Sync.mode:type_name -> millrace.config.v1.Mode
-	28, // 48: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
-	41, // 49: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
-	41, // 50: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
+	29, // 48: millrace.config.v1.Sync.schedule:type_name -> millrace.config.v1.Schedule
+	46, // 49: millrace.config.v1.Sync.from:type_name -> google.protobuf.Timestamp
+	46, // 50: millrace.config.v1.Sync.until:type_name -> google.protobuf.Timestamp
 	8,  // 51: millrace.config.v1.Sync.state:type_name -> millrace.config.v1.SyncState
 	9,  // 52: millrace.config.v1.Sync.status:type_name -> millrace.config.v1.SyncStatus
-	34, // 53: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
-	37, // 54: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
-	38, // 55: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
+	35, // 53: millrace.config.v1.Sync.guard:type_name -> millrace.config.v1.Guard
+	38, // 54: millrace.config.v1.Sync.drift:type_name -> millrace.config.v1.Drift
+	39, // 55: millrace.config.v1.Sync.reject_limit:type_name -> millrace.config.v1.RejectLimit
 	6,  // 56: millrace.config.v1.Sync.on_delete:type_name -> millrace.config.v1.OnDelete
 	7,  // 57: millrace.config.v1.Sync.mirror_engine:type_name -> millrace.config.v1.MirrorEngine
-	35, // 58: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
-	35, // 59: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
-	35, // 60: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
-	36, // 61: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
-	10, // 62: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
-	11, // 63: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
-	11, // 64: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
-	11, // 65: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
-	33, // 66: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
-	14, // 67: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
-	24, // 68: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
-	27, // 69: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
-	22, // 70: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
-	71, // [71:71] is the sub-list for method output_type
-	71, // [71:71] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	40, // 58: millrace.config.v1.Sync.budget:type_name -> millrace.config.v1.Budget
+	36, // 59: millrace.config.v1.Guard.deletes:type_name -> millrace.config.v1.GuardLimit
+	36, // 60: millrace.config.v1.Guard.updates:type_name -> millrace.config.v1.GuardLimit
+	36, // 61: millrace.config.v1.Guard.nulls:type_name -> millrace.config.v1.GuardLimit
+	37, // 62: millrace.config.v1.Guard.rows:type_name -> millrace.config.v1.GuardRows
+	10, // 63: millrace.config.v1.Guard.on_breach:type_name -> millrace.config.v1.GuardAction
+	11, // 64: millrace.config.v1.Drift.added:type_name -> millrace.config.v1.DriftPolicy
+	11, // 65: millrace.config.v1.Drift.dropped:type_name -> millrace.config.v1.DriftPolicy
+	11, // 66: millrace.config.v1.Drift.narrowed:type_name -> millrace.config.v1.DriftPolicy
+	34, // 67: millrace.config.v1.SyncSnapshot.sync:type_name -> millrace.config.v1.Sync
+	15, // 68: millrace.config.v1.SyncSnapshot.connection:type_name -> millrace.config.v1.Connection
+	25, // 69: millrace.config.v1.SyncSnapshot.data_model:type_name -> millrace.config.v1.DataModel
+	28, // 70: millrace.config.v1.SyncSnapshot.mapping:type_name -> millrace.config.v1.Mapping
+	23, // 71: millrace.config.v1.SyncSnapshot.feed:type_name -> millrace.config.v1.Feed
+	13, // 72: millrace.config.v1.Alert.meta:type_name -> millrace.config.v1.Meta
+	12, // 73: millrace.config.v1.Alert.on:type_name -> millrace.config.v1.AlertEvent
+	43, // 74: millrace.config.v1.Alert.webhook:type_name -> millrace.config.v1.Webhook
+	44, // 75: millrace.config.v1.Alert.email:type_name -> millrace.config.v1.Email
+	14, // 76: millrace.config.v1.Webhook.secret:type_name -> millrace.config.v1.Secret
+	77, // [77:77] is the sub-list for method output_type
+	77, // [77:77] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_millrace_config_v1_resources_proto_init() }
@@ -4054,8 +4398,8 @@ func file_millrace_config_v1_resources_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_config_v1_resources_proto_rawDesc), len(file_millrace_config_v1_resources_proto_rawDesc)),
-			NumEnums:      12,
-			NumMessages:   29,
+			NumEnums:      13,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -385,9 +385,11 @@ type PreviewResponse struct {
 	Columns []*v1.Column           `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
 	Rows    []*structpb.Struct     `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
 	// The rows as an Arrow IPC stream.
-	Arrow         []byte `protobuf:"bytes,3,opt,name=arrow,proto3" json:"arrow,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Arrow []byte `protobuf:"bytes,3,opt,name=arrow,proto3" json:"arrow,omitempty"`
+	// Bytes that a read of all its rows would scan, as the warehouse estimates without running it; absent: it does not.
+	EstimatedBytesScanned *int64 `protobuf:"varint,4,opt,name=estimated_bytes_scanned,json=estimatedBytesScanned,proto3,oneof" json:"estimated_bytes_scanned,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *PreviewResponse) Reset() {
@@ -439,6 +441,13 @@ func (x *PreviewResponse) GetArrow() []byte {
 		return x.Arrow
 	}
 	return nil
+}
+
+func (x *PreviewResponse) GetEstimatedBytesScanned() int64 {
+	if x != nil && x.EstimatedBytesScanned != nil {
+		return *x.EstimatedBytesScanned
+	}
+	return 0
 }
 
 type PrintSetupRequest struct {
@@ -703,11 +712,13 @@ const file_millrace_extractor_v1_extractor_proto_rawDesc = "" +
 	"connection\x12<\n" +
 	"\n" +
 	"data_model\x18\x02 \x01(\v2\x1d.millrace.config.v1.DataModelR\tdataModel\x12\x14\n" +
-	"\x05limit\x18\x03 \x01(\x05R\x05limit\"\x8a\x01\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"\xe3\x01\n" +
 	"\x0fPreviewResponse\x124\n" +
 	"\acolumns\x18\x01 \x03(\v2\x1a.millrace.config.v1.ColumnR\acolumns\x12+\n" +
 	"\x04rows\x18\x02 \x03(\v2\x17.google.protobuf.StructR\x04rows\x12\x14\n" +
-	"\x05arrow\x18\x03 \x01(\fR\x05arrow\"S\n" +
+	"\x05arrow\x18\x03 \x01(\fR\x05arrow\x12;\n" +
+	"\x17estimated_bytes_scanned\x18\x04 \x01(\x03H\x00R\x15estimatedBytesScanned\x88\x01\x01B\x1a\n" +
+	"\x18_estimated_bytes_scanned\"S\n" +
 	"\x11PrintSetupRequest\x12>\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\v2\x1e.millrace.config.v1.ConnectionR\n" +
@@ -813,6 +824,7 @@ func file_millrace_extractor_v1_extractor_proto_init() {
 	if File_millrace_extractor_v1_extractor_proto != nil {
 		return
 	}
+	file_millrace_extractor_v1_extractor_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

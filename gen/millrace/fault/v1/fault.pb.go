@@ -102,6 +102,8 @@ const (
 	Reason_REASON_QUERY_INTERRUPTED Reason = 35
 	// What the platform knows of the sync's rows says nothing about the rows that it reads now.
 	Reason_REASON_RESYNC_REQUIRED Reason = 36
+	// A run is estimated to cost more than its sync's budget.
+	Reason_REASON_BUDGET_EXCEEDED Reason = 37
 )
 
 // Enum value maps for Reason.
@@ -144,6 +146,7 @@ var (
 		34: "REASON_WAREHOUSE_THROTTLED",
 		35: "REASON_QUERY_INTERRUPTED",
 		36: "REASON_RESYNC_REQUIRED",
+		37: "REASON_BUDGET_EXCEEDED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -183,6 +186,7 @@ var (
 		"REASON_WAREHOUSE_THROTTLED":   34,
 		"REASON_QUERY_INTERRUPTED":     35,
 		"REASON_RESYNC_REQUIRED":       36,
+		"REASON_BUDGET_EXCEEDED":       37,
 	}
 )
 
@@ -377,7 +381,7 @@ const file_millrace_fault_v1_fault_proto_rawDesc = "" +
 	"\x02id\x18\x05 \x01(\tR\x02id\x12\x14\n" +
 	"\x05field\x18\x06 \x01(\tR\x05field\x12\x18\n" +
 	"\amessage\x18\a \x01(\tR\amessage\x12\x10\n" +
-	"\x03fix\x18\b \x01(\tR\x03fix*\xe1\a\n" +
+	"\x03fix\x18\b \x01(\tR\x03fix*\xfd\a\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17REASON_INVALID_ARGUMENT\x10\x01\x12\x14\n" +
@@ -416,7 +420,8 @@ const file_millrace_fault_v1_fault_proto_rawDesc = "" +
 	"\x11REASON_EMPTY_READ\x10!\x12\x1e\n" +
 	"\x1aREASON_WAREHOUSE_THROTTLED\x10\"\x12\x1c\n" +
 	"\x18REASON_QUERY_INTERRUPTED\x10#\x12\x1a\n" +
-	"\x16REASON_RESYNC_REQUIRED\x10$B\xb5\x01\n" +
+	"\x16REASON_RESYNC_REQUIRED\x10$\x12\x1a\n" +
+	"\x16REASON_BUDGET_EXCEEDED\x10%B\xb5\x01\n" +
 	"\x15com.millrace.fault.v1B\n" +
 	"FaultProtoP\x01Z*millrace.dev/gen/millrace/fault/v1;faultv1\xa2\x02\x03MFX\xaa\x02\x11Millrace.Fault.V1\xca\x02\x11Millrace\\Fault\\V1\xe2\x02\x1dMillrace\\Fault\\V1\\GPBMetadata\xea\x02\x13Millrace::Fault::V1b\x06proto3"
 

@@ -270,7 +270,10 @@ type RunPlan struct {
 	// The parts are everything that the query selects, in one snapshot.
 	CompleteRead bool `protobuf:"varint,20,opt,name=complete_read,json=completeRead,proto3" json:"complete_read,omitempty"`
 	// Of a mirror whose engine is diff.
-	Comparison    *Comparison `protobuf:"bytes,21,opt,name=comparison,proto3" json:"comparison,omitempty"`
+	Comparison *Comparison `protobuf:"bytes,21,opt,name=comparison,proto3" json:"comparison,omitempty"`
+	// What the queries of the plan were estimated to cost before they ran, and what they cost; absent: not known.
+	EstimatedCost *Cost `protobuf:"bytes,22,opt,name=estimated_cost,json=estimatedCost,proto3" json:"estimated_cost,omitempty"`
+	Cost          *Cost `protobuf:"bytes,23,opt,name=cost,proto3" json:"cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -448,6 +451,20 @@ func (x *RunPlan) GetCompleteRead() bool {
 func (x *RunPlan) GetComparison() *Comparison {
 	if x != nil {
 		return x.Comparison
+	}
+	return nil
+}
+
+func (x *RunPlan) GetEstimatedCost() *Cost {
+	if x != nil {
+		return x.EstimatedCost
+	}
+	return nil
+}
+
+func (x *RunPlan) GetCost() *Cost {
+	if x != nil {
+		return x.Cost
 	}
 	return nil
 }
@@ -1846,7 +1863,9 @@ type CompletePartRequest struct {
 	// The warehouse asked to wait, or cannot be reached. A throttled attempt is no try.
 	Failure FailureClass `protobuf:"varint,11,opt,name=failure,proto3,enum=millrace.scheduler.v1.FailureClass" json:"failure,omitempty"`
 	// How long the warehouse asks to wait.
-	RetryAfter    *durationpb.Duration `protobuf:"bytes,12,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	RetryAfter *durationpb.Duration `protobuf:"bytes,12,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// What the queries of the attempt cost, whatever became of it; of part 0 only where no plan came of it. Absent: not known.
+	Cost          *Cost `protobuf:"bytes,13,opt,name=cost,proto3" json:"cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1965,6 +1984,13 @@ func (x *CompletePartRequest) GetRetryAfter() *durationpb.Duration {
 	return nil
 }
 
+func (x *CompletePartRequest) GetCost() *Cost {
+	if x != nil {
+		return x.Cost
+	}
+	return nil
+}
+
 type CompletePartResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2001,6 +2027,111 @@ func (*CompletePartResponse) Descriptor() ([]byte, []int) {
 	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{24}
 }
 
+type ReportCostRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Run   string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Part  uint32                 `protobuf:"varint,2,opt,name=part,proto3" json:"part,omitempty"`
+	// Of the attempt; the part may have been leased again since.
+	Epoch         uint32 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Cost          *Cost  `protobuf:"bytes,4,opt,name=cost,proto3" json:"cost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportCostRequest) Reset() {
+	*x = ReportCostRequest{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportCostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportCostRequest) ProtoMessage() {}
+
+func (x *ReportCostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportCostRequest.ProtoReflect.Descriptor instead.
+func (*ReportCostRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ReportCostRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *ReportCostRequest) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *ReportCostRequest) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ReportCostRequest) GetCost() *Cost {
+	if x != nil {
+		return x.Cost
+	}
+	return nil
+}
+
+type ReportCostResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportCostResponse) Reset() {
+	*x = ReportCostResponse{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportCostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportCostResponse) ProtoMessage() {}
+
+func (x *ReportCostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportCostResponse.ProtoReflect.Descriptor instead.
+func (*ReportCostResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{26}
+}
+
 type ForgetBaseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SyncUid       string                 `protobuf:"bytes,1,opt,name=sync_uid,json=syncUid,proto3" json:"sync_uid,omitempty"`
@@ -2010,7 +2141,7 @@ type ForgetBaseRequest struct {
 
 func (x *ForgetBaseRequest) Reset() {
 	*x = ForgetBaseRequest{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[25]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2022,7 +2153,7 @@ func (x *ForgetBaseRequest) String() string {
 func (*ForgetBaseRequest) ProtoMessage() {}
 
 func (x *ForgetBaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[25]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2035,7 +2166,7 @@ func (x *ForgetBaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetBaseRequest.ProtoReflect.Descriptor instead.
 func (*ForgetBaseRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{25}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ForgetBaseRequest) GetSyncUid() string {
@@ -2053,7 +2184,7 @@ type ForgetBaseResponse struct {
 
 func (x *ForgetBaseResponse) Reset() {
 	*x = ForgetBaseResponse{}
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[26]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2196,7 @@ func (x *ForgetBaseResponse) String() string {
 func (*ForgetBaseResponse) ProtoMessage() {}
 
 func (x *ForgetBaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[26]
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2209,300 @@ func (x *ForgetBaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetBaseResponse.ProtoReflect.Descriptor instead.
 func (*ForgetBaseResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{26}
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{28}
+}
+
+// Leftover is snapshots that runs of a sync have kept in a warehouse, where the sync is deleted or keeps none there any more.
+type Leftover struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// The sync's id, and its uid, by which config still has its snapshots.
+	Sync    string `protobuf:"bytes,2,opt,name=sync,proto3" json:"sync,omitempty"`
+	SyncUid string `protobuf:"bytes,3,opt,name=sync_uid,json=syncUid,proto3" json:"sync_uid,omitempty"`
+	// A version of the sync that tells how to get there.
+	SyncVersion int64 `protobuf:"varint,4,opt,name=sync_version,json=syncVersion,proto3" json:"sync_version,omitempty"`
+	// Runs up to this one left it.
+	LastRunNo int64 `protobuf:"varint,5,opt,name=last_run_no,json=lastRunNo,proto3" json:"last_run_no,omitempty"`
+	// Which try this is, from 1 on.
+	Try           int64 `protobuf:"varint,6,opt,name=try,proto3" json:"try,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Leftover) Reset() {
+	*x = Leftover{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Leftover) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Leftover) ProtoMessage() {}
+
+func (x *Leftover) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Leftover.ProtoReflect.Descriptor instead.
+func (*Leftover) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Leftover) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *Leftover) GetSync() string {
+	if x != nil {
+		return x.Sync
+	}
+	return ""
+}
+
+func (x *Leftover) GetSyncUid() string {
+	if x != nil {
+		return x.SyncUid
+	}
+	return ""
+}
+
+func (x *Leftover) GetSyncVersion() int64 {
+	if x != nil {
+		return x.SyncVersion
+	}
+	return 0
+}
+
+func (x *Leftover) GetLastRunNo() int64 {
+	if x != nil {
+		return x.LastRunNo
+	}
+	return 0
+}
+
+func (x *Leftover) GetTry() int64 {
+	if x != nil {
+		return x.Try
+	}
+	return 0
+}
+
+type LeaseLeftoverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the worker process.
+	Worker        string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseLeftoverRequest) Reset() {
+	*x = LeaseLeftoverRequest{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseLeftoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseLeftoverRequest) ProtoMessage() {}
+
+func (x *LeaseLeftoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseLeftoverRequest.ProtoReflect.Descriptor instead.
+func (*LeaseLeftoverRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *LeaseLeftoverRequest) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+type LeaseLeftoverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absent: nothing is left over now.
+	Leftover      *Leftover `protobuf:"bytes,1,opt,name=leftover,proto3" json:"leftover,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseLeftoverResponse) Reset() {
+	*x = LeaseLeftoverResponse{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseLeftoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseLeftoverResponse) ProtoMessage() {}
+
+func (x *LeaseLeftoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseLeftoverResponse.ProtoReflect.Descriptor instead.
+func (*LeaseLeftoverResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *LeaseLeftoverResponse) GetLeftover() *Leftover {
+	if x != nil {
+		return x.Leftover
+	}
+	return nil
+}
+
+type ReportLeftoverRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	SyncUid     string                 `protobuf:"bytes,1,opt,name=sync_uid,json=syncUid,proto3" json:"sync_uid,omitempty"`
+	SyncVersion int64                  `protobuf:"varint,2,opt,name=sync_version,json=syncVersion,proto3" json:"sync_version,omitempty"`
+	Try         int64                  `protobuf:"varint,3,opt,name=try,proto3" json:"try,omitempty"`
+	// Set when it could not be dropped.
+	Error *RunError `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// What to drop by hand then, and where.
+	ByHand        string `protobuf:"bytes,5,opt,name=by_hand,json=byHand,proto3" json:"by_hand,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportLeftoverRequest) Reset() {
+	*x = ReportLeftoverRequest{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportLeftoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportLeftoverRequest) ProtoMessage() {}
+
+func (x *ReportLeftoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportLeftoverRequest.ProtoReflect.Descriptor instead.
+func (*ReportLeftoverRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReportLeftoverRequest) GetSyncUid() string {
+	if x != nil {
+		return x.SyncUid
+	}
+	return ""
+}
+
+func (x *ReportLeftoverRequest) GetSyncVersion() int64 {
+	if x != nil {
+		return x.SyncVersion
+	}
+	return 0
+}
+
+func (x *ReportLeftoverRequest) GetTry() int64 {
+	if x != nil {
+		return x.Try
+	}
+	return 0
+}
+
+func (x *ReportLeftoverRequest) GetError() *RunError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *ReportLeftoverRequest) GetByHand() string {
+	if x != nil {
+		return x.ByHand
+	}
+	return ""
+}
+
+type ReportLeftoverResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportLeftoverResponse) Reset() {
+	*x = ReportLeftoverResponse{}
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportLeftoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportLeftoverResponse) ProtoMessage() {}
+
+func (x *ReportLeftoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_account_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportLeftoverResponse.ProtoReflect.Descriptor instead.
+func (*ReportLeftoverResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_account_proto_rawDescGZIP(), []int{33}
 }
 
 var File_millrace_scheduler_v1_account_proto protoreflect.FileDescriptor
@@ -2098,7 +2522,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\vhigh_closed\x18\x03 \x01(\bR\n" +
 	"highClosed\x12\x14\n" +
 	"\x05nulls\x18\x04 \x01(\bR\x05nulls\x12\x12\n" +
-	"\x04unit\x18\x05 \x01(\tR\x04unit\"\x8a\a\n" +
+	"\x04unit\x18\x05 \x01(\tR\x04unit\"\xff\a\n" +
 	"\aRunPlan\x12-\n" +
 	"\x12schema_fingerprint\x18\x01 \x01(\tR\x11schemaFingerprint\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\tR\bsnapshot\x12?\n" +
@@ -2126,7 +2550,9 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\rcomplete_read\x18\x14 \x01(\bR\fcompleteRead\x12A\n" +
 	"\n" +
 	"comparison\x18\x15 \x01(\v2!.millrace.scheduler.v1.ComparisonR\n" +
-	"comparisonB\x0f\n" +
+	"comparison\x12B\n" +
+	"\x0eestimated_cost\x18\x16 \x01(\v2\x1b.millrace.scheduler.v1.CostR\restimatedCost\x12/\n" +
+	"\x04cost\x18\x17 \x01(\v2\x1b.millrace.scheduler.v1.CostR\x04costB\x0f\n" +
 	"\r_counted_rows\"\xf5\x01\n" +
 	"\n" +
 	"Comparison\x12\x14\n" +
@@ -2235,7 +2661,7 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x18ReportQuarantinedRequest\x125\n" +
 	"\x05batch\x18\x01 \x01(\v2\x1f.millrace.scheduler.v1.BatchRefR\x05batch\x125\n" +
 	"\x05error\x18\x02 \x01(\v2\x1f.millrace.scheduler.v1.RunErrorR\x05error\"\x1b\n" +
-	"\x19ReportQuarantinedResponse\"\x9f\x03\n" +
+	"\x19ReportQuarantinedResponse\"\xd0\x03\n" +
 	"\x13CompletePartRequest\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
@@ -2250,15 +2676,40 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	" \x01(\tR\bsnapshot\x12=\n" +
 	"\afailure\x18\v \x01(\x0e2#.millrace.scheduler.v1.FailureClassR\afailure\x12:\n" +
 	"\vretry_after\x18\f \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\"\x16\n" +
-	"\x14CompletePartResponse\".\n" +
+	"retryAfter\x12/\n" +
+	"\x04cost\x18\r \x01(\v2\x1b.millrace.scheduler.v1.CostR\x04cost\"\x16\n" +
+	"\x14CompletePartResponse\"\x80\x01\n" +
+	"\x11ReportCostRequest\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
+	"\x04part\x18\x02 \x01(\rR\x04part\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\rR\x05epoch\x12/\n" +
+	"\x04cost\x18\x04 \x01(\v2\x1b.millrace.scheduler.v1.CostR\x04cost\"\x14\n" +
+	"\x12ReportCostResponse\".\n" +
 	"\x11ForgetBaseRequest\x12\x19\n" +
 	"\bsync_uid\x18\x01 \x01(\tR\asyncUid\"\x14\n" +
-	"\x12ForgetBaseResponse*i\n" +
+	"\x12ForgetBaseResponse\"\xac\x01\n" +
+	"\bLeftover\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x12\n" +
+	"\x04sync\x18\x02 \x01(\tR\x04sync\x12\x19\n" +
+	"\bsync_uid\x18\x03 \x01(\tR\asyncUid\x12!\n" +
+	"\fsync_version\x18\x04 \x01(\x03R\vsyncVersion\x12\x1e\n" +
+	"\vlast_run_no\x18\x05 \x01(\x03R\tlastRunNo\x12\x10\n" +
+	"\x03try\x18\x06 \x01(\x03R\x03try\".\n" +
+	"\x14LeaseLeftoverRequest\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\"T\n" +
+	"\x15LeaseLeftoverResponse\x12;\n" +
+	"\bleftover\x18\x01 \x01(\v2\x1f.millrace.scheduler.v1.LeftoverR\bleftover\"\xb7\x01\n" +
+	"\x15ReportLeftoverRequest\x12\x19\n" +
+	"\bsync_uid\x18\x01 \x01(\tR\asyncUid\x12!\n" +
+	"\fsync_version\x18\x02 \x01(\x03R\vsyncVersion\x12\x10\n" +
+	"\x03try\x18\x03 \x01(\x03R\x03try\x125\n" +
+	"\x05error\x18\x04 \x01(\v2\x1f.millrace.scheduler.v1.RunErrorR\x05error\x12\x17\n" +
+	"\aby_hand\x18\x05 \x01(\tR\x06byHand\"\x18\n" +
+	"\x16ReportLeftoverResponse*i\n" +
 	"\fFailureClass\x12\x1d\n" +
 	"\x19FAILURE_CLASS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17FAILURE_CLASS_THROTTLED\x10\x01\x12\x1d\n" +
-	"\x19FAILURE_CLASS_UNAVAILABLE\x10\x022\xe4\x06\n" +
+	"\x19FAILURE_CLASS_UNAVAILABLE\x10\x022\xa2\t\n" +
 	"\x0eAccountService\x12^\n" +
 	"\tLeasePart\x12'.millrace.scheduler.v1.LeasePartRequest\x1a(.millrace.scheduler.v1.LeasePartResponse\x12j\n" +
 	"\rHeartbeatPart\x12+.millrace.scheduler.v1.HeartbeatPartRequest\x1a,.millrace.scheduler.v1.HeartbeatPartResponse\x12a\n" +
@@ -2269,7 +2720,11 @@ const file_millrace_scheduler_v1_account_proto_rawDesc = "" +
 	"\x11ReportQuarantined\x12/.millrace.scheduler.v1.ReportQuarantinedRequest\x1a0.millrace.scheduler.v1.ReportQuarantinedResponse\x12g\n" +
 	"\fCompletePart\x12*.millrace.scheduler.v1.CompletePartRequest\x1a+.millrace.scheduler.v1.CompletePartResponse\x12a\n" +
 	"\n" +
-	"ForgetBase\x12(.millrace.scheduler.v1.ForgetBaseRequest\x1a).millrace.scheduler.v1.ForgetBaseResponseB\xd3\x01\n" +
+	"ReportCost\x12(.millrace.scheduler.v1.ReportCostRequest\x1a).millrace.scheduler.v1.ReportCostResponse\x12a\n" +
+	"\n" +
+	"ForgetBase\x12(.millrace.scheduler.v1.ForgetBaseRequest\x1a).millrace.scheduler.v1.ForgetBaseResponse\x12j\n" +
+	"\rLeaseLeftover\x12+.millrace.scheduler.v1.LeaseLeftoverRequest\x1a,.millrace.scheduler.v1.LeaseLeftoverResponse\x12m\n" +
+	"\x0eReportLeftover\x12,.millrace.scheduler.v1.ReportLeftoverRequest\x1a-.millrace.scheduler.v1.ReportLeftoverResponseB\xd3\x01\n" +
 	"\x19com.millrace.scheduler.v1B\fAccountProtoP\x01Z2millrace.dev/gen/millrace/scheduler/v1;schedulerv1\xa2\x02\x03MSX\xaa\x02\x15Millrace.Scheduler.V1\xca\x02\x15Millrace\\Scheduler\\V1\xe2\x02!Millrace\\Scheduler\\V1\\GPBMetadata\xea\x02\x17Millrace::Scheduler::V1b\x06proto3"
 
 var (
@@ -2285,7 +2740,7 @@ func file_millrace_scheduler_v1_account_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_scheduler_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_millrace_scheduler_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_millrace_scheduler_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_millrace_scheduler_v1_account_proto_goTypes = []any{
 	(FailureClass)(0),                 // 0: millrace.scheduler.v1.FailureClass
 	(*BatchRef)(nil),                  // 1: millrace.scheduler.v1.BatchRef
@@ -2313,73 +2768,93 @@ var file_millrace_scheduler_v1_account_proto_goTypes = []any{
 	(*ReportQuarantinedResponse)(nil), // 23: millrace.scheduler.v1.ReportQuarantinedResponse
 	(*CompletePartRequest)(nil),       // 24: millrace.scheduler.v1.CompletePartRequest
 	(*CompletePartResponse)(nil),      // 25: millrace.scheduler.v1.CompletePartResponse
-	(*ForgetBaseRequest)(nil),         // 26: millrace.scheduler.v1.ForgetBaseRequest
-	(*ForgetBaseResponse)(nil),        // 27: millrace.scheduler.v1.ForgetBaseResponse
-	nil,                               // 28: millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
-	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
-	(*ColumnChange)(nil),              // 30: millrace.scheduler.v1.ColumnChange
-	(Lane)(0),                         // 31: millrace.scheduler.v1.Lane
-	(*durationpb.Duration)(nil),       // 32: google.protobuf.Duration
-	(*Counts)(nil),                    // 33: millrace.scheduler.v1.Counts
-	(*EffectSample)(nil),              // 34: millrace.scheduler.v1.EffectSample
-	(*RejectReason)(nil),              // 35: millrace.scheduler.v1.RejectReason
-	(*RunError)(nil),                  // 36: millrace.scheduler.v1.RunError
+	(*ReportCostRequest)(nil),         // 26: millrace.scheduler.v1.ReportCostRequest
+	(*ReportCostResponse)(nil),        // 27: millrace.scheduler.v1.ReportCostResponse
+	(*ForgetBaseRequest)(nil),         // 28: millrace.scheduler.v1.ForgetBaseRequest
+	(*ForgetBaseResponse)(nil),        // 29: millrace.scheduler.v1.ForgetBaseResponse
+	(*Leftover)(nil),                  // 30: millrace.scheduler.v1.Leftover
+	(*LeaseLeftoverRequest)(nil),      // 31: millrace.scheduler.v1.LeaseLeftoverRequest
+	(*LeaseLeftoverResponse)(nil),     // 32: millrace.scheduler.v1.LeaseLeftoverResponse
+	(*ReportLeftoverRequest)(nil),     // 33: millrace.scheduler.v1.ReportLeftoverRequest
+	(*ReportLeftoverResponse)(nil),    // 34: millrace.scheduler.v1.ReportLeftoverResponse
+	nil,                               // 35: millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
+	(*timestamppb.Timestamp)(nil),     // 36: google.protobuf.Timestamp
+	(*ColumnChange)(nil),              // 37: millrace.scheduler.v1.ColumnChange
+	(*Cost)(nil),                      // 38: millrace.scheduler.v1.Cost
+	(Lane)(0),                         // 39: millrace.scheduler.v1.Lane
+	(*durationpb.Duration)(nil),       // 40: google.protobuf.Duration
+	(*Counts)(nil),                    // 41: millrace.scheduler.v1.Counts
+	(*EffectSample)(nil),              // 42: millrace.scheduler.v1.EffectSample
+	(*RejectReason)(nil),              // 43: millrace.scheduler.v1.RejectReason
+	(*RunError)(nil),                  // 44: millrace.scheduler.v1.RunError
 }
 var file_millrace_scheduler_v1_account_proto_depIdxs = []int32{
-	29, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
+	36, // 0: millrace.scheduler.v1.RunPlan.snapshot_time:type_name -> google.protobuf.Timestamp
 	2,  // 1: millrace.scheduler.v1.RunPlan.parts:type_name -> millrace.scheduler.v1.PartRange
 	5,  // 2: millrace.scheduler.v1.RunPlan.columns:type_name -> millrace.scheduler.v1.PlanColumn
-	30, // 3: millrace.scheduler.v1.RunPlan.drift:type_name -> millrace.scheduler.v1.ColumnChange
+	37, // 3: millrace.scheduler.v1.RunPlan.drift:type_name -> millrace.scheduler.v1.ColumnChange
 	4,  // 4: millrace.scheduler.v1.RunPlan.comparison:type_name -> millrace.scheduler.v1.Comparison
-	5,  // 5: millrace.scheduler.v1.Comparison.columns:type_name -> millrace.scheduler.v1.PlanColumn
-	5,  // 6: millrace.scheduler.v1.AcceptedSchema.columns:type_name -> millrace.scheduler.v1.PlanColumn
-	3,  // 7: millrace.scheduler.v1.PartLease.plan:type_name -> millrace.scheduler.v1.RunPlan
-	2,  // 8: millrace.scheduler.v1.PartLease.range:type_name -> millrace.scheduler.v1.PartRange
-	31, // 9: millrace.scheduler.v1.PartLease.lane:type_name -> millrace.scheduler.v1.Lane
-	10, // 10: millrace.scheduler.v1.PartLease.retried:type_name -> millrace.scheduler.v1.RetriedRun
-	29, // 11: millrace.scheduler.v1.PartLease.from:type_name -> google.protobuf.Timestamp
-	29, // 12: millrace.scheduler.v1.PartLease.until:type_name -> google.protobuf.Timestamp
-	6,  // 13: millrace.scheduler.v1.PartLease.accepted:type_name -> millrace.scheduler.v1.AcceptedSchema
-	32, // 14: millrace.scheduler.v1.PartLease.life:type_name -> google.protobuf.Duration
-	8,  // 15: millrace.scheduler.v1.PartLease.absent:type_name -> millrace.scheduler.v1.AbsentKeys
-	4,  // 16: millrace.scheduler.v1.PartLease.base:type_name -> millrace.scheduler.v1.Comparison
-	9,  // 17: millrace.scheduler.v1.AbsentKeys.parts:type_name -> millrace.scheduler.v1.ReadPart
-	32, // 18: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
-	7,  // 19: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
-	3,  // 20: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
-	1,  // 21: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	28, // 22: millrace.scheduler.v1.ReportExtractedRequest.nulls:type_name -> millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
-	1,  // 23: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
-	33, // 24: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
-	34, // 25: millrace.scheduler.v1.IngestResult.samples:type_name -> millrace.scheduler.v1.EffectSample
-	35, // 26: millrace.scheduler.v1.IngestResult.reject_reasons:type_name -> millrace.scheduler.v1.RejectReason
-	19, // 27: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
-	1,  // 28: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
-	36, // 29: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
-	36, // 30: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
-	0,  // 31: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
-	32, // 32: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
-	11, // 33: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
-	13, // 34: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
-	15, // 35: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
-	17, // 36: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
-	20, // 37: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
-	22, // 38: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
-	24, // 39: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
-	26, // 40: millrace.scheduler.v1.AccountService.ForgetBase:input_type -> millrace.scheduler.v1.ForgetBaseRequest
-	12, // 41: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
-	14, // 42: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
-	16, // 43: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
-	18, // 44: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
-	21, // 45: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
-	23, // 46: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
-	25, // 47: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
-	27, // 48: millrace.scheduler.v1.AccountService.ForgetBase:output_type -> millrace.scheduler.v1.ForgetBaseResponse
-	41, // [41:49] is the sub-list for method output_type
-	33, // [33:41] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	38, // 5: millrace.scheduler.v1.RunPlan.estimated_cost:type_name -> millrace.scheduler.v1.Cost
+	38, // 6: millrace.scheduler.v1.RunPlan.cost:type_name -> millrace.scheduler.v1.Cost
+	5,  // 7: millrace.scheduler.v1.Comparison.columns:type_name -> millrace.scheduler.v1.PlanColumn
+	5,  // 8: millrace.scheduler.v1.AcceptedSchema.columns:type_name -> millrace.scheduler.v1.PlanColumn
+	3,  // 9: millrace.scheduler.v1.PartLease.plan:type_name -> millrace.scheduler.v1.RunPlan
+	2,  // 10: millrace.scheduler.v1.PartLease.range:type_name -> millrace.scheduler.v1.PartRange
+	39, // 11: millrace.scheduler.v1.PartLease.lane:type_name -> millrace.scheduler.v1.Lane
+	10, // 12: millrace.scheduler.v1.PartLease.retried:type_name -> millrace.scheduler.v1.RetriedRun
+	36, // 13: millrace.scheduler.v1.PartLease.from:type_name -> google.protobuf.Timestamp
+	36, // 14: millrace.scheduler.v1.PartLease.until:type_name -> google.protobuf.Timestamp
+	6,  // 15: millrace.scheduler.v1.PartLease.accepted:type_name -> millrace.scheduler.v1.AcceptedSchema
+	40, // 16: millrace.scheduler.v1.PartLease.life:type_name -> google.protobuf.Duration
+	8,  // 17: millrace.scheduler.v1.PartLease.absent:type_name -> millrace.scheduler.v1.AbsentKeys
+	4,  // 18: millrace.scheduler.v1.PartLease.base:type_name -> millrace.scheduler.v1.Comparison
+	9,  // 19: millrace.scheduler.v1.AbsentKeys.parts:type_name -> millrace.scheduler.v1.ReadPart
+	40, // 20: millrace.scheduler.v1.LeasePartRequest.wait:type_name -> google.protobuf.Duration
+	7,  // 21: millrace.scheduler.v1.LeasePartResponse.lease:type_name -> millrace.scheduler.v1.PartLease
+	3,  // 22: millrace.scheduler.v1.ReportPlanRequest.plan:type_name -> millrace.scheduler.v1.RunPlan
+	1,  // 23: millrace.scheduler.v1.ReportExtractedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	35, // 24: millrace.scheduler.v1.ReportExtractedRequest.nulls:type_name -> millrace.scheduler.v1.ReportExtractedRequest.NullsEntry
+	1,  // 25: millrace.scheduler.v1.IngestResult.batch:type_name -> millrace.scheduler.v1.BatchRef
+	41, // 26: millrace.scheduler.v1.IngestResult.counts:type_name -> millrace.scheduler.v1.Counts
+	42, // 27: millrace.scheduler.v1.IngestResult.samples:type_name -> millrace.scheduler.v1.EffectSample
+	43, // 28: millrace.scheduler.v1.IngestResult.reject_reasons:type_name -> millrace.scheduler.v1.RejectReason
+	19, // 29: millrace.scheduler.v1.ReportIngestedRequest.result:type_name -> millrace.scheduler.v1.IngestResult
+	1,  // 30: millrace.scheduler.v1.ReportQuarantinedRequest.batch:type_name -> millrace.scheduler.v1.BatchRef
+	44, // 31: millrace.scheduler.v1.ReportQuarantinedRequest.error:type_name -> millrace.scheduler.v1.RunError
+	44, // 32: millrace.scheduler.v1.CompletePartRequest.error:type_name -> millrace.scheduler.v1.RunError
+	0,  // 33: millrace.scheduler.v1.CompletePartRequest.failure:type_name -> millrace.scheduler.v1.FailureClass
+	40, // 34: millrace.scheduler.v1.CompletePartRequest.retry_after:type_name -> google.protobuf.Duration
+	38, // 35: millrace.scheduler.v1.CompletePartRequest.cost:type_name -> millrace.scheduler.v1.Cost
+	38, // 36: millrace.scheduler.v1.ReportCostRequest.cost:type_name -> millrace.scheduler.v1.Cost
+	30, // 37: millrace.scheduler.v1.LeaseLeftoverResponse.leftover:type_name -> millrace.scheduler.v1.Leftover
+	44, // 38: millrace.scheduler.v1.ReportLeftoverRequest.error:type_name -> millrace.scheduler.v1.RunError
+	11, // 39: millrace.scheduler.v1.AccountService.LeasePart:input_type -> millrace.scheduler.v1.LeasePartRequest
+	13, // 40: millrace.scheduler.v1.AccountService.HeartbeatPart:input_type -> millrace.scheduler.v1.HeartbeatPartRequest
+	15, // 41: millrace.scheduler.v1.AccountService.ReportPlan:input_type -> millrace.scheduler.v1.ReportPlanRequest
+	17, // 42: millrace.scheduler.v1.AccountService.ReportExtracted:input_type -> millrace.scheduler.v1.ReportExtractedRequest
+	20, // 43: millrace.scheduler.v1.AccountService.ReportIngested:input_type -> millrace.scheduler.v1.ReportIngestedRequest
+	22, // 44: millrace.scheduler.v1.AccountService.ReportQuarantined:input_type -> millrace.scheduler.v1.ReportQuarantinedRequest
+	24, // 45: millrace.scheduler.v1.AccountService.CompletePart:input_type -> millrace.scheduler.v1.CompletePartRequest
+	26, // 46: millrace.scheduler.v1.AccountService.ReportCost:input_type -> millrace.scheduler.v1.ReportCostRequest
+	28, // 47: millrace.scheduler.v1.AccountService.ForgetBase:input_type -> millrace.scheduler.v1.ForgetBaseRequest
+	31, // 48: millrace.scheduler.v1.AccountService.LeaseLeftover:input_type -> millrace.scheduler.v1.LeaseLeftoverRequest
+	33, // 49: millrace.scheduler.v1.AccountService.ReportLeftover:input_type -> millrace.scheduler.v1.ReportLeftoverRequest
+	12, // 50: millrace.scheduler.v1.AccountService.LeasePart:output_type -> millrace.scheduler.v1.LeasePartResponse
+	14, // 51: millrace.scheduler.v1.AccountService.HeartbeatPart:output_type -> millrace.scheduler.v1.HeartbeatPartResponse
+	16, // 52: millrace.scheduler.v1.AccountService.ReportPlan:output_type -> millrace.scheduler.v1.ReportPlanResponse
+	18, // 53: millrace.scheduler.v1.AccountService.ReportExtracted:output_type -> millrace.scheduler.v1.ReportExtractedResponse
+	21, // 54: millrace.scheduler.v1.AccountService.ReportIngested:output_type -> millrace.scheduler.v1.ReportIngestedResponse
+	23, // 55: millrace.scheduler.v1.AccountService.ReportQuarantined:output_type -> millrace.scheduler.v1.ReportQuarantinedResponse
+	25, // 56: millrace.scheduler.v1.AccountService.CompletePart:output_type -> millrace.scheduler.v1.CompletePartResponse
+	27, // 57: millrace.scheduler.v1.AccountService.ReportCost:output_type -> millrace.scheduler.v1.ReportCostResponse
+	29, // 58: millrace.scheduler.v1.AccountService.ForgetBase:output_type -> millrace.scheduler.v1.ForgetBaseResponse
+	32, // 59: millrace.scheduler.v1.AccountService.LeaseLeftover:output_type -> millrace.scheduler.v1.LeaseLeftoverResponse
+	34, // 60: millrace.scheduler.v1.AccountService.ReportLeftover:output_type -> millrace.scheduler.v1.ReportLeftoverResponse
+	50, // [50:61] is the sub-list for method output_type
+	39, // [39:50] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_millrace_scheduler_v1_account_proto_init() }
@@ -2395,7 +2870,7 @@ func file_millrace_scheduler_v1_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_scheduler_v1_account_proto_rawDesc), len(file_millrace_scheduler_v1_account_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,7 +26,10 @@ const (
 	AccountService_ReportIngested_FullMethodName    = "/millrace.scheduler.v1.AccountService/ReportIngested"
 	AccountService_ReportQuarantined_FullMethodName = "/millrace.scheduler.v1.AccountService/ReportQuarantined"
 	AccountService_CompletePart_FullMethodName      = "/millrace.scheduler.v1.AccountService/CompletePart"
+	AccountService_ReportCost_FullMethodName        = "/millrace.scheduler.v1.AccountService/ReportCost"
 	AccountService_ForgetBase_FullMethodName        = "/millrace.scheduler.v1.AccountService/ForgetBase"
+	AccountService_LeaseLeftover_FullMethodName     = "/millrace.scheduler.v1.AccountService/LeaseLeftover"
+	AccountService_ReportLeftover_FullMethodName    = "/millrace.scheduler.v1.AccountService/ReportLeftover"
 )
 
 // AccountServiceClient is the client API for AccountService service.
@@ -50,9 +53,17 @@ type AccountServiceClient interface {
 	ReportQuarantined(ctx context.Context, in *ReportQuarantinedRequest, opts ...grpc.CallOption) (*ReportQuarantinedResponse, error)
 	// The part is read to its end, or failed.
 	CompletePart(ctx context.Context, in *CompletePartRequest, opts ...grpc.CallOption) (*CompletePartResponse, error)
+	// What an attempt cost whose end is not told any more, as it has lost its lease: the money is spent all the same. It changes
+	// the cost of the run and nothing else, whatever the run's state; what is told of an attempt already counts once.
+	ReportCost(ctx context.Context, in *ReportCostRequest, opts ...grpc.CallOption) (*ReportCostResponse, error)
 	// What the platform has of a sync is about to be something else than its last run found: the next run of a mirror reads
 	// everything.
 	ForgetBase(ctx context.Context, in *ForgetBaseRequest, opts ...grpc.CallOption) (*ForgetBaseResponse, error)
+	// Gives what a mirror by diff has left in its warehouse and nobody needs any more, to be dropped; or none. Where nothing is
+	// reported of it, it is given again later, and after a number of tries given up.
+	LeaseLeftover(ctx context.Context, in *LeaseLeftoverRequest, opts ...grpc.CallOption) (*LeaseLeftoverResponse, error)
+	// It is dropped, or could not be.
+	ReportLeftover(ctx context.Context, in *ReportLeftoverRequest, opts ...grpc.CallOption) (*ReportLeftoverResponse, error)
 }
 
 type accountServiceClient struct {
@@ -133,10 +144,40 @@ func (c *accountServiceClient) CompletePart(ctx context.Context, in *CompletePar
 	return out, nil
 }
 
+func (c *accountServiceClient) ReportCost(ctx context.Context, in *ReportCostRequest, opts ...grpc.CallOption) (*ReportCostResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportCostResponse)
+	err := c.cc.Invoke(ctx, AccountService_ReportCost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *accountServiceClient) ForgetBase(ctx context.Context, in *ForgetBaseRequest, opts ...grpc.CallOption) (*ForgetBaseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ForgetBaseResponse)
 	err := c.cc.Invoke(ctx, AccountService_ForgetBase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountServiceClient) LeaseLeftover(ctx context.Context, in *LeaseLeftoverRequest, opts ...grpc.CallOption) (*LeaseLeftoverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LeaseLeftoverResponse)
+	err := c.cc.Invoke(ctx, AccountService_LeaseLeftover_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountServiceClient) ReportLeftover(ctx context.Context, in *ReportLeftoverRequest, opts ...grpc.CallOption) (*ReportLeftoverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportLeftoverResponse)
+	err := c.cc.Invoke(ctx, AccountService_ReportLeftover_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -164,9 +205,17 @@ type AccountServiceServer interface {
 	ReportQuarantined(context.Context, *ReportQuarantinedRequest) (*ReportQuarantinedResponse, error)
 	// The part is read to its end, or failed.
 	CompletePart(context.Context, *CompletePartRequest) (*CompletePartResponse, error)
+	// What an attempt cost whose end is not told any more, as it has lost its lease: the money is spent all the same. It changes
+	// the cost of the run and nothing else, whatever the run's state; what is told of an attempt already counts once.
+	ReportCost(context.Context, *ReportCostRequest) (*ReportCostResponse, error)
 	// What the platform has of a sync is about to be something else than its last run found: the next run of a mirror reads
 	// everything.
 	ForgetBase(context.Context, *ForgetBaseRequest) (*ForgetBaseResponse, error)
+	// Gives what a mirror by diff has left in its warehouse and nobody needs any more, to be dropped; or none. Where nothing is
+	// reported of it, it is given again later, and after a number of tries given up.
+	LeaseLeftover(context.Context, *LeaseLeftoverRequest) (*LeaseLeftoverResponse, error)
+	// It is dropped, or could not be.
+	ReportLeftover(context.Context, *ReportLeftoverRequest) (*ReportLeftoverResponse, error)
 	mustEmbedUnimplementedAccountServiceServer()
 }
 
@@ -198,8 +247,17 @@ func (UnimplementedAccountServiceServer) ReportQuarantined(context.Context, *Rep
 func (UnimplementedAccountServiceServer) CompletePart(context.Context, *CompletePartRequest) (*CompletePartResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CompletePart not implemented")
 }
+func (UnimplementedAccountServiceServer) ReportCost(context.Context, *ReportCostRequest) (*ReportCostResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportCost not implemented")
+}
 func (UnimplementedAccountServiceServer) ForgetBase(context.Context, *ForgetBaseRequest) (*ForgetBaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ForgetBase not implemented")
+}
+func (UnimplementedAccountServiceServer) LeaseLeftover(context.Context, *LeaseLeftoverRequest) (*LeaseLeftoverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LeaseLeftover not implemented")
+}
+func (UnimplementedAccountServiceServer) ReportLeftover(context.Context, *ReportLeftoverRequest) (*ReportLeftoverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportLeftover not implemented")
 }
 func (UnimplementedAccountServiceServer) mustEmbedUnimplementedAccountServiceServer() {}
 func (UnimplementedAccountServiceServer) testEmbeddedByValue()                        {}
@@ -348,6 +406,24 @@ func _AccountService_CompletePart_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountService_ReportCost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportCostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).ReportCost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_ReportCost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).ReportCost(ctx, req.(*ReportCostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AccountService_ForgetBase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ForgetBaseRequest)
 	if err := dec(in); err != nil {
@@ -362,6 +438,42 @@ func _AccountService_ForgetBase_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AccountServiceServer).ForgetBase(ctx, req.(*ForgetBaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountService_LeaseLeftover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LeaseLeftoverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).LeaseLeftover(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_LeaseLeftover_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).LeaseLeftover(ctx, req.(*LeaseLeftoverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountService_ReportLeftover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportLeftoverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).ReportLeftover(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_ReportLeftover_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).ReportLeftover(ctx, req.(*ReportLeftoverRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -402,8 +514,20 @@ var AccountService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AccountService_CompletePart_Handler,
 		},
 		{
+			MethodName: "ReportCost",
+			Handler:    _AccountService_ReportCost_Handler,
+		},
+		{
 			MethodName: "ForgetBase",
 			Handler:    _AccountService_ForgetBase_Handler,
+		},
+		{
+			MethodName: "LeaseLeftover",
+			Handler:    _AccountService_LeaseLeftover_Handler,
+		},
+		{
+			MethodName: "ReportLeftover",
+			Handler:    _AccountService_ReportLeftover_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -939,6 +939,13 @@ type Run struct {
 	Samples []*EffectSample `protobuf:"bytes,33,rep,name=samples,proto3" json:"samples,omitempty"`
 	// Of a dry run: why rows were rejected or refused, most first. A real run keeps the rejects themselves.
 	RejectReasons []*RejectReason `protobuf:"bytes,34,rep,name=reject_reasons,json=rejectReasons,proto3" json:"reject_reasons,omitempty"`
+	// What the queries of the plan that the run goes by were estimated to cost before they ran; absent: the warehouse does
+	// not estimate.
+	EstimatedCost *Cost `protobuf:"bytes,35,opt,name=estimated_cost,json=estimatedCost,proto3" json:"estimated_cost,omitempty"`
+	// What the warehouse says that the run's queries cost: of every attempt that could tell it, lost leases among them, since
+	// each is paid for. What a process has spent that died is not known.
+	// Absent: it says nothing.
+	Cost          *Cost `protobuf:"bytes,36,opt,name=cost,proto3" json:"cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1211,6 +1218,73 @@ func (x *Run) GetRejectReasons() []*RejectReason {
 	return nil
 }
 
+func (x *Run) GetEstimatedCost() *Cost {
+	if x != nil {
+		return x.EstimatedCost
+	}
+	return nil
+}
+
+func (x *Run) GetCost() *Cost {
+	if x != nil {
+		return x.Cost
+	}
+	return nil
+}
+
+// Cost is what queries cost, as far as the warehouse says it.
+type Cost struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	BytesScanned  *int64                 `protobuf:"varint,1,opt,name=bytes_scanned,json=bytesScanned,proto3,oneof" json:"bytes_scanned,omitempty"`
+	BytesBilled   *int64                 `protobuf:"varint,2,opt,name=bytes_billed,json=bytesBilled,proto3,oneof" json:"bytes_billed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cost) Reset() {
+	*x = Cost{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cost) ProtoMessage() {}
+
+func (x *Cost) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cost.ProtoReflect.Descriptor instead.
+func (*Cost) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Cost) GetBytesScanned() int64 {
+	if x != nil && x.BytesScanned != nil {
+		return *x.BytesScanned
+	}
+	return 0
+}
+
+func (x *Cost) GetBytesBilled() int64 {
+	if x != nil && x.BytesBilled != nil {
+		return *x.BytesBilled
+	}
+	return 0
+}
+
 // RejectReason counts rows of a dry run that were rejected or refused for the same reason.
 type RejectReason struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1226,7 +1300,7 @@ type RejectReason struct {
 
 func (x *RejectReason) Reset() {
 	*x = RejectReason{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1312,7 @@ func (x *RejectReason) String() string {
 func (*RejectReason) ProtoMessage() {}
 
 func (x *RejectReason) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[8]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1325,7 @@ func (x *RejectReason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectReason.ProtoReflect.Descriptor instead.
 func (*RejectReason) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RejectReason) GetStage() string {
@@ -1317,7 +1391,7 @@ type TriggerRunRequest struct {
 
 func (x *TriggerRunRequest) Reset() {
 	*x = TriggerRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1403,7 @@ func (x *TriggerRunRequest) String() string {
 func (*TriggerRunRequest) ProtoMessage() {}
 
 func (x *TriggerRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[9]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1416,7 @@ func (x *TriggerRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRunRequest.ProtoReflect.Descriptor instead.
 func (*TriggerRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TriggerRunRequest) GetWorkspace() string {
@@ -1431,7 +1505,7 @@ type TriggerRunResponse struct {
 
 func (x *TriggerRunResponse) Reset() {
 	*x = TriggerRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1517,7 @@ func (x *TriggerRunResponse) String() string {
 func (*TriggerRunResponse) ProtoMessage() {}
 
 func (x *TriggerRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[10]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1530,7 @@ func (x *TriggerRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerRunResponse.ProtoReflect.Descriptor instead.
 func (*TriggerRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TriggerRunResponse) GetRun() *Run {
@@ -1476,7 +1550,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1562,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[11]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1575,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetRunRequest) GetWorkspace() string {
@@ -1527,7 +1601,7 @@ type GetRunResponse struct {
 
 func (x *GetRunResponse) Reset() {
 	*x = GetRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1613,7 @@ func (x *GetRunResponse) String() string {
 func (*GetRunResponse) ProtoMessage() {}
 
 func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[12]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1626,7 @@ func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunResponse.ProtoReflect.Descriptor instead.
 func (*GetRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetRunResponse) GetRun() *Run {
@@ -1578,7 +1652,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1664,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[13]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1677,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListRunsRequest) GetWorkspace() string {
@@ -1658,7 +1732,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1744,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[14]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1757,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListRunsResponse) GetRuns() []*Run {
@@ -1710,7 +1784,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1722,7 +1796,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[15]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1735,7 +1809,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchRunRequest) GetWorkspace() string {
@@ -1761,7 +1835,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1847,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[16]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1860,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchRunResponse) GetRun() *Run {
@@ -1806,7 +1880,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1892,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[17]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1905,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CancelRunRequest) GetWorkspace() string {
@@ -1857,7 +1931,7 @@ type CancelRunResponse struct {
 
 func (x *CancelRunResponse) Reset() {
 	*x = CancelRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +1943,7 @@ func (x *CancelRunResponse) String() string {
 func (*CancelRunResponse) ProtoMessage() {}
 
 func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[18]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +1956,7 @@ func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunResponse.ProtoReflect.Descriptor instead.
 func (*CancelRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CancelRunResponse) GetRun() *Run {
@@ -1902,7 +1976,7 @@ type RetryRunRequest struct {
 
 func (x *RetryRunRequest) Reset() {
 	*x = RetryRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +1988,7 @@ func (x *RetryRunRequest) String() string {
 func (*RetryRunRequest) ProtoMessage() {}
 
 func (x *RetryRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[19]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2001,7 @@ func (x *RetryRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRunRequest.ProtoReflect.Descriptor instead.
 func (*RetryRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RetryRunRequest) GetWorkspace() string {
@@ -1953,7 +2027,7 @@ type RetryRunResponse struct {
 
 func (x *RetryRunResponse) Reset() {
 	*x = RetryRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2039,7 @@ func (x *RetryRunResponse) String() string {
 func (*RetryRunResponse) ProtoMessage() {}
 
 func (x *RetryRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[20]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2052,7 @@ func (x *RetryRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRunResponse.ProtoReflect.Descriptor instead.
 func (*RetryRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RetryRunResponse) GetRun() *Run {
@@ -1998,7 +2072,7 @@ type ApproveRunRequest struct {
 
 func (x *ApproveRunRequest) Reset() {
 	*x = ApproveRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2084,7 @@ func (x *ApproveRunRequest) String() string {
 func (*ApproveRunRequest) ProtoMessage() {}
 
 func (x *ApproveRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[21]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2097,7 @@ func (x *ApproveRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRunRequest.ProtoReflect.Descriptor instead.
 func (*ApproveRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ApproveRunRequest) GetWorkspace() string {
@@ -2049,7 +2123,7 @@ type ApproveRunResponse struct {
 
 func (x *ApproveRunResponse) Reset() {
 	*x = ApproveRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2135,7 @@ func (x *ApproveRunResponse) String() string {
 func (*ApproveRunResponse) ProtoMessage() {}
 
 func (x *ApproveRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[22]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2148,7 @@ func (x *ApproveRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRunResponse.ProtoReflect.Descriptor instead.
 func (*ApproveRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ApproveRunResponse) GetRun() *Run {
@@ -2094,7 +2168,7 @@ type DropRunRequest struct {
 
 func (x *DropRunRequest) Reset() {
 	*x = DropRunRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +2180,7 @@ func (x *DropRunRequest) String() string {
 func (*DropRunRequest) ProtoMessage() {}
 
 func (x *DropRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[23]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +2193,7 @@ func (x *DropRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropRunRequest.ProtoReflect.Descriptor instead.
 func (*DropRunRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{23}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DropRunRequest) GetWorkspace() string {
@@ -2145,7 +2219,7 @@ type DropRunResponse struct {
 
 func (x *DropRunResponse) Reset() {
 	*x = DropRunResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2157,7 +2231,7 @@ func (x *DropRunResponse) String() string {
 func (*DropRunResponse) ProtoMessage() {}
 
 func (x *DropRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[24]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2170,7 +2244,7 @@ func (x *DropRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropRunResponse.ProtoReflect.Descriptor instead.
 func (*DropRunResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{24}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DropRunResponse) GetRun() *Run {
@@ -2190,7 +2264,7 @@ type GetRunCertificateRequest struct {
 
 func (x *GetRunCertificateRequest) Reset() {
 	*x = GetRunCertificateRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[25]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2276,7 @@ func (x *GetRunCertificateRequest) String() string {
 func (*GetRunCertificateRequest) ProtoMessage() {}
 
 func (x *GetRunCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[25]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2289,7 @@ func (x *GetRunCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunCertificateRequest.ProtoReflect.Descriptor instead.
 func (*GetRunCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{25}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetRunCertificateRequest) GetWorkspace() string {
@@ -2242,7 +2316,7 @@ type GetRunCertificateResponse struct {
 
 func (x *GetRunCertificateResponse) Reset() {
 	*x = GetRunCertificateResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[26]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2328,7 @@ func (x *GetRunCertificateResponse) String() string {
 func (*GetRunCertificateResponse) ProtoMessage() {}
 
 func (x *GetRunCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[26]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2341,7 @@ func (x *GetRunCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunCertificateResponse.ProtoReflect.Descriptor instead.
 func (*GetRunCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{26}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetRunCertificateResponse) GetCertificate() *Certificate {
@@ -2308,7 +2382,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[27]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2394,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[27]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2407,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{27}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Part) GetRun() string {
@@ -2425,7 +2499,7 @@ type ListPartsRequest struct {
 
 func (x *ListPartsRequest) Reset() {
 	*x = ListPartsRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[28]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +2511,7 @@ func (x *ListPartsRequest) String() string {
 func (*ListPartsRequest) ProtoMessage() {}
 
 func (x *ListPartsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[28]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +2524,7 @@ func (x *ListPartsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPartsRequest.ProtoReflect.Descriptor instead.
 func (*ListPartsRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{28}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListPartsRequest) GetWorkspace() string {
@@ -2491,7 +2565,7 @@ type ListPartsResponse struct {
 
 func (x *ListPartsResponse) Reset() {
 	*x = ListPartsResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[29]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +2577,7 @@ func (x *ListPartsResponse) String() string {
 func (*ListPartsResponse) ProtoMessage() {}
 
 func (x *ListPartsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[29]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +2590,7 @@ func (x *ListPartsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPartsResponse.ProtoReflect.Descriptor instead.
 func (*ListPartsResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{29}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListPartsResponse) GetParts() []*Part {
@@ -2549,7 +2623,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[30]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2635,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[30]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2648,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{30}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Batch) GetId() string {
@@ -2631,7 +2705,7 @@ type ListBatchesRequest struct {
 
 func (x *ListBatchesRequest) Reset() {
 	*x = ListBatchesRequest{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[31]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2643,7 +2717,7 @@ func (x *ListBatchesRequest) String() string {
 func (*ListBatchesRequest) ProtoMessage() {}
 
 func (x *ListBatchesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[31]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2656,7 +2730,7 @@ func (x *ListBatchesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBatchesRequest.ProtoReflect.Descriptor instead.
 func (*ListBatchesRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{31}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListBatchesRequest) GetWorkspace() string {
@@ -2697,7 +2771,7 @@ type ListBatchesResponse struct {
 
 func (x *ListBatchesResponse) Reset() {
 	*x = ListBatchesResponse{}
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[32]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2709,7 +2783,7 @@ func (x *ListBatchesResponse) String() string {
 func (*ListBatchesResponse) ProtoMessage() {}
 
 func (x *ListBatchesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[32]
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2722,7 +2796,7 @@ func (x *ListBatchesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBatchesResponse.ProtoReflect.Descriptor instead.
 func (*ListBatchesResponse) Descriptor() ([]byte, []int) {
-	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{32}
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListBatchesResponse) GetBatches() []*Batch {
@@ -2735,6 +2809,184 @@ func (x *ListBatchesResponse) GetBatches() []*Batch {
 func (x *ListBatchesResponse) GetNextPageToken() string {
 	if x != nil {
 		return x.NextPageToken
+	}
+	return ""
+}
+
+type TestAlertRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Workspace string                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// The alert's id.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestAlertRequest) Reset() {
+	*x = TestAlertRequest{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestAlertRequest) ProtoMessage() {}
+
+func (x *TestAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestAlertRequest.ProtoReflect.Descriptor instead.
+func (*TestAlertRequest) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *TestAlertRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *TestAlertRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type TestAlertResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether every target has taken the message.
+	Ok            bool           `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	Results       []*AlertResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestAlertResponse) Reset() {
+	*x = TestAlertResponse{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestAlertResponse) ProtoMessage() {}
+
+func (x *TestAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestAlertResponse.ProtoReflect.Descriptor instead.
+func (*TestAlertResponse) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *TestAlertResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *TestAlertResponse) GetResults() []*AlertResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// AlertResult is what became of a message to one target.
+type AlertResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// webhook or email.
+	Target string `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// The webhook's host, or the mail address.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Ok      bool   `protobuf:"varint,3,opt,name=ok,proto3" json:"ok,omitempty"`
+	// What the receiver answered; what to do where it failed.
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertResult) Reset() {
+	*x = AlertResult{}
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertResult) ProtoMessage() {}
+
+func (x *AlertResult) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_scheduler_v1_scheduler_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertResult.ProtoReflect.Descriptor instead.
+func (*AlertResult) Descriptor() ([]byte, []int) {
+	return file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *AlertResult) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *AlertResult) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *AlertResult) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *AlertResult) GetMessage() string {
+	if x != nil {
+		return x.Message
 	}
 	return ""
 }
@@ -2798,7 +3050,7 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\achoices\x18\x06 \x01(\tR\achoices\"<\n" +
 	"\bRunError\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\x87\v\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xfc\v\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06run_no\x18\x02 \x01(\x03R\x05runNo\x12\x12\n" +
@@ -2839,7 +3091,14 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x03dry\x18\x1f \x01(\bR\x03dry\x12\x17\n" +
 	"\adry_run\x18  \x01(\bR\x06dryRun\x12=\n" +
 	"\asamples\x18! \x03(\v2#.millrace.scheduler.v1.EffectSampleR\asamples\x12J\n" +
-	"\x0ereject_reasons\x18\" \x03(\v2#.millrace.scheduler.v1.RejectReasonR\rrejectReasons\"\x82\x01\n" +
+	"\x0ereject_reasons\x18\" \x03(\v2#.millrace.scheduler.v1.RejectReasonR\rrejectReasons\x12B\n" +
+	"\x0eestimated_cost\x18# \x01(\v2\x1b.millrace.scheduler.v1.CostR\restimatedCost\x12/\n" +
+	"\x04cost\x18$ \x01(\v2\x1b.millrace.scheduler.v1.CostR\x04cost\"{\n" +
+	"\x04Cost\x12(\n" +
+	"\rbytes_scanned\x18\x01 \x01(\x03H\x00R\fbytesScanned\x88\x01\x01\x12&\n" +
+	"\fbytes_billed\x18\x02 \x01(\x03H\x01R\vbytesBilled\x88\x01\x01B\x10\n" +
+	"\x0e_bytes_scannedB\x0f\n" +
+	"\r_bytes_billed\"\x82\x01\n" +
 	"\fRejectReason\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x16\n" +
 	"\x06column\x18\x02 \x01(\tR\x06column\x12\x12\n" +
@@ -2945,7 +3204,18 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\"u\n" +
 	"\x13ListBatchesResponse\x126\n" +
 	"\abatches\x18\x01 \x03(\v2\x1c.millrace.scheduler.v1.BatchR\abatches\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x99\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"@\n" +
+	"\x10TestAlertRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"a\n" +
+	"\x11TestAlertResponse\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x12<\n" +
+	"\aresults\x18\x02 \x03(\v2\".millrace.scheduler.v1.AlertResultR\aresults\"i\n" +
+	"\vAlertResult\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02ok\x18\x03 \x01(\bR\x02ok\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage*\x99\x02\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10RUN_STATE_QUEUED\x10\x01\x12\x16\n" +
@@ -2979,7 +3249,7 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\x14PART_STATE_EXTRACTED\x10\x03\x12\x17\n" +
 	"\x13PART_STATE_COMPLETE\x10\x04\x12\x15\n" +
 	"\x11PART_STATE_FAILED\x10\x05\x12\x17\n" +
-	"\x13PART_STATE_REPLACED\x10\x062\xc0\b\n" +
+	"\x13PART_STATE_REPLACED\x10\x062\xa0\t\n" +
 	"\x10SchedulerService\x12a\n" +
 	"\n" +
 	"TriggerRun\x12(.millrace.scheduler.v1.TriggerRunRequest\x1a).millrace.scheduler.v1.TriggerRunResponse\x12U\n" +
@@ -2993,7 +3263,8 @@ const file_millrace_scheduler_v1_scheduler_proto_rawDesc = "" +
 	"\aDropRun\x12%.millrace.scheduler.v1.DropRunRequest\x1a&.millrace.scheduler.v1.DropRunResponse\x12v\n" +
 	"\x11GetRunCertificate\x12/.millrace.scheduler.v1.GetRunCertificateRequest\x1a0.millrace.scheduler.v1.GetRunCertificateResponse\x12^\n" +
 	"\tListParts\x12'.millrace.scheduler.v1.ListPartsRequest\x1a(.millrace.scheduler.v1.ListPartsResponse\x12d\n" +
-	"\vListBatches\x12).millrace.scheduler.v1.ListBatchesRequest\x1a*.millrace.scheduler.v1.ListBatchesResponseB\xd5\x01\n" +
+	"\vListBatches\x12).millrace.scheduler.v1.ListBatchesRequest\x1a*.millrace.scheduler.v1.ListBatchesResponse\x12^\n" +
+	"\tTestAlert\x12'.millrace.scheduler.v1.TestAlertRequest\x1a(.millrace.scheduler.v1.TestAlertResponseB\xd5\x01\n" +
 	"\x19com.millrace.scheduler.v1B\x0eSchedulerProtoP\x01Z2millrace.dev/gen/millrace/scheduler/v1;schedulerv1\xa2\x02\x03MSX\xaa\x02\x15Millrace.Scheduler.V1\xca\x02\x15Millrace\\Scheduler\\V1\xe2\x02!Millrace\\Scheduler\\V1\\GPBMetadata\xea\x02\x17Millrace::Scheduler::V1b\x06proto3"
 
 var (
@@ -3009,7 +3280,7 @@ func file_millrace_scheduler_v1_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_scheduler_v1_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_millrace_scheduler_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_millrace_scheduler_v1_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_millrace_scheduler_v1_scheduler_proto_goTypes = []any{
 	(RunState)(0),                     // 0: millrace.scheduler.v1.RunState
 	(Lane)(0),                         // 1: millrace.scheduler.v1.Lane
@@ -3023,99 +3294,108 @@ var file_millrace_scheduler_v1_scheduler_proto_goTypes = []any{
 	(*ColumnChange)(nil),              // 9: millrace.scheduler.v1.ColumnChange
 	(*RunError)(nil),                  // 10: millrace.scheduler.v1.RunError
 	(*Run)(nil),                       // 11: millrace.scheduler.v1.Run
-	(*RejectReason)(nil),              // 12: millrace.scheduler.v1.RejectReason
-	(*TriggerRunRequest)(nil),         // 13: millrace.scheduler.v1.TriggerRunRequest
-	(*TriggerRunResponse)(nil),        // 14: millrace.scheduler.v1.TriggerRunResponse
-	(*GetRunRequest)(nil),             // 15: millrace.scheduler.v1.GetRunRequest
-	(*GetRunResponse)(nil),            // 16: millrace.scheduler.v1.GetRunResponse
-	(*ListRunsRequest)(nil),           // 17: millrace.scheduler.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),          // 18: millrace.scheduler.v1.ListRunsResponse
-	(*WatchRunRequest)(nil),           // 19: millrace.scheduler.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),          // 20: millrace.scheduler.v1.WatchRunResponse
-	(*CancelRunRequest)(nil),          // 21: millrace.scheduler.v1.CancelRunRequest
-	(*CancelRunResponse)(nil),         // 22: millrace.scheduler.v1.CancelRunResponse
-	(*RetryRunRequest)(nil),           // 23: millrace.scheduler.v1.RetryRunRequest
-	(*RetryRunResponse)(nil),          // 24: millrace.scheduler.v1.RetryRunResponse
-	(*ApproveRunRequest)(nil),         // 25: millrace.scheduler.v1.ApproveRunRequest
-	(*ApproveRunResponse)(nil),        // 26: millrace.scheduler.v1.ApproveRunResponse
-	(*DropRunRequest)(nil),            // 27: millrace.scheduler.v1.DropRunRequest
-	(*DropRunResponse)(nil),           // 28: millrace.scheduler.v1.DropRunResponse
-	(*GetRunCertificateRequest)(nil),  // 29: millrace.scheduler.v1.GetRunCertificateRequest
-	(*GetRunCertificateResponse)(nil), // 30: millrace.scheduler.v1.GetRunCertificateResponse
-	(*Part)(nil),                      // 31: millrace.scheduler.v1.Part
-	(*ListPartsRequest)(nil),          // 32: millrace.scheduler.v1.ListPartsRequest
-	(*ListPartsResponse)(nil),         // 33: millrace.scheduler.v1.ListPartsResponse
-	(*Batch)(nil),                     // 34: millrace.scheduler.v1.Batch
-	(*ListBatchesRequest)(nil),        // 35: millrace.scheduler.v1.ListBatchesRequest
-	(*ListBatchesResponse)(nil),       // 36: millrace.scheduler.v1.ListBatchesResponse
-	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
+	(*Cost)(nil),                      // 12: millrace.scheduler.v1.Cost
+	(*RejectReason)(nil),              // 13: millrace.scheduler.v1.RejectReason
+	(*TriggerRunRequest)(nil),         // 14: millrace.scheduler.v1.TriggerRunRequest
+	(*TriggerRunResponse)(nil),        // 15: millrace.scheduler.v1.TriggerRunResponse
+	(*GetRunRequest)(nil),             // 16: millrace.scheduler.v1.GetRunRequest
+	(*GetRunResponse)(nil),            // 17: millrace.scheduler.v1.GetRunResponse
+	(*ListRunsRequest)(nil),           // 18: millrace.scheduler.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),          // 19: millrace.scheduler.v1.ListRunsResponse
+	(*WatchRunRequest)(nil),           // 20: millrace.scheduler.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),          // 21: millrace.scheduler.v1.WatchRunResponse
+	(*CancelRunRequest)(nil),          // 22: millrace.scheduler.v1.CancelRunRequest
+	(*CancelRunResponse)(nil),         // 23: millrace.scheduler.v1.CancelRunResponse
+	(*RetryRunRequest)(nil),           // 24: millrace.scheduler.v1.RetryRunRequest
+	(*RetryRunResponse)(nil),          // 25: millrace.scheduler.v1.RetryRunResponse
+	(*ApproveRunRequest)(nil),         // 26: millrace.scheduler.v1.ApproveRunRequest
+	(*ApproveRunResponse)(nil),        // 27: millrace.scheduler.v1.ApproveRunResponse
+	(*DropRunRequest)(nil),            // 28: millrace.scheduler.v1.DropRunRequest
+	(*DropRunResponse)(nil),           // 29: millrace.scheduler.v1.DropRunResponse
+	(*GetRunCertificateRequest)(nil),  // 30: millrace.scheduler.v1.GetRunCertificateRequest
+	(*GetRunCertificateResponse)(nil), // 31: millrace.scheduler.v1.GetRunCertificateResponse
+	(*Part)(nil),                      // 32: millrace.scheduler.v1.Part
+	(*ListPartsRequest)(nil),          // 33: millrace.scheduler.v1.ListPartsRequest
+	(*ListPartsResponse)(nil),         // 34: millrace.scheduler.v1.ListPartsResponse
+	(*Batch)(nil),                     // 35: millrace.scheduler.v1.Batch
+	(*ListBatchesRequest)(nil),        // 36: millrace.scheduler.v1.ListBatchesRequest
+	(*ListBatchesResponse)(nil),       // 37: millrace.scheduler.v1.ListBatchesResponse
+	(*TestAlertRequest)(nil),          // 38: millrace.scheduler.v1.TestAlertRequest
+	(*TestAlertResponse)(nil),         // 39: millrace.scheduler.v1.TestAlertResponse
+	(*AlertResult)(nil),               // 40: millrace.scheduler.v1.AlertResult
+	(*timestamppb.Timestamp)(nil),     // 41: google.protobuf.Timestamp
 }
 var file_millrace_scheduler_v1_scheduler_proto_depIdxs = []int32{
 	1,  // 0: millrace.scheduler.v1.Window.lane:type_name -> millrace.scheduler.v1.Lane
-	37, // 1: millrace.scheduler.v1.Hold.create_time:type_name -> google.protobuf.Timestamp
+	41, // 1: millrace.scheduler.v1.Hold.create_time:type_name -> google.protobuf.Timestamp
 	8,  // 2: millrace.scheduler.v1.Hold.samples:type_name -> millrace.scheduler.v1.EffectSample
 	9,  // 3: millrace.scheduler.v1.Hold.columns:type_name -> millrace.scheduler.v1.ColumnChange
 	1,  // 4: millrace.scheduler.v1.Run.lane:type_name -> millrace.scheduler.v1.Lane
 	2,  // 5: millrace.scheduler.v1.Run.reason:type_name -> millrace.scheduler.v1.RunReason
 	0,  // 6: millrace.scheduler.v1.Run.state:type_name -> millrace.scheduler.v1.RunState
-	37, // 7: millrace.scheduler.v1.Run.plan_time:type_name -> google.protobuf.Timestamp
-	37, // 8: millrace.scheduler.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	37, // 9: millrace.scheduler.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	41, // 7: millrace.scheduler.v1.Run.plan_time:type_name -> google.protobuf.Timestamp
+	41, // 8: millrace.scheduler.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	41, // 9: millrace.scheduler.v1.Run.end_time:type_name -> google.protobuf.Timestamp
 	5,  // 10: millrace.scheduler.v1.Run.window:type_name -> millrace.scheduler.v1.Window
 	4,  // 11: millrace.scheduler.v1.Run.counts:type_name -> millrace.scheduler.v1.Counts
 	6,  // 12: millrace.scheduler.v1.Run.certificate:type_name -> millrace.scheduler.v1.Certificate
 	10, // 13: millrace.scheduler.v1.Run.error:type_name -> millrace.scheduler.v1.RunError
-	37, // 14: millrace.scheduler.v1.Run.create_time:type_name -> google.protobuf.Timestamp
+	41, // 14: millrace.scheduler.v1.Run.create_time:type_name -> google.protobuf.Timestamp
 	7,  // 15: millrace.scheduler.v1.Run.hold:type_name -> millrace.scheduler.v1.Hold
 	9,  // 16: millrace.scheduler.v1.Run.drift:type_name -> millrace.scheduler.v1.ColumnChange
 	8,  // 17: millrace.scheduler.v1.Run.samples:type_name -> millrace.scheduler.v1.EffectSample
-	12, // 18: millrace.scheduler.v1.Run.reject_reasons:type_name -> millrace.scheduler.v1.RejectReason
-	2,  // 19: millrace.scheduler.v1.TriggerRunRequest.reason:type_name -> millrace.scheduler.v1.RunReason
-	37, // 20: millrace.scheduler.v1.TriggerRunRequest.from:type_name -> google.protobuf.Timestamp
-	37, // 21: millrace.scheduler.v1.TriggerRunRequest.until:type_name -> google.protobuf.Timestamp
-	11, // 22: millrace.scheduler.v1.TriggerRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 23: millrace.scheduler.v1.GetRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 24: millrace.scheduler.v1.ListRunsResponse.runs:type_name -> millrace.scheduler.v1.Run
-	11, // 25: millrace.scheduler.v1.WatchRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 26: millrace.scheduler.v1.CancelRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 27: millrace.scheduler.v1.RetryRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 28: millrace.scheduler.v1.ApproveRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	11, // 29: millrace.scheduler.v1.DropRunResponse.run:type_name -> millrace.scheduler.v1.Run
-	6,  // 30: millrace.scheduler.v1.GetRunCertificateResponse.certificate:type_name -> millrace.scheduler.v1.Certificate
-	4,  // 31: millrace.scheduler.v1.GetRunCertificateResponse.counts:type_name -> millrace.scheduler.v1.Counts
-	3,  // 32: millrace.scheduler.v1.Part.state:type_name -> millrace.scheduler.v1.PartState
-	4,  // 33: millrace.scheduler.v1.Part.counts:type_name -> millrace.scheduler.v1.Counts
-	10, // 34: millrace.scheduler.v1.Part.error:type_name -> millrace.scheduler.v1.RunError
-	31, // 35: millrace.scheduler.v1.ListPartsResponse.parts:type_name -> millrace.scheduler.v1.Part
-	4,  // 36: millrace.scheduler.v1.Batch.counts:type_name -> millrace.scheduler.v1.Counts
-	34, // 37: millrace.scheduler.v1.ListBatchesResponse.batches:type_name -> millrace.scheduler.v1.Batch
-	13, // 38: millrace.scheduler.v1.SchedulerService.TriggerRun:input_type -> millrace.scheduler.v1.TriggerRunRequest
-	15, // 39: millrace.scheduler.v1.SchedulerService.GetRun:input_type -> millrace.scheduler.v1.GetRunRequest
-	17, // 40: millrace.scheduler.v1.SchedulerService.ListRuns:input_type -> millrace.scheduler.v1.ListRunsRequest
-	19, // 41: millrace.scheduler.v1.SchedulerService.WatchRun:input_type -> millrace.scheduler.v1.WatchRunRequest
-	21, // 42: millrace.scheduler.v1.SchedulerService.CancelRun:input_type -> millrace.scheduler.v1.CancelRunRequest
-	23, // 43: millrace.scheduler.v1.SchedulerService.RetryRun:input_type -> millrace.scheduler.v1.RetryRunRequest
-	25, // 44: millrace.scheduler.v1.SchedulerService.ApproveRun:input_type -> millrace.scheduler.v1.ApproveRunRequest
-	27, // 45: millrace.scheduler.v1.SchedulerService.DropRun:input_type -> millrace.scheduler.v1.DropRunRequest
-	29, // 46: millrace.scheduler.v1.SchedulerService.GetRunCertificate:input_type -> millrace.scheduler.v1.GetRunCertificateRequest
-	32, // 47: millrace.scheduler.v1.SchedulerService.ListParts:input_type -> millrace.scheduler.v1.ListPartsRequest
-	35, // 48: millrace.scheduler.v1.SchedulerService.ListBatches:input_type -> millrace.scheduler.v1.ListBatchesRequest
-	14, // 49: millrace.scheduler.v1.SchedulerService.TriggerRun:output_type -> millrace.scheduler.v1.TriggerRunResponse
-	16, // 50: millrace.scheduler.v1.SchedulerService.GetRun:output_type -> millrace.scheduler.v1.GetRunResponse
-	18, // 51: millrace.scheduler.v1.SchedulerService.ListRuns:output_type -> millrace.scheduler.v1.ListRunsResponse
-	20, // 52: millrace.scheduler.v1.SchedulerService.WatchRun:output_type -> millrace.scheduler.v1.WatchRunResponse
-	22, // 53: millrace.scheduler.v1.SchedulerService.CancelRun:output_type -> millrace.scheduler.v1.CancelRunResponse
-	24, // 54: millrace.scheduler.v1.SchedulerService.RetryRun:output_type -> millrace.scheduler.v1.RetryRunResponse
-	26, // 55: millrace.scheduler.v1.SchedulerService.ApproveRun:output_type -> millrace.scheduler.v1.ApproveRunResponse
-	28, // 56: millrace.scheduler.v1.SchedulerService.DropRun:output_type -> millrace.scheduler.v1.DropRunResponse
-	30, // 57: millrace.scheduler.v1.SchedulerService.GetRunCertificate:output_type -> millrace.scheduler.v1.GetRunCertificateResponse
-	33, // 58: millrace.scheduler.v1.SchedulerService.ListParts:output_type -> millrace.scheduler.v1.ListPartsResponse
-	36, // 59: millrace.scheduler.v1.SchedulerService.ListBatches:output_type -> millrace.scheduler.v1.ListBatchesResponse
-	49, // [49:60] is the sub-list for method output_type
-	38, // [38:49] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	13, // 18: millrace.scheduler.v1.Run.reject_reasons:type_name -> millrace.scheduler.v1.RejectReason
+	12, // 19: millrace.scheduler.v1.Run.estimated_cost:type_name -> millrace.scheduler.v1.Cost
+	12, // 20: millrace.scheduler.v1.Run.cost:type_name -> millrace.scheduler.v1.Cost
+	2,  // 21: millrace.scheduler.v1.TriggerRunRequest.reason:type_name -> millrace.scheduler.v1.RunReason
+	41, // 22: millrace.scheduler.v1.TriggerRunRequest.from:type_name -> google.protobuf.Timestamp
+	41, // 23: millrace.scheduler.v1.TriggerRunRequest.until:type_name -> google.protobuf.Timestamp
+	11, // 24: millrace.scheduler.v1.TriggerRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 25: millrace.scheduler.v1.GetRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 26: millrace.scheduler.v1.ListRunsResponse.runs:type_name -> millrace.scheduler.v1.Run
+	11, // 27: millrace.scheduler.v1.WatchRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 28: millrace.scheduler.v1.CancelRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 29: millrace.scheduler.v1.RetryRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 30: millrace.scheduler.v1.ApproveRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	11, // 31: millrace.scheduler.v1.DropRunResponse.run:type_name -> millrace.scheduler.v1.Run
+	6,  // 32: millrace.scheduler.v1.GetRunCertificateResponse.certificate:type_name -> millrace.scheduler.v1.Certificate
+	4,  // 33: millrace.scheduler.v1.GetRunCertificateResponse.counts:type_name -> millrace.scheduler.v1.Counts
+	3,  // 34: millrace.scheduler.v1.Part.state:type_name -> millrace.scheduler.v1.PartState
+	4,  // 35: millrace.scheduler.v1.Part.counts:type_name -> millrace.scheduler.v1.Counts
+	10, // 36: millrace.scheduler.v1.Part.error:type_name -> millrace.scheduler.v1.RunError
+	32, // 37: millrace.scheduler.v1.ListPartsResponse.parts:type_name -> millrace.scheduler.v1.Part
+	4,  // 38: millrace.scheduler.v1.Batch.counts:type_name -> millrace.scheduler.v1.Counts
+	35, // 39: millrace.scheduler.v1.ListBatchesResponse.batches:type_name -> millrace.scheduler.v1.Batch
+	40, // 40: millrace.scheduler.v1.TestAlertResponse.results:type_name -> millrace.scheduler.v1.AlertResult
+	14, // 41: millrace.scheduler.v1.SchedulerService.TriggerRun:input_type -> millrace.scheduler.v1.TriggerRunRequest
+	16, // 42: millrace.scheduler.v1.SchedulerService.GetRun:input_type -> millrace.scheduler.v1.GetRunRequest
+	18, // 43: millrace.scheduler.v1.SchedulerService.ListRuns:input_type -> millrace.scheduler.v1.ListRunsRequest
+	20, // 44: millrace.scheduler.v1.SchedulerService.WatchRun:input_type -> millrace.scheduler.v1.WatchRunRequest
+	22, // 45: millrace.scheduler.v1.SchedulerService.CancelRun:input_type -> millrace.scheduler.v1.CancelRunRequest
+	24, // 46: millrace.scheduler.v1.SchedulerService.RetryRun:input_type -> millrace.scheduler.v1.RetryRunRequest
+	26, // 47: millrace.scheduler.v1.SchedulerService.ApproveRun:input_type -> millrace.scheduler.v1.ApproveRunRequest
+	28, // 48: millrace.scheduler.v1.SchedulerService.DropRun:input_type -> millrace.scheduler.v1.DropRunRequest
+	30, // 49: millrace.scheduler.v1.SchedulerService.GetRunCertificate:input_type -> millrace.scheduler.v1.GetRunCertificateRequest
+	33, // 50: millrace.scheduler.v1.SchedulerService.ListParts:input_type -> millrace.scheduler.v1.ListPartsRequest
+	36, // 51: millrace.scheduler.v1.SchedulerService.ListBatches:input_type -> millrace.scheduler.v1.ListBatchesRequest
+	38, // 52: millrace.scheduler.v1.SchedulerService.TestAlert:input_type -> millrace.scheduler.v1.TestAlertRequest
+	15, // 53: millrace.scheduler.v1.SchedulerService.TriggerRun:output_type -> millrace.scheduler.v1.TriggerRunResponse
+	17, // 54: millrace.scheduler.v1.SchedulerService.GetRun:output_type -> millrace.scheduler.v1.GetRunResponse
+	19, // 55: millrace.scheduler.v1.SchedulerService.ListRuns:output_type -> millrace.scheduler.v1.ListRunsResponse
+	21, // 56: millrace.scheduler.v1.SchedulerService.WatchRun:output_type -> millrace.scheduler.v1.WatchRunResponse
+	23, // 57: millrace.scheduler.v1.SchedulerService.CancelRun:output_type -> millrace.scheduler.v1.CancelRunResponse
+	25, // 58: millrace.scheduler.v1.SchedulerService.RetryRun:output_type -> millrace.scheduler.v1.RetryRunResponse
+	27, // 59: millrace.scheduler.v1.SchedulerService.ApproveRun:output_type -> millrace.scheduler.v1.ApproveRunResponse
+	29, // 60: millrace.scheduler.v1.SchedulerService.DropRun:output_type -> millrace.scheduler.v1.DropRunResponse
+	31, // 61: millrace.scheduler.v1.SchedulerService.GetRunCertificate:output_type -> millrace.scheduler.v1.GetRunCertificateResponse
+	34, // 62: millrace.scheduler.v1.SchedulerService.ListParts:output_type -> millrace.scheduler.v1.ListPartsResponse
+	37, // 63: millrace.scheduler.v1.SchedulerService.ListBatches:output_type -> millrace.scheduler.v1.ListBatchesResponse
+	39, // 64: millrace.scheduler.v1.SchedulerService.TestAlert:output_type -> millrace.scheduler.v1.TestAlertResponse
+	53, // [53:65] is the sub-list for method output_type
+	41, // [41:53] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_millrace_scheduler_v1_scheduler_proto_init() }
@@ -3124,13 +3404,14 @@ func file_millrace_scheduler_v1_scheduler_proto_init() {
 		return
 	}
 	file_millrace_scheduler_v1_scheduler_proto_msgTypes[2].OneofWrappers = []any{}
+	file_millrace_scheduler_v1_scheduler_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_scheduler_v1_scheduler_proto_rawDesc), len(file_millrace_scheduler_v1_scheduler_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   33,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,7 @@ const (
 	SchedulerService_GetRunCertificate_FullMethodName = "/millrace.scheduler.v1.SchedulerService/GetRunCertificate"
 	SchedulerService_ListParts_FullMethodName         = "/millrace.scheduler.v1.SchedulerService/ListParts"
 	SchedulerService_ListBatches_FullMethodName       = "/millrace.scheduler.v1.SchedulerService/ListBatches"
+	SchedulerService_TestAlert_FullMethodName         = "/millrace.scheduler.v1.SchedulerService/TestAlert"
 )
 
 // SchedulerServiceClient is the client API for SchedulerService service.
@@ -58,6 +59,9 @@ type SchedulerServiceClient interface {
 	GetRunCertificate(ctx context.Context, in *GetRunCertificateRequest, opts ...grpc.CallOption) (*GetRunCertificateResponse, error)
 	ListParts(ctx context.Context, in *ListPartsRequest, opts ...grpc.CallOption) (*ListPartsResponse, error)
 	ListBatches(ctx context.Context, in *ListBatchesRequest, opts ...grpc.CallOption) (*ListBatchesResponse, error)
+	// Sends a test message to every target of an alert, once and now, and answers what became of each. NOT_FOUND where there is
+	// no such alert.
+	TestAlert(ctx context.Context, in *TestAlertRequest, opts ...grpc.CallOption) (*TestAlertResponse, error)
 }
 
 type schedulerServiceClient struct {
@@ -187,6 +191,16 @@ func (c *schedulerServiceClient) ListBatches(ctx context.Context, in *ListBatche
 	return out, nil
 }
 
+func (c *schedulerServiceClient) TestAlert(ctx context.Context, in *TestAlertRequest, opts ...grpc.CallOption) (*TestAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestAlertResponse)
+	err := c.cc.Invoke(ctx, SchedulerService_TestAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SchedulerServiceServer is the server API for SchedulerService service.
 // All implementations must embed UnimplementedSchedulerServiceServer
 // for forward compatibility.
@@ -213,6 +227,9 @@ type SchedulerServiceServer interface {
 	GetRunCertificate(context.Context, *GetRunCertificateRequest) (*GetRunCertificateResponse, error)
 	ListParts(context.Context, *ListPartsRequest) (*ListPartsResponse, error)
 	ListBatches(context.Context, *ListBatchesRequest) (*ListBatchesResponse, error)
+	// Sends a test message to every target of an alert, once and now, and answers what became of each. NOT_FOUND where there is
+	// no such alert.
+	TestAlert(context.Context, *TestAlertRequest) (*TestAlertResponse, error)
 	mustEmbedUnimplementedSchedulerServiceServer()
 }
 
@@ -255,6 +272,9 @@ func (UnimplementedSchedulerServiceServer) ListParts(context.Context, *ListParts
 }
 func (UnimplementedSchedulerServiceServer) ListBatches(context.Context, *ListBatchesRequest) (*ListBatchesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListBatches not implemented")
+}
+func (UnimplementedSchedulerServiceServer) TestAlert(context.Context, *TestAlertRequest) (*TestAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestAlert not implemented")
 }
 func (UnimplementedSchedulerServiceServer) mustEmbedUnimplementedSchedulerServiceServer() {}
 func (UnimplementedSchedulerServiceServer) testEmbeddedByValue()                          {}
@@ -468,6 +488,24 @@ func _SchedulerService_ListBatches_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SchedulerService_TestAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulerServiceServer).TestAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SchedulerService_TestAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulerServiceServer).TestAlert(ctx, req.(*TestAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SchedulerService_ServiceDesc is the grpc.ServiceDesc for SchedulerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -514,6 +552,10 @@ var SchedulerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListBatches",
 			Handler:    _SchedulerService_ListBatches_Handler,
+		},
+		{
+			MethodName: "TestAlert",
+			Handler:    _SchedulerService_TestAlert_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -451,7 +451,12 @@ type Trace struct {
 	Services     []string `protobuf:"bytes,16,rep,name=services,proto3" json:"services,omitempty"`
 	Spans        int32    `protobuf:"varint,17,opt,name=spans,proto3" json:"spans,omitempty"`
 	// Of the trace's spans, those that were not kept because it has too many.
-	DroppedSpans  int32 `protobuf:"varint,18,opt,name=dropped_spans,json=droppedSpans,proto3" json:"dropped_spans,omitempty"`
+	DroppedSpans int32 `protobuf:"varint,18,opt,name=dropped_spans,json=droppedSpans,proto3" json:"dropped_spans,omitempty"`
+	// No further stage is awaited. False as well of a trace that will never have them, such as that of a batch whose run was
+	// cancelled.
+	Complete bool `protobuf:"varint,19,opt,name=complete,proto3" json:"complete,omitempty"`
+	// Rows of a batch that became rejects, at the mapping or at the ingestion.
+	Rejects       int64 `protobuf:"varint,20,opt,name=rejects,proto3" json:"rejects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -608,6 +613,20 @@ func (x *Trace) GetSpans() int32 {
 func (x *Trace) GetDroppedSpans() int32 {
 	if x != nil {
 		return x.DroppedSpans
+	}
+	return 0
+}
+
+func (x *Trace) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *Trace) GetRejects() int64 {
+	if x != nil {
+		return x.Rejects
 	}
 	return 0
 }
@@ -1370,7 +1389,7 @@ const file_millrace_trace_v1_trace_proto_rawDesc = "" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
 	"\x04work\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04work\x12/\n" +
-	"\x05queue\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05queue\"\xe2\x04\n" +
+	"\x05queue\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05queue\"\x98\x05\n" +
 	"\x05Trace\x12\x19\n" +
 	"\btrace_id\x18\x01 \x01(\tR\atraceId\x120\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1c.millrace.trace.v1.TraceKindR\x04kind\x123\n" +
@@ -1392,7 +1411,9 @@ const file_millrace_trace_v1_trace_proto_rawDesc = "" +
 	"\rslowest_stage\x18\x0f \x01(\tR\fslowestStage\x12\x1a\n" +
 	"\bservices\x18\x10 \x03(\tR\bservices\x12\x14\n" +
 	"\x05spans\x18\x11 \x01(\x05R\x05spans\x12#\n" +
-	"\rdropped_spans\x18\x12 \x01(\x05R\fdroppedSpans\">\n" +
+	"\rdropped_spans\x18\x12 \x01(\x05R\fdroppedSpans\x12\x1a\n" +
+	"\bcomplete\x18\x13 \x01(\bR\bcomplete\x12\x18\n" +
+	"\arejects\x18\x14 \x01(\x03R\arejects\">\n" +
 	"\bSpanLink\x12\x19\n" +
 	"\btrace_id\x18\x01 \x01(\tR\atraceId\x12\x17\n" +
 	"\aspan_id\x18\x02 \x01(\tR\x06spanId\"\xe5\x03\n" +

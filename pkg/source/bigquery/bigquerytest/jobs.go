@@ -29,6 +29,7 @@ type job struct {
 	fields []*bq.TableFieldSchema
 	made   *creation // what a statement makes; nil: its result is kept
 	start  time.Time
+	read   int64 // bytes that it goes through
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -75,7 +76,10 @@ func (s *Server) insertJob(w http.ResponseWriter, r *http.Request) error {
 	case in.JobReference == nil || in.JobReference.JobId == "":
 		return &refusal{http.StatusBadRequest, "invalid", "A job needs an id"}
 	}
-	j := &job{config: c, ref: in.JobReference, fields: stats.Schema.Fields, start: time.Now(), done: make(chan struct{}), table: "anon" + strconv.Itoa(s.next()), made: made}
+	s.mu.Lock()
+	start := s.now()
+	s.mu.Unlock()
+	j := &job{config: c, ref: in.JobReference, fields: stats.Schema.Fields, start: start, done: make(chan struct{}), table: "anon" + strconv.Itoa(s.next()), made: made, read: stats.TotalBytesProcessed}
 	j.ref.Location = location
 	if most := c.Query.MaximumBytesBilled; most > 0 && stats.TotalBytesProcessed > most {
 		return &refusal{http.StatusBadRequest, "bytesBilledLimitExceeded", "Query exceeded limit for bytes billed"}
@@ -157,6 +161,8 @@ func (j *job) message() *bq.Job {
 	out := &bq.Job{Configuration: &c, JobReference: j.ref, Status: &bq.JobStatus{State: "RUNNING"}, Statistics: &bq.JobStatistics{StartTime: j.start.UnixMilli()}}
 	if j.ended() {
 		out.Status.State = "DONE"
+		out.Statistics.TotalBytesProcessed = j.read
+		out.Statistics.Query = &bq.JobStatistics2{TotalBytesProcessed: j.read, TotalBytesBilled: billed(j.read)}
 		if j.err != nil {
 			out.Status.ErrorResult = &bq.ErrorProto{Reason: j.err.reason, Message: j.err.message, Location: "query"}
 		}
@@ -299,7 +305,11 @@ func (s *Server) look(ctx context.Context, q *bq.JobConfigurationQuery) (*bq.Job
 	default:
 		return &bq.JobStatistics2{StatementType: "SCRIPT"}, "", nil
 	}
-	translated, undeclared, err := translate(parsed[0], q.QueryParameters)
+	travelled, err := s.travel(ctx, parsed[0], q.QueryParameters)
+	if err != nil {
+		return nil, "", err
+	}
+	translated, undeclared, err := translate(travelled, q.QueryParameters)
 	if err != nil {
 		return nil, "", err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	bq "google.golang.org/api/bigquery/v2"
 )
@@ -94,7 +95,10 @@ func (s *Server) getDataset(w http.ResponseWriter, r *http.Request) error {
 	if !s.hasDataset(name) {
 		return missing("Dataset " + name)
 	}
-	answer(w, &bq.Dataset{DatasetReference: &bq.DatasetReference{ProjectId: Project, DatasetId: name}, Location: location})
+	s.mu.Lock()
+	hours := int64(s.travels.Hours())
+	s.mu.Unlock()
+	answer(w, &bq.Dataset{DatasetReference: &bq.DatasetReference{ProjectId: Project, DatasetId: name}, Location: location, MaxTimeTravelHours: hours})
 	return nil
 }
 
@@ -159,6 +163,24 @@ func (s *Server) getTable(w http.ResponseWriter, r *http.Request) error {
 	if err := s.db.QueryRowContext(r.Context(), "SELECT count(*) FROM "+ident(r.PathValue("dataset"))+"."+ident(r.PathValue("table"))).Scan(&n); err != nil {
 		return err
 	}
-	answer(w, &bq.Table{TableReference: &bq.TableReference{ProjectId: Project, DatasetId: r.PathValue("dataset"), TableId: r.PathValue("table")}, Schema: schema, NumRows: n})
+	out := &bq.Table{TableReference: &bq.TableReference{ProjectId: Project, DatasetId: r.PathValue("dataset"), TableId: r.PathValue("table")}, Schema: schema, NumRows: n, Type: "TABLE"}
+	if r.PathValue("dataset") == Dataset {
+		s.describe(out)
+	}
+	answer(w, out)
 	return nil
+}
+
+// describe says what a table of the data set is, beside its columns.
+func (s *Server) describe(t *bq.Table) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.live[keyOf(t.TableReference.TableId)]
+	if x == nil {
+		t.Type = "VIEW"
+		return
+	}
+	if t.CreationTime = x.born.UnixMilli(); x.expiration > 0 {
+		t.TimePartitioning = &bq.TimePartitioning{Type: "DAY", ExpirationMs: x.expiration * (24 * time.Hour).Milliseconds()}
+	}
 }

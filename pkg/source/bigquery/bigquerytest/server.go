@@ -57,6 +57,12 @@ type Server struct {
 	states   map[string]map[string]time.Time // data sets that the account made, and until when their tables are there
 	passed   time.Duration                   // beside the machine's
 	denied   bool                            // no data set may be made
+
+	tracks    bool              // tables keep the history of their changes
+	imageless bool              // CHANGES tells no preimages of updates
+	live      map[string]*table // the data set's
+	versions  []version         // what they were, the oldest first
+	travels   time.Duration     // how long that is kept
 }
 
 // Call is a call that came, of either API.
@@ -72,7 +78,7 @@ type Call struct {
 // Start starts a peer that ends with the test. Its data set is empty.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{jobs: map[string]*job{}, sessions: map[string]*session{}, tokens: map[string]time.Time{}, lifetime: time.Hour, batch: 1024, states: map[string]map[string]time.Time{}}
+	s := &Server{jobs: map[string]*job{}, sessions: map[string]*session{}, tokens: map[string]time.Time{}, lifetime: time.Hour, batch: 1024, states: map[string]map[string]time.Time{}, live: map[string]*table{}, travels: 7 * 24 * time.Hour}
 	s.life, s.stop = context.WithCancel(t.Context())
 	var err error
 	s.db, err = sql.Open("duckdb", "")
@@ -109,7 +115,8 @@ func Start(t testing.TB) *Server {
 // setup makes the data set, and what BigQuery has and DuckDB has not.
 var setup = []string{ //nolint:gochecknoglobals // never changed
 	"SET GLOBAL TimeZone = 'UTC'", "SET memory_limit = '1GB'", "SET threads = 2",
-	"CREATE SCHEMA " + Dataset, "CREATE SCHEMA " + hidden,
+	"CREATE SCHEMA " + Dataset, "CREATE SCHEMA " + hidden, "CREATE SCHEMA " + meta,
+	"CREATE TABLE " + meta + ".tables (table_name VARCHAR, is_change_history_enabled VARCHAR)", peerNow(0),
 	// Texts whose type says what they are of.
 	"CREATE TYPE BIGNUMERIC AS UNION(bignumeric VARCHAR)", "CREATE TYPE GEOGRAPHY AS UNION(geography VARCHAR)",
 	"CREATE TYPE RANGE_DATE AS UNION(range_date VARCHAR)", "CREATE TYPE PICOS AS UNION(picos VARCHAR)",
@@ -120,18 +127,6 @@ var setup = []string{ //nolint:gochecknoglobals // never changed
 	"CREATE MACRO st_astext(x) AS CAST(x AS VARCHAR)",
 	"CREATE MACRO picos(x) AS CAST(x AS PICOS)",
 	"CREATE MACRO range_of_dates(x) AS CAST(x AS RANGE_DATE)",
-}
-
-// Exec runs statements of DuckDB's dialect in the data set, as the warehouse's owner.
-func (s *Server) Exec(t testing.TB, statements string) {
-	t.Helper()
-	c, err := s.db.Conn(t.Context())
-	require.NoError(t, err)
-	defer func() { require.NoError(t, c.Close()) }()
-	_, err = c.ExecContext(t.Context(), searchPath)
-	require.NoError(t, err)
-	_, err = c.ExecContext(t.Context(), statements)
-	require.NoError(t, err)
 }
 
 // Connection answers how the peer is connected to, by a key of its account.

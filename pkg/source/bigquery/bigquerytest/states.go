@@ -146,8 +146,14 @@ func (s *Server) now() time.Time { return time.Now().Add(s.passed) }
 func (s *Server) Pass(d time.Duration) {
 	s.mu.Lock()
 	s.passed += d
+	s.db.Exec(peerNow(s.passed)) //nolint:errcheck,gosec,noctx // a clock that stands still is seen by the test
 	s.mu.Unlock()
 	s.expire()
+}
+
+// peerNow makes the function that says what time it is.
+func peerNow(passed time.Duration) string {
+	return "CREATE OR REPLACE MACRO main.peer_now() AS now() + to_microseconds(" + strconv.FormatInt(passed.Microseconds(), 10) + ")"
 }
 
 // DenyDatasets lets the account make no data sets.
@@ -155,6 +161,11 @@ func (s *Server) DenyDatasets(yes bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.denied = yes
+}
+
+// isNarrowed says whether a read session wants less than a whole table.
+func isNarrowed(in *storagepb.ReadSession) bool {
+	return len(in.GetReadOptions().GetSelectedFields()) > 0 || in.GetReadOptions().GetRowRestriction() != ""
 }
 
 // selected keeps what a read session selects of a table, as if it were a job's result. nil: there is no such table.
@@ -168,7 +179,7 @@ func (s *Server) selected(ctx context.Context, in *storagepb.ReadSession) (*job,
 	s.mu.Lock()
 	_, ok := s.states[dataset][table]
 	s.mu.Unlock()
-	if !ok {
+	if !ok && s.jobOf(in.GetTable()) == nil {
 		return nil, nil //nolint:nilnil // none
 	}
 	list := "*"

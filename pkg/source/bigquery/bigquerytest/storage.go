@@ -82,7 +82,7 @@ func (r *reader) CreateReadSession(ctx context.Context, req *storagepb.CreateRea
 		return nil, status.Error(codes.InvalidArgument, "the peer gives Arrow, and to its own project")
 	}
 	j := r.s.jobOf(in.GetTable())
-	if j == nil {
+	if j == nil || isNarrowed(in) {
 		var err error
 		if j, err = r.s.selected(ctx, in); err != nil {
 			return nil, status.Error(codes.InvalidArgument, err.Error())
@@ -117,13 +117,16 @@ func (r *reader) CreateReadSession(ctx context.Context, req *storagepb.CreateRea
 	return out, nil
 }
 
-// jobOf answers the job whose result a table is, nil for others.
+// resultsFor is how long results are kept.
+const resultsFor = 24 * time.Hour
+
+// jobOf answers the job whose result a table is, nil for others and for those that have expired.
 func (s *Server) jobOf(table string) *job {
 	id, ok := strings.CutPrefix(table, "projects/"+Project+"/datasets/"+hidden+"/tables/")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, j := range s.jobs {
-		if ok && j.table == id && j.ended() && j.err == nil {
+		if ok && j.table == id && j.ended() && j.err == nil && s.now().Sub(j.start) < resultsFor {
 			return j
 		}
 	}

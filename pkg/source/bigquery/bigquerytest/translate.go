@@ -174,7 +174,7 @@ func (x *translator) symbol(i int) int {
 
 // functions are named otherwise in DuckDB.
 var functions = map[string]string{ //nolint:gochecknoglobals // never changed
-	"safe_cast": "TRY_CAST", "generate_array": "generate_series", "unix_micros": "epoch_us", "current_timestamp": "now",
+	"safe_cast": "TRY_CAST", "generate_array": "generate_series", "unix_micros": "epoch_us", "current_timestamp": "peer_now",
 	"rand": "random", "generate_uuid": "uuid", "to_hex": "hex", "logical_or": "bool_or",
 }
 

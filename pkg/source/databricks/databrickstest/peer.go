@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +43,8 @@ type Options struct {
 	Async bool
 	// MayWrite has the principal granted more than reading.
 	MayWrite bool
+	// ChangeFeed has new tables record their changes.
+	ChangeFeed bool
 }
 
 // Fault is what the peer does in place of its answer, or with it.
@@ -80,7 +83,11 @@ type Peer struct {
 	files      map[string]file
 	statements []Statement
 	version    int
-	frozen     map[string]bool // copies of tables, by name@version
+	vacuumed   int               // the last version that VACUUM took
+	tables     map[string]*table // by their names
+	frozen     map[string]bool   // copies of versions of tables
+	changes    map[string]bool   // tables of changes
+	broken     *sqlError         // what feeds of more than one version end with
 }
 
 // Start answers an empty warehouse, which ends with the test.
@@ -94,7 +101,7 @@ func Start(t testing.TB, o Options) *Peer {
 	life, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	p := &Peer{
 		options: o, db: db, life: life, calls: map[string]int{}, tokens: map[string]bool{}, sessions: map[string]*session{},
-		operations: map[string]*operation{}, files: map[string]file{}, frozen: map[string]bool{},
+		operations: map[string]*operation{}, files: map[string]file{}, tables: map[string]*table{}, frozen: map[string]bool{}, changes: map[string]bool{},
 	}
 	p.server = httptest.NewServer(p.handler())
 	t.Cleanup(func() {
@@ -120,25 +127,42 @@ func (p *Peer) Connection() resource.Connection {
 	}}
 }
 
-// Exec runs statements of DuckDB's dialect as the warehouse's owner. Each makes a version of every table.
+// Exec runs statements of DuckDB's dialect as the warehouse's owner, and ALTER TABLE … SET TBLPROPERTIES. Each call makes a
+// version of every table.
 func (p *Peer) Exec(t testing.TB, sql string) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	require.NoError(t, p.db.exec(sql))
+	if text := propertyStatement.ReplaceAllString(sql, ""); strings.Trim(text, "; \n") != "" {
+		require.NoError(t, p.db.exec(text))
+	}
 	p.version++
+	require.NoError(t, p.follow(sql))
 }
 
-// Vacuum takes the earlier versions of all tables away.
+// Vacuum takes the earlier versions of all tables away, and what changed by them.
 func (p *Peer) Vacuum(t testing.TB) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for name := range p.frozen {
-		require.NoError(t, p.db.exec("DROP TABLE peer.main."+quote(name)))
+	for _, kept := range []map[string]bool{p.frozen, p.changes} {
+		for name := range kept {
+			require.NoError(t, p.db.exec("DROP TABLE "+name))
+		}
+		clear(kept)
 	}
-	clear(p.frozen)
+	p.vacuumed = p.version
 	p.version++
+	require.NoError(t, p.record())
+}
+
+// BreakFeeds has feeds of more than one version end with an error condition and its SQLSTATE; none mends them.
+func (p *Peer) BreakFeeds(condition, state string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken = nil; condition != "" {
+		p.broken = refuse(state, condition, "The changes cannot be read.", 0)
+	}
 }
 
 // Intercept sets what is asked before each answer: f is called with the call's name (of Thrift, or token, or file) and how

@@ -105,11 +105,13 @@ func (p *Peer) run(ctx context.Context, st Statement, op *operation) error {
 			return err
 		}
 		return s.texts([]string{"version", "operation"}, [][]string{{strconv.Itoa(version), "WRITE"}})
+	case strings.HasPrefix(sql, "DESCRIBE DETAIL "), strings.HasPrefix(sql, "SHOW TBLPROPERTIES "):
+		return p.tell(ctx, c, s, sql)
 	case sql == "DESCRIBE SCHEMA `"+Catalog+"`.`"+Schema+"`":
 		return s.texts([]string{"database_description_item", "database_description_value"}, [][]string{{"Namespace Name", Schema}})
 	case strings.HasPrefix(sql, "DESCRIBE SCHEMA "):
 		return refuse("42704", "SCHEMA_NOT_FOUND", "The schema cannot be found.", 0)
-	case !strings.HasPrefix(sql, "SELECT "):
+	case !strings.HasPrefix(sql, "SELECT ") && !strings.HasPrefix(sql, "WITH "):
 		return syntax(1)
 	}
 	text, err := p.translate(sql, st.Values)
@@ -220,36 +222,51 @@ func native(sql string, columns [][]string) string {
 	return "SELECT " + strings.Join(list, ", ") + " FROM (" + sql + "\n) AS _peer(" + strings.Join(names, ", ") + ")"
 }
 
-// freeze copies a table as it is now and answers the copy's version.
-func (p *Peer) freeze(ctx context.Context, c *conn, name string) (int, error) {
+// lookUp answers the table of a name, where it is one, and its name for DuckDB.
+func (p *Peer) lookUp(ctx context.Context, c *conn, name string) (*table, string, error) {
 	text, err := p.translate(name, nil)
 	if err != nil {
-		return 0, err
+		return nil, "", err
 	}
 	if _, err := c.describe(ctx, "SELECT * FROM "+text); err != nil {
-		return 0, err
-	}
-	path := strings.Split(strings.ReplaceAll(text, `"`, ""), ".")
-	last := path[len(path)-1]
-	isTable := false
-	err = c.query(ctx, "SELECT 1 FROM duckdb_tables() WHERE table_name = "+literal(last), func(*arrow.Schema) error { return nil }, func(b arrow.RecordBatch) bool {
-		isTable = isTable || b.NumRows() > 0
-		return true
-	})
-	if err != nil {
-		return 0, err
-	}
-	if !isTable {
-		return 0, refuse("42809", "EXPECT_TABLE_NOT_VIEW.NO_ALTERNATIVE", "'DESCRIBE HISTORY' expects a table.", 0)
+		return nil, "", err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	copied := last + "@" + strconv.Itoa(p.version)
-	if !p.frozen[copied] {
-		if err := c.exec("CREATE TABLE peer.main." + quote(copied) + " AS FROM " + text); err != nil {
-			return 0, err
-		}
-		p.frozen[copied] = true
+	t := p.tables[keyOf(text)]
+	if t == nil {
+		return nil, "", refuse("42809", "EXPECT_TABLE_NOT_VIEW.NO_ALTERNATIVE", "The statement expects a table.", 0)
 	}
-	return p.version, nil
+	return t, text, nil
+}
+
+// freeze copies a table as it is now and answers the copy's version.
+func (p *Peer) freeze(ctx context.Context, c *conn, name string) (int, error) {
+	t, text, err := p.lookUp(ctx, c, name)
+	if err != nil {
+		return 0, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.version, p.copy(c, t, text)
+}
+
+// tell answers what is known of a table.
+func (p *Peer) tell(ctx context.Context, c *conn, s *sender, sql string) error {
+	words := strings.SplitN(sql, " ", 3)
+	t, _, err := p.lookUp(ctx, c, words[2])
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	detail := []string{"delta", t.id, Catalog + "." + t.schema + "." + t.name, "", "s3://peer/" + t.id, "1", "{}"}
+	properties := [][]string{{"delta.minReaderVersion", "1"}}
+	for key, value := range t.properties {
+		properties = append(properties, []string{key, value})
+	}
+	p.mu.Unlock()
+	if words[0] == "SHOW" {
+		return s.texts([]string{"key", "value"}, properties)
+	}
+	return s.texts([]string{"format", "id", "name", "description", "location", "numFiles", "properties"}, [][]string{detail})
 }

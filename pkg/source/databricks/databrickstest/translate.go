@@ -32,6 +32,9 @@ func (p *Peer) translate(sql string, values map[string]string) (string, error) {
 	if words, err = p.versions(words); err != nil {
 		return "", err
 	}
+	if words, err = p.feeds(words); err != nil {
+		return "", err
+	}
 	var b strings.Builder
 	if rest := emit(&b, words); len(rest) > 0 {
 		return "", syntax(0)
@@ -83,6 +86,8 @@ func lex(sql string, values map[string]string) ([]word, error) {
 			}
 			n++
 			text = quote(strings.ReplaceAll(sql[1:n-1], "``", "`"))
+		case strings.HasPrefix(sql, "::"):
+			n, text = 2, "::"
 		case c == ':' && len(sql) > 1 && unicode.IsLetter(rune(sql[1])):
 			n = 1 + nameLength(sql[1:])
 			value, ok := values[sql[1:n]]
@@ -146,43 +151,102 @@ func stringOf(s string) (int, string, bool) {
 	return 0, "", false
 }
 
+// solid answers the next word that is no space, in capitals, and where it is.
+func solid(words []word, from int) (int, string) {
+	for ; from < len(words); from++ {
+		if strings.TrimSpace(words[from].text) != "" {
+			return from, strings.ToUpper(words[from].own)
+		}
+	}
+	return from, ""
+}
+
 // versions reads NAME VERSION AS OF n from the copy of that version.
 func (p *Peer) versions(words []word) ([]word, error) {
-	solid := func(from int) (int, string) { // the next word that is no space
-		for ; from < len(words); from++ {
-			if strings.TrimSpace(words[from].text) != "" {
-				return from, strings.ToUpper(words[from].own)
-			}
-		}
-		return from, ""
-	}
 	for i := range words {
 		if strings.ToUpper(words[i].own) != "VERSION" {
 			continue
 		}
-		as, w1 := solid(i + 1)
-		of, w2 := solid(as + 1)
-		number, n := solid(of + 1)
+		as, w1 := solid(words, i+1)
+		of, w2 := solid(words, as+1)
+		number, n := solid(words, of+1)
 		if w1 != "AS" || w2 != "OF" {
 			continue
 		}
-		if _, err := strconv.Atoi(n); err != nil {
+		version, err := strconv.Atoi(n)
+		if err != nil {
 			return nil, syntax(0)
 		}
 		name := i - 2
-		copied := strings.Trim(words[name].text, `"`) + "@" + n
+		last := words[name]
 		for name > 1 && words[name-1].own == "." {
 			words[name].text, words[name-1].text = "", ""
 			name -= 2
 		}
-		p.mu.Lock()
-		ok := p.frozen[copied]
-		p.mu.Unlock()
-		if !ok {
-			return nil, refuse("22003", "DELTA_VERSION_NOT_FOUND", "Cannot time travel Delta table to that version.", 0)
+		copied, err := p.was(last.own, version)
+		if err != nil {
+			return nil, err
 		}
-		words[name] = word{text: "peer.main." + quote(copied)}
+		if next, _ := solid(words, number+1); !isAlias(words, next) {
+			copied += " AS " + last.text
+		}
+		words[name] = word{text: copied}
 		for j := i; j <= number; j++ {
+			words[j] = word{}
+		}
+	}
+	return words, nil
+}
+
+// isAlias says whether the word at i names what stands before it.
+func isAlias(words []word, i int) bool {
+	if i >= len(words) {
+		return false
+	}
+	switch strings.ToUpper(words[i].own) {
+	case "WHERE", "GROUP", "ORDER", "LIMIT", "JOIN", "CROSS":
+		return false
+	}
+	return words[i].own[0] == '`' || nameLength(words[i].own) > 0
+}
+
+// was answers the copy of a version of a table.
+func (p *Peer) was(name string, version int) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.tables[keyOf(name)]; t != nil && p.frozen[t.copied(version)] {
+		return t.copied(version), nil
+	}
+	return "", refuse("22003", "DELTA_VERSION_NOT_FOUND", "Cannot time travel Delta table to that version.", 0)
+}
+
+// feeds reads table_changes('NAME', m, n) from the changes of these versions.
+func (p *Peer) feeds(words []word) ([]word, error) {
+	for i := range words {
+		if !strings.EqualFold(words[i].own, "table_changes") {
+			continue
+		}
+		at, args := i, make([]string, 0, 7)
+		for range cap(args) {
+			var w string
+			at, w = solid(words, at+1)
+			args = append(args, w)
+		}
+		if args[0] != "(" || args[2] != "," || args[4] != "," || args[6] != ")" {
+			return nil, syntax(0)
+		}
+		start, err := strconv.Atoi(args[3])
+		end, err2 := strconv.Atoi(args[5])
+		_, name, ok := stringOf(args[1])
+		if err != nil || err2 != nil || !ok {
+			return nil, syntax(0)
+		}
+		text, err := p.feed(name, start, end)
+		if err != nil {
+			return nil, err
+		}
+		words[i] = word{text: text}
+		for j := i + 1; j <= at; j++ {
 			words[j] = word{}
 		}
 	}

@@ -2,11 +2,13 @@ package redshifttest
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,12 +44,15 @@ type Options struct {
 	LoginLasts time.Duration
 	// Slices is how many files an UNLOAD writes at once. Default 4.
 	Slices int
+	// StateSchema names a schema that the reader may make tables in, beside which it can write nothing. Default none.
+	StateSchema string
 }
 
 // Peer is a running warehouse with its AWS. Safe for concurrent use.
 type Peer struct {
 	options  Options
 	url      string // of PostgreSQL
+	role     string // there, of the driver's sessions
 	listener net.Listener
 	aws      *httptest.Server
 	sessions sync.WaitGroup
@@ -100,7 +105,9 @@ func Start(t testing.TB, o Options) *Peer {
 		o.Slices = 4
 	}
 	p := &Peer{options: o, url: testenv.Postgres(t), conns: map[net.Conn]bool{}, logins: map[string]login{}, tokens: map[string]ending{}, objects: map[string][]byte{}, calls: map[string]int{}}
+	p.role = "reader_" + strings.ToLower(rand.Text())
 	p.install(t)
+	t.Cleanup(func() { p.dropRole(t) })
 	var err error
 	p.listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -229,6 +236,9 @@ func (p *Peer) Expire() {
 		p.tokens[token] = ending{}
 	}
 }
+
+// Role names, for SQL of Exec, the role that the driver's sessions are.
+func (p *Peer) Role() string { return p.role }
 
 // Addresses answers the hosts and ports that may be dialled.
 func (p *Peer) Addresses() []string {

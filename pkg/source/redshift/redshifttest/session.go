@@ -67,6 +67,10 @@ func (p *Peer) session(raw net.Conn) {
 	if err != nil {
 		return
 	}
+	if twin.Exec(ctx, "SET ROLE "+p.role).Close() != nil {
+		_ = twin.Close(ctx)
+		return
+	}
 	h, err := twin.Hijack()
 	if err != nil {
 		return
@@ -189,21 +193,23 @@ func (x *session) exchange() bool {
 		case *pgproto3.Terminate:
 			return false
 		case *pgproto3.Query:
-			if !x.note(m.String) {
+			f := x.note(m.String)
+			if f.Cut {
 				return false
 			}
-			m.String = translate(m.String, x.count)
+			m.String = f.instead(said(m.String, x.count))
 			x.server.Send(m)
 			return x.answer()
 		case *pgproto3.Parse:
-			if !x.note(m.Query) {
+			f := x.note(m.Query)
+			if f.Cut {
 				return false
 			}
 			if strings.HasPrefix(m.Query, "UNLOAD") {
 				x.unload = m.Query
 				continue
 			}
-			m.Query = translate(m.Query, x.count)
+			m.Query = f.instead(said(m.Query, x.count))
 			x.server.Send(m)
 		case *pgproto3.Sync:
 			if x.unload != "" {
@@ -219,8 +225,8 @@ func (x *session) exchange() bool {
 	}
 }
 
-// note keeps a statement; false: the connection is to be cut.
-func (x *session) note(sql string) bool {
+// note keeps a statement, and answers what goes wrong with it.
+func (x *session) note(sql string) Fault {
 	if group, ok := strings.CutPrefix(sql, "SET query_group TO '"); ok {
 		x.group = strings.TrimSuffix(group, "'")
 	}
@@ -231,7 +237,15 @@ func (x *session) note(sql string) bool {
 	if strings.HasPrefix(sql, "FETCH") {
 		name = "fetch"
 	}
-	return !x.p.call(name, sql).Cut
+	return x.p.call(name, sql)
+}
+
+// instead answers a statement that fails by the fault's code, or sql where it has none.
+func (f Fault) instead(sql string) string {
+	if f.Code == "" {
+		return sql
+	}
+	return "DO $$ BEGIN RAISE EXCEPTION '" + strings.ReplaceAll(f.Text, "'", "''") + "' USING ERRCODE = '" + f.Code + "'; END $$"
 }
 
 // answer passes on what PostgreSQL answers, as Redshift would.

@@ -47,7 +47,7 @@ func (x *session) runUnload() bool {
 		return x.refuseStatement("XX000", "S3ServiceException: The specified bucket does not exist")
 	}
 	u := &unload{p: x.p, place: place}
-	x.server.Send(&pgproto3.Query{String: translate(strings.NewReplacer("''", "'", `\\`, `\`).Replace(m[1]), x.count)})
+	x.server.Send(&pgproto3.Query{String: said(strings.NewReplacer("''", "'", `\\`, `\`).Replace(m[1]), x.count)})
 	if x.server.Flush() != nil {
 		return false
 	}

@@ -76,6 +76,11 @@ func (p *Peer) opened() func() {
 
 // send answers a body, or what the fault makes of it.
 func (p *Peer) send(w http.ResponseWriter, r *http.Request, f *Fault, status int, body []byte) {
+	if f != nil {
+		for k, v := range f.Header {
+			w.Header().Set(k, v)
+		}
+	}
 	if f != nil && f.Mangle != nil {
 		body = f.Mangle(slices.Clone(body))
 	}
@@ -174,6 +179,11 @@ func (p *Peer) head(w http.ResponseWriter, t *table, v version, set Table) {
 		w.Header().Set("Delta-Sharing-Capabilities", "responseformat=delta")
 	}
 	put(w, "protocol", protocol)
+	p.meta(w, t, v, set)
+}
+
+// meta writes the line of a table's metadata in a version.
+func (p *Peer) meta(w http.ResponseWriter, t *table, v version, set Table) {
 	config := set.Config
 	if config == nil && !set.NoFeed && !p.options.NoHistory {
 		config = map[string]string{"enableChangeDataFeed": "true"}
@@ -187,7 +197,7 @@ func (p *Peer) head(w http.ResponseWriter, t *table, v version, set Table) {
 		partitions = append(partitions, set.Partition)
 	}
 	put(w, "metaData", map[string]any{
-		"id": strconv.FormatUint(hash(t.name), 16), "format": map[string]string{"provider": provider},
+		"id": t.id, "format": map[string]string{"provider": provider},
 		"schemaString": schemaString(v.columns, set.Mapped), "partitionColumns": partitions, "configuration": config,
 	})
 }
@@ -284,31 +294,53 @@ func (p *Peer) changes(w http.ResponseWriter, r *http.Request, t *table, set Tab
 		refuse(w, http.StatusBadRequest, "DS_CDF_START_VERSION_TOO_EARLY")
 		return
 	}
-	type changed struct {
-		file
-		version int64
-		at      time.Time
-		action  string
-	}
-	var files []changed
-	for n := from; n <= to; n++ {
-		v, action := t.versions[n], "cdf"
-		from := v.changes
-		if n == 0 {
-			from, action = v.files, "add"
-		}
-		for _, f := range from {
-			files = append(files, changed{f, n, v.at, action})
-		}
-	}
 	w.Header().Set("Delta-Table-Version", strconv.FormatInt(from, 10))
 	p.end(w, r)
 	p.head(w, t, t.versions[to], set)
+	if r.URL.Query().Get("includeHistoricalMetadata") == "true" {
+		for n := max(from, 1); n <= to; n++ {
+			v, was := t.versions[n], t.versions[n-1]
+			if v.set.NoFeed != was.set.NoFeed || schemaString(v.columns, false) != schemaString(was.columns, false) {
+				p.meta(w, t, v, v.set)
+			}
+		}
+	}
+	files := t.changed(from, to)
 	p.page(w, r, r.URL.Query().Get("pageToken"), most, len(files), func(i int) {
 		f := p.lineOf(r, files[i].file)
 		f["version"], f["timestamp"] = files[i].version, files[i].at.UnixMilli()
 		put(w, files[i].action, f)
 	})
+}
+
+// changed is a file of a feed.
+type changed struct {
+	file
+	version int64
+	at      time.Time
+	action  string
+}
+
+// changed answers the files of a feed: those of its own, or those that went and came where all rows were written again.
+func (t *table) changed(from, to int64) []changed {
+	var out []changed
+	for n := from; n <= to; n++ {
+		v := t.versions[n]
+		add := func(action string, files []file) {
+			for _, f := range files {
+				out = append(out, changed{f, n, v.at, action})
+			}
+		}
+		if n == 0 || v.anew {
+			if n > 0 {
+				add("remove", t.versions[n-1].files)
+			}
+			add("add", v.files)
+			continue
+		}
+		add("cdf", v.changes)
+	}
+	return out
 }
 
 // serve answers a file's bytes where its link holds. A token is not sent to stores.

@@ -81,8 +81,10 @@ type Table struct {
 	Refused string
 	// FeedFrom is the first version of its change data feed.
 	FeedFrom int64
-	// NoFeed leaves the feed out.
+	// NoFeed leaves the feed out. A version that was made meanwhile is not in the feed later, but by its metadata.
 	NoFeed bool
+	// Overwritten writes all files again in each version: the feed has them whole, those that went and those that came.
+	Overwritten bool
 }
 
 // Query is one request for files.
@@ -100,7 +102,7 @@ type Query struct {
 // Fault is what becomes of one answer.
 type Fault struct {
 	Status int
-	// Code is an error's code, and Header what goes with it.
+	// Code is an error's code, and Header what goes with the answer in the place of its own.
 	Code   string
 	Header map[string]string
 	// Cut breaks the body off in its middle.

@@ -5,16 +5,22 @@ package sharingtest
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"hash/fnv"
+	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // table is a shared table, with all its versions.
 type table struct {
 	name     string
+	id       string
 	versions []version
 }
 
@@ -24,6 +30,7 @@ type version struct {
 	columns []column
 	files   []file
 	changes []file
+	anew    bool // all rows were written again: its feed has whole files
 	set     Table
 }
 
@@ -73,16 +80,22 @@ func (p *Peer) commitTable(ctx context.Context, name string) error {
 	v := version{at: time.Now(), columns: columns, set: p.settings[name]}
 	switch {
 	case t == nil:
-		t = &table{name: name}
+		p.made++
+		t = &table{name: name, id: fmt.Sprintf("%x-%d", hash(name), p.made)}
 		p.tables[name] = t
 	case schemaString(t.last().columns, false) == schemaString(columns, false):
 		n, err := p.number(ctx, "SELECT (SELECT count(*) FROM (SELECT * FROM "+now+" EXCEPT ALL SELECT * FROM "+was+")) + (SELECT count(*) FROM (SELECT * FROM "+was+" EXCEPT ALL SELECT * FROM "+now+"))")
 		if err != nil || n == 0 {
 			return err
 		}
+		if v.anew = v.set.Overwritten; v.anew || v.set.NoFeed {
+			break
+		}
 		if v.changes, err = p.feed(ctx, v, now, was); err != nil {
 			return err
 		}
+	default:
+		v.anew = true
 	}
 	if v.files, err = p.write(ctx, v, now); err != nil {
 		return err
@@ -92,14 +105,19 @@ func (p *Peer) commitTable(ctx context.Context, name string) error {
 	return err //nolint:wrapcheck // told to the test
 }
 
-// feed writes what changed: rows whose first column stands on both sides are updates.
+// feed writes what changed: rows whose first column stands on both sides are updates. What a query of sets selects has another
+// order each time, and files are cut by order: it is made a table first.
 func (p *Peer) feed(ctx context.Context, v version, now, was string) ([]file, error) {
 	key := quote(v.columns[0].name)
 	gone, come := "SELECT * FROM "+was+" EXCEPT ALL SELECT * FROM "+now, "SELECT * FROM "+now+" EXCEPT ALL SELECT * FROM "+was
 	from := `(SELECT *, CASE WHEN ` + key + ` IN (SELECT ` + key + ` FROM (` + come + `)) THEN 'update_preimage' ELSE 'delete' END AS _change_type FROM (` + gone + `)
 		UNION ALL SELECT *, CASE WHEN ` + key + ` IN (SELECT ` + key + ` FROM (` + gone + `)) THEN 'update_postimage' ELSE 'insert' END AS _change_type FROM (` + come + `))`
+	const changes = "peer.changes_of_a_version"
+	if _, err := p.db.ExecContext(ctx, "CREATE OR REPLACE TABLE "+changes+" AS SELECT * FROM "+from); err != nil {
+		return nil, err //nolint:wrapcheck // told to the test
+	}
 	v.columns = append(v.columns[:len(v.columns):len(v.columns)], column{name: "_change_type", typ: plain("string"), kind: "VARCHAR"})
-	return p.write(ctx, v, from)
+	return p.write(ctx, v, changes)
 }
 
 // write writes the rows of a relation as files.
@@ -194,6 +212,20 @@ func (p *Peer) number(ctx context.Context, query string) (int64, error) {
 	return n, err //nolint:wrapcheck // told to the test
 }
 
+// Vacuum takes away the files of a table's changes, and leaves the feed to name them.
+func (p *Peer) Vacuum(t testing.TB, name string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range p.tables[name].versions {
+		for _, f := range v.changes {
+			if err := os.Remove(f.path); !errors.Is(err, os.ErrNotExist) {
+				require.NoError(t, err)
+			}
+		}
+	}
+}
+
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 func hash(s string) uint64 {
@@ -208,7 +240,7 @@ func (p *Peer) Alter(name, columnName, typ string) {
 	defer p.mu.Unlock()
 	t := p.tables[name]
 	v := t.last()
-	v.columns = append([]column{}, v.columns...)
+	v.columns, v.changes, v.anew = append([]column{}, v.columns...), nil, false
 	for i := range v.columns {
 		if v.columns[i].name == columnName {
 			v.columns[i].typ = plain(typ)

@@ -59,6 +59,7 @@ type Server struct {
 	life    context.Context //nolint:containedctx // the server's own: statements end with it
 	wg      sync.WaitGroup
 
+	making   sync.Mutex // of schemas
 	mu       sync.Mutex
 	hook     Hook
 	rewrite  func(sql string, data map[string]any)
