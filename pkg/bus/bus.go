@@ -99,6 +99,7 @@ type Bus struct {
 	brakes   map[Stream]*brake // of the data streams; not changed
 
 	standstill time.Duration // longestStandstill
+	looks      time.Duration // looksApart
 	link       *link
 	firstTry   time.Duration // of a publish, at most
 
@@ -114,7 +115,7 @@ type Bus struct {
 // Open starts or reaches the broker and brings the streams to their configuration. It waits for an external broker up
 // to ConnectWait, then answers BROKER_UNAVAILABLE. Afterwards the connection is kept up for ever.
 func Open(ctx context.Context, s Settings) (*Bus, error) {
-	b := &Bus{settings: s, log: s.Log, maxBytes: s.MaxBytes, fresh: map[string]bool{}, firstTry: publishTimeout, standstill: longestStandstill}
+	b := &Bus{settings: s, log: s.Log, maxBytes: s.MaxBytes, fresh: map[string]bool{}, firstTry: publishTimeout, standstill: longestStandstill, looks: looksApart}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -77,6 +78,10 @@ func (b *Bus) Consume(ctx context.Context, s Stream, durable string, o ConsumeOp
 		return err
 	}
 	var g errgroup.Group
+	g.Go(func() error {
+		c.watch(soft)
+		return nil
+	})
 	for range workers {
 		g.Go(func() error {
 			c.work(soft, hard)
@@ -97,6 +102,7 @@ type consumer struct {
 	quarantine    *Publisher
 	maxAckPending int
 	trouble       seldom
+	came          atomic.Int64 // counts messages that were delivered to this process
 
 	mu   sync.Mutex
 	cons jetstream.Consumer
@@ -161,6 +167,7 @@ func (c *consumer) work(soft, hard context.Context) {
 		msg, err := c.next(soft)
 		if err == nil {
 			pause.Reset()
+			c.came.Add(1)
 			c.deliver(soft, hard, msg)
 			continue
 		}

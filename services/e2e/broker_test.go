@@ -271,6 +271,7 @@ func TestF20RefusedPublishesAreTriedAgainUnderTheirIDs(t *testing.T) {
 
 // TestF22ADamagedStoreDelaysARun flips bits in the broker's files, and cuts them, while it is down and holds published batches.
 func TestF22ADamagedStoreDelaysARun(t *testing.T) {
+	t.Parallel()
 	damages := map[string]func(t *testing.T, file string){"bits flipped": flip, "files cut": cut, "messages misplaced": misplace}
 	kinds := map[string]func(name string) bool{
 		"messages":  func(name string) bool { return strings.HasSuffix(name, ".blk") },
