@@ -16,7 +16,7 @@ import (
 const canary = "4815162342"
 
 // TestALineThatCanNotBeReadHoldsUpNothing damages the middle one of three that wait: a change while nobody can be asked whom
-// to tell, a message while its receiver takes none.
+// to tell, a message while its receiver takes none. No process runs meanwhile, so that none has read the line before.
 func TestALineThatCanNotBeReadHoldsUpNothing(t *testing.T) {
 	for _, c := range []struct{ name, table, column, content, why string }{
 		{"a change of bad text", "scheduler_changes", "change", `{"sync":"` + canary, "it is no JSON from byte 19 on"},
@@ -39,6 +39,7 @@ func TestALineThatCanNotBeReadHoldsUpNothing(t *testing.T) {
 				last := m.failed(fault.ReasonQueryInvalid)
 				db := m.database()
 				m.until("three wait", func() bool { return m.rows(db, c.table) == 3 })
+				m.stop()
 				_, err := db.Exec(t.Context(), "UPDATE "+c.table+" SET "+c.column+" = ? WHERE id = (SELECT id FROM "+c.table+
 					" ORDER BY create_time, id LIMIT 1 OFFSET 1)", c.content)
 				require.NoError(t, err)
@@ -46,6 +47,7 @@ func TestALineThatCanNotBeReadHoldsUpNothing(t *testing.T) {
 
 				m.config.refuseAlerts(false)
 				in.answers(http.StatusOK)
+				m = m.another(telling())
 				m.until("both others are told", func() bool { return len(in.all()) == 2 })
 				require.Equal(t, []string{first.GetId(), last.GetId()}, []string{in.all()[0].Run, in.all()[1].Run})
 				m.until("nothing waits", func() bool { return m.rows(db, c.table) == 0 })

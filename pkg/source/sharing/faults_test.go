@@ -144,7 +144,8 @@ func TestLinksThatExpire(t *testing.T) {
 	require.Equal(t, fault.ReasonSourceChanged, fault.ReasonOf(last), "the version is gone with its links")
 }
 
-// A transfer that breaks off is taken up where it ended.
+// A transfer that breaks off is taken up where it ended. Where a server has no ranges one that broke off before the range
+// begins brought nothing, and counts as a try: files are read one by one, so that every third is never four in turn.
 func TestTransfersThatBreakOff(t *testing.T) {
 	for _, o := range []sharingtest.Options{{}, {NoRanges: true}} {
 		p := largePeer(t, o)
@@ -154,7 +155,7 @@ func TestTransfersThatBreakOff(t *testing.T) {
 			}
 			return nil
 		})
-		require.Len(t, values(t, open(t, p), table("large")), 200_000)
+		require.Len(t, values(t, openWith(t, sharing.Settings{Parallel: 1}, p.Connection()), table("large")), 200_000)
 	}
 }
 
