@@ -69,6 +69,7 @@ func (p *pager) heard() ([]object, int) {
 // TestAFailedRunIsToldThroughAnOutageAndARestart breaks a sync's query while the receiver of its alert is down, kills the
 // process, and lets both come back: the failure is told once, and so is that the sync has recovered.
 func TestAFailedRunIsToldThroughAnOutageAndARestart(t *testing.T) {
+	t.Parallel()
 	p := &pager{down: true, tries: map[string]int{}}
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)

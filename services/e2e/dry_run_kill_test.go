@@ -22,6 +22,7 @@ func pointsOfDryRuns() []kill {
 // TestKillPointsOfADryRun kills the one process while the third batch of a dry run is noted. The dry run goes on under its
 // id, stores nothing, and counts what the run then does.
 func TestKillPointsOfADryRun(t *testing.T) {
+	t.Parallel()
 	const n = 30_000
 	for _, k := range pointsOfDryRuns() {
 		t.Run(k.point, func(t *testing.T) {

@@ -23,6 +23,7 @@ func pointsOfMirrors() []kill {
 // its plan is told, while the run is closed with its snapshot as the next base, and while the old one is dropped. The run
 // and the next one do what undisturbed ones do: no change is lost, and none comes twice.
 func TestKillPointsOfAMirror(t *testing.T) {
+	t.Parallel()
 	const n = 2000
 	for _, k := range append(pointsOfMirrors(), kill{point: "extractor.plan.made", time: 2}, kill{point: "scheduler.plan.after", time: 2},
 		kill{point: "scheduler.close.before", time: 2}, kill{point: "scheduler.close.after", time: 2}) {
