@@ -112,7 +112,7 @@ func settles(t *testing.T, b *bus.Bus, s bus.Stream, messages int64) {
 	require.Eventually(t, func() bool {
 		st, err := b.Stats(t.Context(), s)
 		return err == nil && st.Messages == messages && st.Unaccounted() == 0
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 func TestAMessageArrivesWholeAndOnce(t *testing.T) {
@@ -478,7 +478,7 @@ func TestTheServerIsRestartedUnderTheBus(t *testing.T) {
 	}
 	listen(t, dir, port)
 	require.NoError(t, p.Flush(t.Context()))
-	require.Eventually(t, func() bool { return n.Load() == 14 }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return n.Load() == 14 }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, b.Ready())
 }
 

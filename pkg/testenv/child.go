@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -123,14 +124,25 @@ func until(c *child, ready func() error) error {
 	}
 }
 
-// freePort answers a port of loopback that nobody listens on now.
+// ports are those that this process has handed out.
+var ports sync.Map //nolint:gochecknoglobals // as wide as the process
+
+// freePort answers a port of loopback that nobody listens on now, never the same twice, and none of those from 32768 on that
+// Linux gives to whoever asks for any: a server that is down for a while finds it free again.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
-	if err != nil {
-		return 0, err //nolint:wrapcheck // tests see it whole
+	var last error
+	for range 200 {
+		port := 12_000 + rand.IntN(20_000) //nolint:gosec // any will do
+		if _, taken := ports.LoadOrStore(port, true); taken {
+			continue
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // at once
+		if err == nil {
+			return port, l.Close() //nolint:wrapcheck // tests see it whole
+		}
+		last = err
 	}
-	defer func() { _ = l.Close() }()         // the port is known
-	return l.Addr().(*net.TCPAddr).Port, nil //nolint:forcetypeassert // tcp has it
+	return 0, fmt.Errorf("no port is free: %w", last)
 }
 
 // ordinary answers an account without privileges where this process is root, else negative numbers.

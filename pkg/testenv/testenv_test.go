@@ -94,8 +94,10 @@ func TestAClusterGoesOnWithoutOneOfItsServers(t *testing.T) {
 	defer nc.Close()
 	js, err := nc.JetStream()
 	require.NoError(t, err)
-	_, err = js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3})
-	require.NoError(t, err)
+	require.Eventually(t, func() bool { // the first choice of a leader may fail
+		_, err := js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3})
+		return err == nil
+	}, time.Minute, 100*time.Millisecond)
 	servers[1].Kill()
 	require.Eventually(t, func() bool {
 		_, err := js.Publish("s", []byte("x"))

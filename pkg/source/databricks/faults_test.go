@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -254,8 +255,12 @@ func TestCancelReachesTheWarehouse(t *testing.T) {
 	endless := "SELECT a.i * 1000000 + b.i AS n FROM generate_series(1, 1000000) AS a(i) CROSS JOIN generate_series(1, 1000000) AS b(i)"
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	var counts atomic.Bool
 	p.Intercept(func(call string, n int) *databrickstest.Fault {
-		if call == "GetOperationStatus" && n == 2 { // of the count: its description needs one
+		switch {
+		case call == "ExecuteStatement" && n == 2: // behind the description
+			counts.Store(true)
+		case call == "GetOperationStatus" && counts.Load():
 			cancel()
 		}
 		return nil

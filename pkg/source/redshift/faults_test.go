@@ -231,7 +231,7 @@ func TestCancelReachesTheWarehouse(t *testing.T) {
 	q.Full = true
 	ctx, cancel := context.WithCancel(t.Context())
 	p.Intercept(func(c redshifttest.Call) *redshifttest.Fault {
-		if c.Name == "unload" {
+		if c.Name == "unloading" {
 			cancel()
 		}
 		return nil

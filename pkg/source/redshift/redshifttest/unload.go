@@ -72,6 +72,7 @@ func (x *session) takeRows(u *unload) bool {
 		}
 		switch m := m.(type) {
 		case *pgproto3.RowDescription:
+			x.p.call("unloading", "") // it runs, and can be cancelled from here on
 			err = u.describe(m, x.p.options.Slices)
 		case *pgproto3.DataRow:
 			err = u.add(m.Values)
