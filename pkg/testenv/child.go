@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -122,6 +123,16 @@ func until(c *child, ready func() error) error {
 			return fmt.Errorf("the server is not ready in time: %w", err)
 		}
 	}
+}
+
+// FreePort answers a port of loopback, as freePort does.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // ports are those that this process has handed out.

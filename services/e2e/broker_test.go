@@ -46,8 +46,9 @@ func TestF15ABrokerThatHangsDelaysARun(t *testing.T) {
 	n := testenv.NATSServer(t)
 	p := newPlant(t, site{nats: n.URL})
 	p.stocked(t)
-	id := p.midway(t, n.URL)
+	id := p.filled(t, n.URL, 2)
 	n.Pause()
+	p.byName["mapper"].resume(t)
 	last(t, 10*time.Second)
 	p.running(t, id)
 	n.Resume()
@@ -158,7 +159,7 @@ func TestF18AFullDiskOfTheBrokerPausesARun(t *testing.T) {
 	t.Parallel()
 	root := newTmpfs(t, "24m")
 	n := testenv.NATSServer(t, testenv.NATSStore(filepath.Join(root, "store")))
-	p := newPlant(t, site{nats: n.URL})
+	p := newPlant(t, site{nats: n.URL, more: map[string][]string{"extractor": {"--nats-backlog", "1"}}}) // it publishes on, slowly
 	_, js := look(t, n.URL)
 	w := newWarehouse(t, faultRows)
 	p.apply(t, "", w.documents("customers", asIs))
@@ -174,7 +175,9 @@ func TestF18AFullDiskOfTheBrokerPausesARun(t *testing.T) {
 	require.NoError(t, os.Remove(ballast))
 	n.Kill()
 	n.Start()
-	require.GreaterOrEqual(t, inStream(t, js, "ROWS"), acked, "what the broker has acked it still holds")
+	var held uint64
+	soon(t, "the broker tells of ROWS", func() bool { held = inStream(t, js, "ROWS"); return held > 0 })
+	require.GreaterOrEqual(t, held, acked, "what the broker has acked it still holds")
 	p.byName["mapper"].resume(t)
 	p.whole(t, id, faultRows)
 }
@@ -208,11 +211,11 @@ func fill(t *testing.T, dir string) string {
 func TestF19AFullStreamPausesARun(t *testing.T) {
 	t.Parallel()
 	n := testenv.NATSServer(t)
-	p := newPlant(t, site{nats: n.URL, more: map[string][]string{"": {"--nats-max-bytes", "262144"}}})
+	p := newPlant(t, site{nats: n.URL, more: map[string][]string{"": {"--nats-max-bytes", "262144"}, "scheduler": {"--lease", "12s"}}})
 	p.stocked(t)
 	id := p.filled(t, n.URL, 10)
 	p.byName["extractor"].says(t, "maximum bytes exceeded", 0)
-	last(t, 5*time.Second) // longer than a lease
+	last(t, 14*time.Second) // longer than a lease
 	p.running(t, id)
 	require.NotContains(t, p.byName["scheduler"].text(t), "lease lost", "an extractor that waits for space keeps its part")
 	p.byName["mapper"].resume(t)
@@ -230,7 +233,7 @@ type refusals struct {
 func TestF20RefusedPublishesAreTriedAgainUnderTheirIDs(t *testing.T) {
 	const refused = 3
 	n := testenv.NATSServer(t)
-	p := newPlant(t, site{nats: n.URL, batch: 2000})
+	p := newPlant(t, site{nats: n.URL, batch: 2000, more: slowLease("20s")})
 	nc, _ := look(t, n.URL)
 	seen := refusals{at: map[string][]time.Time{}}
 	answers := []jetstream.APIError{

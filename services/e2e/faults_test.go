@@ -97,6 +97,10 @@ func (p *plant) add(t *testing.T, s site, service, name string) *child {
 	return c
 }
 
+// slowLease gives the scheduler a longer lease: a call that keeps one may take a fifth of it, which a slow line or a busy
+// machine needs.
+func slowLease(d string) map[string][]string { return map[string][]string{"scheduler": {"--lease", d}} }
+
 // stocked applies the sync of the customers of a warehouse of faultRows rows.
 func (p *plant) stocked(t *testing.T) {
 	t.Helper()
@@ -230,7 +234,7 @@ func last(t *testing.T, d time.Duration) {
 // look connects to the broker beside the processes.
 func look(t *testing.T, url string) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.Timeout(patience))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)

@@ -57,7 +57,7 @@ func TestF25ASlowNetworkOnlyMakesARunSlow(t *testing.T) {
 			n := testenv.NATSServer(t)
 			broker := newProxy(t, "127.0.0.1:0", n.Addr())
 			var front proxy
-			p := newPlant(t, site{nats: "nats://" + broker.Listen, batch: bad.batch, via: map[string]func(string) string{
+			p := newPlant(t, site{nats: "nats://" + broker.Listen, batch: bad.batch, more: slowLease("20s"), via: map[string]func(string) string{
 				"scheduler": func(addr string) string {
 					front = newProxy(t, "127.0.0.1:0", addr)
 					return front.Listen

@@ -86,7 +86,9 @@ func (m mesh) trace(t *testing.T, id string, spans int) *tracev1.GetTraceRespons
 			return false
 		}
 		out = res
-		return res.GetTrace().GetKind() != tracev1.TraceKind_TRACE_KIND_BATCH || slices.ContainsFunc(res.GetSpans(), func(s *tracev1.Span) bool { return s.GetName() == "ingest" })
+		tr := res.GetTrace()
+		return tr.GetKind() != tracev1.TraceKind_TRACE_KIND_BATCH ||
+			len(tr.GetStages()) == 3 && slices.Contains(tr.GetServices(), "scheduler") && slices.ContainsFunc(res.GetSpans(), func(s *tracev1.Span) bool { return s.GetName() == "ingest" })
 	})
 	return out
 }

@@ -318,8 +318,10 @@ func TestNobodyIsToldByADeletedAlert(t *testing.T) {
 	m.alert("gone", gone)
 	m.failed(fault.ReasonQueryInvalid)
 	m.until("it is tried", func() bool { return len(gone.refused()) > 0 })
+	m.stop() // an attempt that is under way knows the alert still
 	m.config.dropAlerts()
 	gone.answers(http.StatusOK)
+	m.up(telling())
 	m.alert("left", left, resource.AlertFailed)
 	r := m.trigger(&schedulerv1.TriggerRunRequest{})
 	m.succeeds(r.GetId(), "10")

@@ -31,16 +31,20 @@ func (m *mesh) fails(l *schedulerv1.PartLease, permanent bool, reason fault.Reas
 
 func TestALostLeaseIsFencedBeforeTheNextAndItsZombieChangesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, sql string) {
-		set := quick()
-		set.Lease = 3 * time.Second
-		m := start(t, sql, set)
+		m := start(t, sql, quick())
 		r, l := m.running("10")
 		require.NoError(t, m.published(l, 0, 3))
 		require.NoError(t, m.ingested(result(l, 0, 0, 0, 3, 0, true)))
 		m.store.setDown(true)
+		m.stop()
+		short := quick()
+		short.Lease = 200 * time.Millisecond
+		m.up(short)
 		m.until("the lease is lost", func() bool {
 			return m.part(r.GetId(), 1).GetState() == schedulerv1.PartState_PART_STATE_WAITING
 		})
+		m.stop()
+		m.up(quick()) // what is leased from here on lasts
 		require.Equal(t, fault.ReasonFenced, reasonOf(m.complete(l, 1, 3)), "a lease that is lost is the worker's no more")
 		m.noLease() // ingestion has not answered
 		require.NoError(t, m.ingested(result(l, 1, 0, 0, 2, 0, true)), "what is applied before the fence is heard")
@@ -81,12 +85,12 @@ func TestALostLeaseIsFencedBeforeTheNextAndItsZombieChangesNothing(t *testing.T)
 }
 
 func TestHeartbeatsKeepALease(t *testing.T) {
-	set := quick()
-	set.Lease = 3 * time.Second
-	m := start(t, "sqlite:"+t.TempDir()+"/c.db", set)
+	m := start(t, "sqlite:"+t.TempDir()+"/c.db", quick())
 	r := m.trigger(&schedulerv1.TriggerRunRequest{})
 	m.plan("20", "10", "20")
 	silent, l := m.lease(), m.lease()
+	_, err := m.database().Exec(t.Context(), "UPDATE scheduler_parts SET lease_time = lease_time - ? WHERE state = 'leased'", (57 * time.Second).Microseconds())
+	require.NoError(t, err) // both end in three seconds, and only one gives a sign of life
 	m.until("the silent lease is lost", func() bool {
 		resp, err := m.work.HeartbeatPart(t.Context(), &schedulerv1.HeartbeatPartRequest{Run: l.GetRun(), Part: l.GetPart(), Epoch: l.GetEpoch()})
 		require.NoError(t, err)

@@ -72,6 +72,7 @@ func TestOnlyActiveHealthySyncsTakeTicks(t *testing.T) {
 	paused := sync1("paused")
 	paused.Schedule, paused.State = due, configv1.SyncState_SYNC_STATE_PAUSED
 	m.config.put(paused)
+	m.rounds()
 	m.never("neither takes ticks", func() bool { return len(m.list("")) > 0 })
 	m.scheduleIt("orders", func(y *configv1.ScheduledSync) { y.Status = configv1.SyncStatus_SYNC_STATUS_HEALTHY })
 	m.never("ticks of the time when it was faulted are gone", func() bool { return len(m.list("")) > 0 })
@@ -108,6 +109,7 @@ func TestTheFirstRunMakesWayWhenALaterOneIsDue(t *testing.T) {
 		m.scheduleIt("orders", func(y *configv1.ScheduledSync) { y.Schedule = due })
 		m.never("it is not planned: nobody knows where the live lane is to start", func() bool { return len(m.list("")) > 1 })
 		m.scheduleIt("orders", func(y *configv1.ScheduledSync) { y.Schedule = nil })
+		m.rounds() // no look is under way that knows the old schedule
 		m.plan("100", "50", "100")
 		h1, h2 := m.lease(), m.lease()
 		m.scheduleIt("orders", func(y *configv1.ScheduledSync) { y.Schedule = due })
@@ -164,4 +166,24 @@ func TestAFailedHistoryRunLeavesTheLiveLaneAndIsRetriedInItsOwn(t *testing.T) {
 	again, err := m.retry(first.GetId())
 	require.NoError(t, err)
 	require.Equal(t, schedulerv1.Lane_LANE_HISTORY, again.GetLane())
+}
+
+// rounds waits until a look at what is due has begun and ended.
+func (m *mesh) rounds() {
+	m.t.Helper()
+	ended := func() (n float64) {
+		families, err := m.meters.Gather()
+		require.NoError(m.t, err)
+		for _, f := range families {
+			if f.GetName() != "millrace_scheduler_ticks_total" {
+				continue
+			}
+			for _, x := range f.GetMetric() {
+				n += x.GetCounter().GetValue()
+			}
+		}
+		return n
+	}
+	before := ended()
+	m.until("two looks have ended", func() bool { return ended() >= before+2 })
 }

@@ -184,6 +184,14 @@ func (p *page) reads(text string) {
 	p.until("the page reads "+text, func() bool { return strings.Contains(p.text(), text) })
 }
 
+// over waits until the page of a run, which loads itself anew at the run's end, has done so and reads a text.
+func (p *page) over(text string) {
+	p.t.Helper()
+	p.until("the page of the run that is over reads "+text, func() bool {
+		return eval[bool](p, `document.readyState === "complete" && !document.querySelector("[data-live]")`) && strings.Contains(p.text(), text)
+	})
+}
+
 // matches waits until the page's text matches a pattern, and answers what its groups match.
 func (p *page) matches(pattern string) []string {
 	p.t.Helper()

@@ -58,3 +58,29 @@ id: elsewhere
 display_name: Warehouse that moved
 duckdb: {path: ./moved.duckdb}
 `
+
+// manyDocuments are the documents of a sync whose run takes as long as it takes to look at it.
+const manyDocuments = `
+kind: Connection
+id: shop
+duckdb: {path: ./shop.duckdb}
+---
+kind: DataModel
+id: many
+connection: shop
+record_kind: users
+sql: SELECT i AS id FROM range(1, 24001) r(i)
+key_columns: [id]
+---
+kind: Mapping
+id: many
+rules: [{column: id, to: user_identities.customer_id, type: string}]
+---
+kind: Sync
+id: many
+data_model: many
+mapping: many
+mode: full
+schedule: {on_demand: {}}
+state: active
+`

@@ -111,17 +111,17 @@ func wizard(t *testing.T, c console) {
 
 // liveRun: a run is started by a button, is seen to go on without the page being loaded anew, and ends with a certificate.
 func liveRun(t *testing.T, c console) {
-	c.applyShop(t)
+	c.apply(t, manyDocuments)
 	p := open(t, c.base)
 	p.visit(c.path("/syncs"))
-	p.click("link", "customers")
-	p.at(c.path("/syncs/customers"))
+	p.click("link", "many")
+	p.at(c.path("/syncs/many"))
 	p.click("button", "Run now")
 	p.at(c.path("/runs/[0-9a-f-]{36}"))
 	p.reads("The run is started.")
 	p.mark()
 	p.has("progressbar", "Progress")
-	const progress = `(\d[\d ]*) of 6 000 rows`
+	const progress = `(\d[\d ]*) of 24 000 rows`
 	first := p.matches(progress)[0]
 	p.until("further rows are shown", func() bool {
 		now := regexp.MustCompile(progress).FindStringSubmatch(p.text())
@@ -130,12 +130,12 @@ func liveRun(t *testing.T, c console) {
 	require.True(t, p.marked(), "the page goes on by itself")
 	p.shows("running")
 
-	p.reads("Run 1 of customers succeeded")
-	p.reads("read 6 000 = ")
+	p.over("Run 1 of many succeeded")
+	p.reads("read 24 000 = ")
 	p.reads("Every row that was read is accounted for, by count and by the sum of the rows’ hashes.")
 	p.shows("over")
 	p.click("link", "Runs")
-	p.matches(`customers #1 succeeded manual .* balanced`)
+	p.matches(`many #1 succeeded manual .* balanced`)
 	p.shows("runs")
 }
 
@@ -190,7 +190,7 @@ func rejectReplayed(t *testing.T, c console) {
 	p.has("dialog", "Replay the 10 rejects?…")
 	p.click("button", "Go on")
 	p.at(c.path("/runs/[0-9a-f-]{36}"))
-	p.reads("Run 2 of visits succeeded")
+	p.over("Run 2 of visits succeeded")
 	p.reads("read 10 = ")
 	p.shows("replayed")
 
@@ -248,7 +248,7 @@ func keyboardOnly(t *testing.T, c console) {
 	p.tabTo("button", "Run now")
 	p.key(enter)
 	p.at(c.path("/runs/[0-9a-f-]{36}"))
-	p.reads("Run 1 of visits partially succeeded")
+	p.over("Run 1 of visits partially succeeded")
 	p.tabTo("link", "Rejects (10)")
 	p.key(enter)
 	p.at(c.path("/runs/[0-9a-f-]{36}/rejects"))

@@ -30,7 +30,7 @@ type broker struct {
 func durables() map[string]string { return map[string]string{onRows: "mapper", onRecords: "ingestion"} }
 
 func newBroker(ctx context.Context, url string, s *stage) (*broker, error) {
-	nc, err := nats.Connect(url, nats.Name("histories"))
+	nc, err := nats.Connect(url, nats.Name("histories"), nats.Timeout(30*time.Second))
 	if err != nil {
 		return nil, err
 	}
