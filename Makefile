@@ -47,7 +47,7 @@ no-skips:
 	@if grep -h '"Action":"skip"' .bin/test.json .bin/race.json .bin/e2e.json .bin/browser.json .bin/mutants.json | grep '"Test":'; then echo "The tests above were skipped."; test "$$CI" != true; fi
 
 e2e: $(BIN)/gotestsum ## whole meshes alone: scenarios, kill points, faults and random histories, in their short form
-	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/e2e.json -- -p 1 -parallel 8 -count=1 -timeout 30m ./services/e2e ./services/e2e/histories
+	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/e2e.json -- -p 1 -parallel 6 -count=1 -timeout 30m ./services/e2e ./services/e2e/histories
 
 browser: $(BIN)/gotestsum ## walks through the console with a Chromium (found, or installed on Debian); pictures in .bin/screenshots
 	@$(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .bin/browser.json -- -parallel 4 -count=1 -timeout 10m ./services/e2e/browser

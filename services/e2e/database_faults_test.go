@@ -150,7 +150,7 @@ func TestF30PostgresRefuses(t *testing.T) {
 	b.SmallDisk("small", 160)
 	control, store := b.database(t, "control"), b.database(t, "store")
 	execAt(t, b.URL, "ALTER DATABASE store SET TABLESPACE small")
-	m := startOne(t, databases{sql: b.through(t, control), store: b.through(t, store)})
+	m := startOne(t, databases{sql: b.through(t, control), store: b.through(t, store), lease: 15 * time.Second})
 	want := calm(t, m, documents)
 	hangUp := func(t *testing.T) {
 		execAt(t, b.URL, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")

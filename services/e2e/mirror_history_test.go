@@ -221,7 +221,7 @@ func (x *ledger) copy() map[int]map[string]string {
 // counted once.
 func TestMirrorsOfAHundredThousandRowsThroughTheirHistories(t *testing.T) {
 	t.Parallel()
-	steps := 5
+	steps := 4
 	if n, err := strconv.Atoi(os.Getenv("MILLRACE_EDITS")); err == nil {
 		steps = n
 	}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"testing"
 	"time"
@@ -21,7 +22,8 @@ import (
 // databases are where a mesh keeps what it knows; empty: embedded.
 type databases struct {
 	sql, store, quota string
-	states            string // where mirrors by diff over DuckDB keep their snapshots
+	states            string        // where mirrors by diff over DuckDB keep their snapshots
+	lease             time.Duration // of a part; 0: 5 s
 }
 
 // startOne starts every service in this process, with small batches and parts and short waits, so that faults have
@@ -32,7 +34,7 @@ func startOne(t *testing.T, d databases) mesh {
 	scheduling.Settings, extracting.Settings = nil, nil
 	scheduling.New = func(ctx context.Context, env *app.Env) (app.Service, error) {
 		return scheduler.New(ctx, env, scheduler.Settings{
-			Tick: 100 * time.Millisecond, Lease: 5 * time.Second, LossWindow: 3 * time.Second, RetryBackoff: 200 * time.Millisecond,
+			Tick: 100 * time.Millisecond, Lease: cmp.Or(d.lease, 5*time.Second), LossWindow: 3 * time.Second, RetryBackoff: 200 * time.Millisecond,
 			BreakerAfter: 3, BreakerCoolOff: time.Second, BreakerMost: 2 * time.Second,
 		})
 	}

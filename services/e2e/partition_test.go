@@ -32,9 +32,7 @@ func newWired(t *testing.T) *wired {
 	store, w.store = w.database(t)
 	control, w.control = w.database(t)
 	w.plant = newPlant(t, site{nats: "nats://" + rest, link: w.link, more: map[string][]string{
-		// The mapper sets the extractor's pace, so that it has something to publish still when a fault comes.
-		"extractor": {"--nats", "nats://" + w.rows, "--nats-backlog", "1"},
-		"ingestion": {"--store", store}, "scheduler": {"--sql", control},
+		"extractor": {"--nats", "nats://" + w.rows}, "ingestion": {"--store", store}, "scheduler": {"--sql", control},
 	}})
 	w.apply(t, "", newWarehouse(t, faultRows).documents("customers", asIs))
 	return w
