@@ -40,7 +40,9 @@ func (c *consumer) watch(ctx context.Context) {
 		}
 		is, ok := c.stands(ctx)
 		if !ok || is.passedBy == 0 {
-			was = standing{}
+			if was = (standing{}); ok && time.Now().After(next) {
+				apart = c.bus.looks // the last time was of use
+			}
 			continue
 		}
 		if is != was || time.Now().Before(next) {

@@ -125,7 +125,7 @@ func until(c *child, ready func() error) error {
 	}
 }
 
-// FreePort answers a port of loopback, as freePort does.
+// FreePort answers a port of loopback that nobody listens on now, for a server that may be down for a while: see freePort.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	port, err := freePort()
